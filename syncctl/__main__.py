@@ -1,0 +1,5 @@
+"""`python -m syncctl`."""
+
+from syncctl.cli.app import main
+
+main()
