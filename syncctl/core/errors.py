@@ -1,0 +1,149 @@
+"""Every error that syncctl raises on purpose: one leaf for each thing a caller would do differently.
+
+    SyncctlError
+      InvalidInput          the person gave something that cannot be; `problems` names all of it
+      UsageError            the command line asks for something that does not fit together
+      ClientNotFound
+      ClientExists
+      SettingsError         the settings cannot be read, or contradict each other
+      DatabaseError
+        DatabaseUnavailable nobody answers, or the connection broke
+        SchemaMismatch      the tables are not those of this version of syncctl
+      ClusterError          the API server said no, or said nothing
+        NoCluster           there is no configuration to find a cluster by
+        ClusterUnavailable  no answer, or 429 or 5xx after all retries
+        AccessDenied        401 or 403: a right is missing
+        QuotaExceeded       403 by a ResourceQuota
+        PodExists           409: the name is taken
+        PreconditionFailed  409: the pod is not the one that was meant
+        PodNotFound         404
+        PodRejected         400 or 422: the API server will never take this pod
+        ListExpired         410: the rest of a list is no longer to be had
+
+A message says what is wrong, what was measured or expected; a hint says the way out. Neither ends with a full stop.
+"""
+
+
+class SyncctlError(Exception):
+    """An error with a message for a person and, where there is one, the way out."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(SyncctlError):
+    """Input that cannot be accepted. Nothing was changed; every problem is named."""
+
+    def __init__(self, subject: str, problems: list[str], hint: str | None = None) -> None:
+        super().__init__(f"{subject}: {'; '.join(problems)}", hint)
+        self.subject = subject
+        self.problems = tuple(problems)
+
+
+class UsageError(SyncctlError):
+    """Arguments that are each fine and do not fit together, or a confirmation that nobody can give."""
+
+
+class ClientNotFound(SyncctlError):
+    """No client by this name or id."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f'no client "{reference}"', "`syncctl client list` shows them all")
+
+
+class ClientExists(SyncctlError):
+    """The name is taken by another client."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'a client named "{name}" exists already', f"`syncctl client get {name!r}` shows it")
+
+
+class SettingsError(SyncctlError):
+    """A setting that cannot be used."""
+
+
+class DatabaseError(SyncctlError):
+    """The database could not do what was asked."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """Nobody answers at the database's address, or the connection broke."""
+
+
+class SchemaMismatch(DatabaseError):
+    """The schema is older or newer than this version of syncctl."""
+
+
+class ClusterError(SyncctlError):
+    """The API server refused or failed; `status` is the HTTP status, 0 when there was no answer."""
+
+    status = 0
+
+
+class NoCluster(ClusterError):
+    """No service account, no kubeconfig: nothing says where the cluster is."""
+
+
+class ClusterUnavailable(ClusterError):
+    """No usable answer: connection error, time-out, 429 or 5xx. `retry_after` is the server's wish in seconds.
+
+    `sent` is False when the request certainly had no effect.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        retry_after: float | None = None,
+        sent: bool = True,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class AccessDenied(ClusterError):
+    """Not authenticated, or a verb on a resource is not allowed."""
+
+    status = 403
+
+
+class QuotaExceeded(ClusterError):
+    """A ResourceQuota of the namespace is used up."""
+
+    status = 403
+
+
+class PodExists(ClusterError):
+    """The name is held by another pod."""
+
+    status = 409
+
+
+class PreconditionFailed(ClusterError):
+    """The pod by this name is not the one that was meant: its uid or version differs."""
+
+    status = 409
+
+
+class PodNotFound(ClusterError):
+    """No pod by this name."""
+
+    status = 404
+
+
+class PodRejected(ClusterError):
+    """The API server will not take this pod or change however often it is asked."""
+
+    status = 422
+
+
+class ListExpired(ClusterError):
+    """The continue token is too old; only a new list from the start is whole."""
+
+    status = 410

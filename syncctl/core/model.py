@@ -1,0 +1,213 @@
+"""The vocabulary: every value that crosses a border between two rooms.
+
+Rows stay in db/, JSON stays in kube/; what travels is one of these. All are frozen; all times are aware and UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Algorithm(StrEnum):
+    """What a client can run. The order is the order of columns, tables and plans."""
+
+    VWAP = "vwap"
+    TWAP = "twap"
+    HFT = "hft"
+
+
+class PodKey(NamedTuple):
+    """The identity of a pod: at most one live pod may carry a key at any time."""
+
+    client_id: int
+    algorithm: Algorithm
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} of client {self.client_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmStatus:
+    """Which algorithms a client wants running. `id` numbers the client's pods: their names are <algorithm>-<id>."""
+
+    id: int
+    client_id: int
+    vwap: bool = False
+    twap: bool = False
+    hft: bool = False
+
+    def enabled(self) -> tuple[Algorithm, ...]:
+        """Return the algorithms that are switched on, in column order."""
+        return tuple(algorithm for algorithm in Algorithm if getattr(self, algorithm.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A row of `clients` with its row of `algorithm_status`.
+
+    `image`, `cpu` and `memory` may be empty: the settings' defaults fill in when the pod is made. `algorithms` is None
+    when the row in algorithm_status has vanished, which syncctl itself never causes.
+    """
+
+    id: int
+    name: str
+    version: int
+    image: str
+    cpu: str
+    memory: str
+    priority: float
+    need_restart: bool
+    restart_generation: int
+    spawned_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    algorithms: AlgorithmStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """What a person gives to add a client."""
+
+    name: str
+    image: str = ""
+    cpu: str = ""
+    memory: str = ""
+    priority: float = 1.0
+    version: int = 1
+    algorithms: frozenset[Algorithm] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientChanges:
+    """What a person gives to change a client; None means: leave as it is."""
+
+    name: str | None = None
+    image: str | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    priority: float | None = None
+    version: int | None = None
+    need_restart: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The database at one moment: the whole fleet, or an error, never a part of it.
+
+    `deleted` holds the ids of clients deleted through syncctl (their tombstones). A client that is in neither has
+    vanished, and its pods are orphans.
+    """
+
+    fleet: str
+    clients: tuple[Client, ...]
+    deleted: frozenset[int]
+
+
+class Resources(NamedTuple):
+    """Requests and limits of the algorithm's container, as Kubernetes spells them; "" where absent."""
+
+    cpu_request: str = ""
+    memory_request: str = ""
+    cpu_limit: str = ""
+    memory_limit: str = ""
+
+
+NO_RESOURCES = Resources()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """One container's status. `waiting` and `terminated` hold the kubelet's reason, "" when it is not in that state."""
+
+    name: str
+    ready: bool = False
+    restarts: int = 0
+    waiting: str = ""
+    terminated: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    last_terminated: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPod:
+    """A pod as the cluster has it: what the planner and the status table need, and no more.
+
+    `deleted_at` is the deletionTimestamp: the moment by which the pod should be gone. `unschedulable` holds the
+    scheduler's message while the pod fits nowhere.
+    """
+
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    image: str = ""
+    resources: Resources = NO_RESOURCES
+    node: str = ""
+    created_at: str = ""
+    deleted_at: str | None = None
+    grace_seconds: int = 30
+    finalizers: tuple[str, ...] = ()
+    unschedulable: str = ""
+    containers: tuple[ContainerState, ...] = ()
+
+    @property
+    def terminating(self) -> bool:
+        """Whether the pod has been told to go; its name is free only when it is gone."""
+        return self.deleted_at is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the pod has ended and will never run again by itself (Failed, Succeeded, Evicted, node lost)."""
+        return self.phase in ("Failed", "Succeeded") or self.phase == "Unknown" or self.reason == "NodeLost"
+
+    @property
+    def restarts(self) -> int:
+        """How often its containers were restarted, in all."""
+        return sum(container.restarts for container in self.containers)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPod:
+    """A pod that should exist: defaults filled in, quantities in canonical form."""
+
+    key: PodKey
+    name: str
+    client_name: str
+    version: int
+    image: str
+    cpu: str
+    memory: str
+    priority: float
+    restart_generation: int
+    spec_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidClient:
+    """A row that cannot become pods. Its pods are left as they are, and every pass reports it."""
+
+    client_id: int
+    name: str
+    enabled: tuple[Algorithm, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What the database asks for.
+
+    `known` holds the ids of clients whose flags could be read: an algorithm of theirs that is not in `pods` or in
+    `invalid` is switched off, which is a person's word.
+    """
+
+    fleet: str
+    pods: Mapping[PodKey, DesiredPod] = field(default_factory=dict)
+    known: frozenset[int] = frozenset()
+    deleted: frozenset[int] = frozenset()
+    invalid: Mapping[int, InvalidClient] = field(default_factory=dict)

@@ -1,0 +1,49 @@
+"""Names, labels and annotations: how a pod says whose it is.
+
+Names follow Kubernetes' recommended labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/);
+what only syncctl reads is under syncctl.io/.
+"""
+
+from collections.abc import Mapping
+
+from syncctl.core.model import Algorithm, PodKey
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+ALGORITHM = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+FLEET = "syncctl.io/fleet"
+CLIENT_ID = "syncctl.io/client-id"
+
+CLIENT_NAME = "syncctl.io/client-name"
+VERSION = "syncctl.io/version"
+SPEC_HASH = "syncctl.io/spec-hash"
+RESTART_GENERATION = "syncctl.io/restart-generation"
+
+CONTAINER = "algorithm"
+"""The name of the container that trades; all others in a pod are sidecars from the template."""
+
+_ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
+
+
+def pod_name(algorithm: Algorithm, status_id: int) -> str:
+    """Return the pod's name: <algorithm>-<algorithm_status.id>, as the Go service numbered them."""
+    return f"{algorithm.value}-{status_id}"
+
+
+def fleet_selector(fleet: str) -> str:
+    """Return the label selector that finds the fleet's pods, all of them and no others."""
+    return f"{FLEET}={fleet}"
+
+
+def foreign_selector(fleet: str) -> str:
+    """Return the label selector that finds everybody else's pods (!= also matches pods without the label)."""
+    return f"{FLEET}!={fleet}"
+
+
+def pod_key(labels: Mapping[str, str]) -> PodKey | None:
+    """Read the key off a pod's labels; None when they do not name a client and an algorithm."""
+    algorithm = _ALGORITHMS.get(labels.get(ALGORITHM, ""))
+    client_id = labels.get(CLIENT_ID, "")
+    if algorithm is None or not (client_id.isascii() and client_id.isdigit()):
+        return None
+    return PodKey(int(client_id), algorithm)

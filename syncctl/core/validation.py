@@ -1,0 +1,85 @@
+"""What a client may look like. Checked once, here, for the command line, HTTP and rows written by hand alike."""
+
+import math
+import re
+
+from syncctl.core.quantity import cpu_problems, memory_problems
+
+LONGEST_NAME = 100
+LONGEST_IMAGE = 255
+LARGEST_VERSION = 2**31 - 1
+LARGEST_ID = 2**63 - 1
+
+# The grammar of https://pkg.go.dev/github.com/distribution/reference: [domain[:port]/]path[:tag][@digest].
+_DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_TAG = r"[\w][\w.-]{0,127}"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_IMAGE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_PATH_PART}(?:/{_PATH_PART})*)(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII)
+
+
+def name_problems(name: str) -> list[str]:
+    """Say what is wrong with a client's name; nothing when it can be used."""
+    if not name.strip():
+        return ["name: empty"]
+    problems = []
+    if len(name) > LONGEST_NAME:
+        problems.append(f"name: {len(name)} characters, at most {LONGEST_NAME} are kept")
+    if name != name.strip():
+        problems.append("name: white space at an end")
+    if any(not character.isprintable() for character in name):
+        problems.append("name: has a character that cannot be printed")
+    return problems
+
+
+def image_problems(image: str) -> list[str]:
+    """Say what is wrong with an image reference; nothing when it can be pulled by that name."""
+    if len(image) > LONGEST_IMAGE:
+        return [f"image: {len(image)} characters, at most {LONGEST_IMAGE} are kept"]
+    if _IMAGE.fullmatch(image):
+        return []
+    cause = ""
+    if any(character.isspace() for character in image):
+        cause = ", it has white space in it"
+    elif _IMAGE.fullmatch(image.lower()):
+        cause = ", a repository is lower-case"
+    return [f'image: "{image}" is not an image reference{cause}; write it like registry.example.com/desk/vwap:1.4.2']
+
+
+def priority_problems(priority: float) -> list[str]:
+    """Say what is wrong with a priority; nothing when pods can be ordered by it."""
+    return [] if math.isfinite(priority) else [f"priority: {priority} is not a finite number"]
+
+
+def version_problems(version: int) -> list[str]:
+    """Say what is wrong with a version number; nothing when it fits the column."""
+    if 0 <= version <= LARGEST_VERSION:
+        return []
+    return [f"version: {version} is not between 0 and {LARGEST_VERSION}"]
+
+
+def client_problems(
+    *,
+    name: str | None = None,
+    image: str | None = None,
+    cpu: str | None = None,
+    memory: str | None = None,
+    priority: float | None = None,
+    version: int | None = None,
+) -> list[str]:
+    """Say everything that is wrong with a client. None is not looked at; empty image, cpu or memory mean the default."""
+    problems: list[str] = []
+    if name is not None:
+        problems += name_problems(name)
+    if image:
+        problems += image_problems(image)
+    if cpu:
+        problems += cpu_problems(cpu)
+    if memory:
+        problems += memory_problems(memory)
+    if priority is not None:
+        problems += priority_problems(priority)
+    if version is not None:
+        problems += version_problems(version)
+    return problems
