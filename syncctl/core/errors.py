@@ -77,9 +77,7 @@ class SchemaMismatch(DatabaseError):
 
 
 class ClusterError(SyncctlError):
-    """The API server refused or failed; `status` is the HTTP status, 0 when there was no answer."""
-
-    status = 0
+    """The API server refused or failed."""
 
 
 class NoCluster(ClusterError):
@@ -110,40 +108,26 @@ class ClusterUnavailable(ClusterError):
 class AccessDenied(ClusterError):
     """Not authenticated, or a verb on a resource is not allowed."""
 
-    status = 403
-
 
 class QuotaExceeded(ClusterError):
     """A ResourceQuota of the namespace is used up."""
-
-    status = 403
 
 
 class PodExists(ClusterError):
     """The name is held by another pod."""
 
-    status = 409
-
 
 class PreconditionFailed(ClusterError):
     """The pod by this name is not the one that was meant: its uid or version differs."""
-
-    status = 409
 
 
 class PodNotFound(ClusterError):
     """No pod by this name."""
 
-    status = 404
-
 
 class PodRejected(ClusterError):
     """The API server will not take this pod or change however often it is asked."""
 
-    status = 422
-
 
 class ListExpired(ClusterError):
     """The continue token is too old; only a new list from the start is whole."""
-
-    status = 410

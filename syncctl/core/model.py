@@ -4,7 +4,7 @@ Rows stay in db/, JSON stays in kube/; what travels is one of these. All are fro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -194,20 +194,5 @@ class InvalidClient:
 
     client_id: int
     name: str
-    enabled: tuple[Algorithm, ...]
+    algorithms: AlgorithmStatus
     problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DesiredState:
-    """What the database asks for.
-
-    `known` holds the ids of clients whose flags could be read: an algorithm of theirs that is not in `pods` or in
-    `invalid` is switched off, which is a person's word.
-    """
-
-    fleet: str
-    pods: Mapping[PodKey, DesiredPod] = field(default_factory=dict)
-    known: frozenset[int] = frozenset()
-    deleted: frozenset[int] = frozenset()
-    invalid: Mapping[int, InvalidClient] = field(default_factory=dict)

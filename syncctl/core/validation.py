@@ -68,7 +68,7 @@ def client_problems(
     priority: float | None = None,
     version: int | None = None,
 ) -> list[str]:
-    """Say everything that is wrong with a client. None is not looked at; empty image, cpu or memory mean the default."""
+    """Say everything that is wrong with a client. None is not looked at; empty means the default."""
     problems: list[str] = []
     if name is not None:
         problems += name_problems(name)

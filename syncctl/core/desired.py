@@ -1,0 +1,90 @@
+"""Which pods should exist, given the rows. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from syncctl.core.manifest import Blueprint, spec_hash
+from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Snapshot
+from syncctl.core.names import pod_name
+from syncctl.core.quantity import canonical_cpu, canonical_memory
+from syncctl.core.validation import client_problems
+
+
+@dataclass(frozen=True, slots=True)
+class PodDefaults:
+    """What fills an empty image, cpu or memory; an empty default fills nothing."""
+
+    image: str = ""
+    cpu: str = ""
+    memory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What the database asks for.
+
+    `known` holds the ids of clients whose flags could be read: an algorithm of theirs that is neither in `pods` nor
+    of an `invalid` client is switched off, which is a person's word. `deleted` holds the tombstones.
+    """
+
+    blueprint: Blueprint
+    pods: Mapping[PodKey, DesiredPod]
+    known: frozenset[int]
+    deleted: frozenset[int]
+    invalid: Mapping[int, InvalidClient]
+
+
+def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefaults) -> DesiredState:
+    """Return one desired pod for each enabled algorithm of each valid client.
+
+    An invalid row is a reported problem of that client and takes nothing from the others.
+    """
+    pods: dict[PodKey, DesiredPod] = {}
+    invalid: dict[int, InvalidClient] = {}
+    judged: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for client in snapshot.clients:
+        status = client.algorithms
+        if status is None or not (enabled := status.enabled()):
+            continue
+        image, cpu, memory = parts = _filled(client, defaults)
+        if parts not in judged:
+            judged[parts] = _part_problems(*parts)
+        problems = judged[parts] + tuple(client_problems(priority=client.priority))
+        if problems:
+            invalid[client.id] = InvalidClient(client.id, client.name, status, problems)
+            continue
+        cpu, memory = canonical_cpu(cpu), canonical_memory(memory)
+        for algorithm in enabled:
+            key = PodKey(client.id, algorithm)
+            pods[key] = DesiredPod(
+                key=key,
+                name=pod_name(algorithm, status.id),
+                client_name=client.name,
+                version=client.version,
+                image=image,
+                cpu=cpu,
+                memory=memory,
+                priority=client.priority,
+                restart_generation=client.restart_generation,
+                spec_hash=spec_hash(blueprint.template, key, image, cpu, memory, client.restart_generation),
+            )
+    return DesiredState(
+        blueprint=blueprint,
+        pods=pods,
+        known=frozenset(client.id for client in snapshot.clients if client.algorithms is not None),
+        deleted=snapshot.deleted,
+        invalid=invalid,
+    )
+
+
+def _filled(client: Client, defaults: PodDefaults) -> tuple[str, str, str]:
+    return client.image or defaults.image, client.cpu or defaults.cpu, client.memory or defaults.memory
+
+
+def _part_problems(image: str, cpu: str, memory: str) -> tuple[str, ...]:
+    missing = [
+        f"{part}: empty, and the setting default_{part} is empty too"
+        for part, value in (("image", image), ("cpu", cpu), ("memory", memory))
+        if not value
+    ]
+    return tuple(missing + client_problems(image=image, cpu=cpu, memory=memory))

@@ -1,0 +1,98 @@
+"""How a pod is doing, apart from whether it is the pod that should be. Pure.
+
+The first rule that fits decides:
+
+    what is seen                                     | code
+    -------------------------------------------------+------------
+    told to go, within its grace and a margin        | Terminating
+    told to go, and past that                        | Stuck
+    Failed, Succeeded, evicted, node lost            | Degraded
+    fits on no node                                  | Degraded
+    a container waits with an error or a back-off    | Degraded
+    a container has just ended with an error         | Degraded
+    Running and every container ready                | Healthy
+    anything else                                    | Progressing
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from syncctl.core.model import ContainerState, ObservedPod
+
+STUCK_MARGIN = timedelta(seconds=60)
+"""How long after its grace a terminating pod is still only slow."""
+
+# Waiting reasons that are a normal part of starting; every other one is trouble.
+_STARTING = {"", "ContainerCreating", "PodInitializing"}
+
+
+class HealthCode(StrEnum):
+    """From best to worst."""
+
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    TERMINATING = "Terminating"
+    DEGRADED = "Degraded"
+    STUCK = "Stuck"
+    MISSING = "Missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A code, and its cause in words for a person."""
+
+    code: HealthCode
+    message: str = ""
+
+
+MISSING = Health(HealthCode.MISSING)
+
+
+def pod_health(pod: ObservedPod, now: datetime) -> Health:
+    """Judge a pod by its own status at the moment `now`."""
+    if pod.deleted_at is not None:
+        return _terminating(pod, datetime.fromisoformat(pod.deleted_at), now)
+    if pod.finished:
+        return Health(HealthCode.DEGRADED, _joined(pod.reason or pod.phase, pod.message or _last_words(pod)))
+    if pod.unschedulable:
+        return Health(HealthCode.DEGRADED, _joined("Unschedulable", pod.unschedulable))
+    for container in pod.containers:
+        if container.waiting not in _STARTING:
+            return Health(HealthCode.DEGRADED, _joined(container.waiting, _why_waiting(container)))
+        if container.terminated and container.exit_code != 0:
+            return Health(HealthCode.DEGRADED, _joined(container.terminated, container.message))
+    if pod.phase == "Running" and all(container.ready for container in pod.containers):
+        return Health(HealthCode.HEALTHY)
+    return Health(HealthCode.PROGRESSING, "not ready" if pod.phase == "Running" else "starting")
+
+
+def _terminating(pod: ObservedPod, gone_by: datetime, now: datetime) -> Health:
+    overdue = now - gone_by
+    if overdue <= STUCK_MARGIN:
+        return Health(HealthCode.TERMINATING)
+    seconds = int(overdue.total_seconds())
+    if pod.finalizers:
+        cause = f"held by finalizer {', '.join(pod.finalizers)}"
+    else:
+        cause = f"the kubelet of node {pod.node or '?'} has not confirmed it; is the node lost?"
+    return Health(HealthCode.STUCK, f"should have been gone {seconds} s ago: {cause}")
+
+
+def _why_waiting(container: ContainerState) -> str:
+    if container.last_terminated:
+        code = "" if container.exit_code is None else f", exit code {container.exit_code}"
+        return f"last run ended with {container.last_terminated}{code}"
+    return container.message
+
+
+def _last_words(pod: ObservedPod) -> str:
+    for container in pod.containers:
+        if container.terminated:
+            code = "" if container.exit_code is None else f" (exit code {container.exit_code})"
+            return f"{container.name}: {container.terminated}{code}"
+    return ""
+
+
+def _joined(reason: str, detail: str) -> str:
+    return f"{reason}: {detail}" if detail and detail != reason else reason

@@ -1,0 +1,255 @@
+"""A cluster over HTTP: raw JSON on the kubernetes client's connection pool, with faults answered in one place.
+
+A request that may have had its effect is not simply sent again: GET, DELETE (by uid) and PATCH (by uid) are the same
+twice; a POST whose answer was lost is settled by reading the pod back.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import urllib3
+
+from syncctl import __version__
+from syncctl.core import names
+from syncctl.core.errors import (
+    AccessDenied,
+    ClusterError,
+    ClusterUnavailable,
+    ListExpired,
+    PodExists,
+    PodNotFound,
+    PodRejected,
+    PreconditionFailed,
+    QuotaExceeded,
+)
+from syncctl.core.model import ObservedPod
+from syncctl.kube import codec
+from syncctl.kube.config import Connection
+
+ATTEMPTS = 5
+"""How often a request is sent at the most."""
+FIRST_BACK_OFF = 0.2
+LONGEST_BACK_OFF = 10.0
+LIST_STARTS = 3
+"""How often a list is begun before its expiry in mid-way counts as a failure."""
+CONNECT_TIMEOUT = 5.0
+
+_TRANSIENT = {429, 500, 502, 503, 504}
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_T = TypeVar("_T")
+
+
+class ApiCluster:
+    """The pods of one namespace of a real API server. Safe to use from many threads."""
+
+    def __init__(
+        self, connection: Connection, *, page_size: int = 500, request_timeout: float = 30.0, request_rate: float = 0.0
+    ) -> None:
+        """Take over a connection.
+
+        Args:
+            connection: from config.connect.
+            page_size: pods a list request.
+            request_timeout: seconds for an answer to begin, and between two parts of it.
+            request_rate: requests a second at the most, 0 for no limit.
+        """
+        self._connection = connection
+        self._page_size = page_size
+        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
+        self._throttle = _Throttle(request_rate)
+        self._credentials_lock = threading.Lock()
+        self._pods_url = f"{connection.configuration.host}/api/v1/namespaces/{connection.namespace}/pods"
+        self.address = f"{connection.configuration.host}, namespace {connection.namespace}"
+
+    def list_pods(self, selector: str) -> list[ObservedPod]:
+        """Return all pods that the selector finds, complete or not at all; see Cluster."""
+        return [pod for page in self._pages(selector, "application/json", codec.read_page) for pod in page]
+
+    def list_owners(self, selector: str) -> dict[str, str]:
+        """Return whose each pod is; see Cluster. Only metadata is asked for."""
+        pages = self._pages(selector, _METADATA_LIST, codec.read_owners_page)
+        return {name: owner for page in pages for name, owner in page.items()}
+
+    def get_pod(self, name: str) -> ObservedPod | None:
+        """Return the pod by this name, None when there is none."""
+        try:
+            return _decoded(codec.read_pod, self._send("GET", f"{self._pods_url}/{name}", f"get pod {name}"))
+        except PodNotFound:
+            return None
+
+    def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
+        """Create a pod; see Cluster."""
+        name = manifest["metadata"]["name"]
+        # Strict: a misspelt field of the template is an error, not silently dropped.
+        url = f"{self._pods_url}?fieldValidation=Strict"
+        body = msgspec.json.encode(manifest)
+        uncertain = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return _decoded(codec.read_pod, self._send_once("POST", url, f"create pod {name}", body))
+            except PodExists:
+                found = self.get_pod(name) if uncertain else None
+                if found is None or not _made_by(manifest, found):
+                    raise
+                return found
+            except ClusterUnavailable as error:
+                uncertain = uncertain or error.sent
+                if error.sent and (found := self.get_pod(name)) is not None and _made_by(manifest, found):
+                    return found
+                _back_off_or_raise(error, attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
+        """Apply a strategic merge patch to the pod with this uid; see Cluster."""
+        body = msgspec.json.encode({**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}})
+        url = f"{self._pods_url}/{name}"
+        content_type = "application/strategic-merge-patch+json"
+        return _decoded(codec.read_pod, self._send("PATCH", url, f"patch pod {name}", body, content_type=content_type))
+
+    def delete_pod(self, name: str, uid: str) -> None:
+        """Ask the pod with this uid to end; see Cluster."""
+        body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}})
+        try:
+            self._send("DELETE", f"{self._pods_url}/{name}", f"delete pod {name}", body)
+        except PodNotFound:
+            return
+
+    def _pages(self, selector: str, accept: str, read: Callable[[bytes], tuple[_T, str]]) -> list[_T]:
+        for _ in range(LIST_STARTS):
+            try:
+                return self._pages_once(selector, accept, read)
+            except ListExpired as error:
+                expired = error
+        raise ClusterUnavailable(
+            f"the list of pods expired {LIST_STARTS} times before its end: {expired.message}", status=410
+        ) from expired
+
+    def _pages_once(self, selector: str, accept: str, read: Callable[[bytes], tuple[_T, str]]) -> list[_T]:
+        pages: list[_T] = []
+        token = ""
+        while True:
+            query = {"labelSelector": selector, "limit": str(self._page_size)}
+            if token:
+                query["continue"] = token
+            url = f"{self._pods_url}?{urlencode(query)}"
+            page, token = _decoded(read, self._send("GET", url, "list pods", accept=accept))
+            pages.append(page)
+            if not token:
+                return pages
+
+    def _send(self, method: str, url: str, doing: str, body: bytes | None = None, **headers: str) -> bytes:
+        """Send a request that is the same when sent twice; try again while that may help."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._send_once(method, url, doing, body, **headers)
+            except ClusterUnavailable as error:
+                _back_off_or_raise(error, attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _send_once(
+        self,
+        method: str,
+        url: str,
+        doing: str,
+        body: bytes | None = None,
+        *,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+    ) -> bytes:
+        self._throttle.wait()
+        headers = {"accept": accept, "user-agent": f"syncctl/{__version__}", **self._credentials()}
+        if body is not None:
+            headers["content-type"] = content_type
+        try:
+            response = self._connection.pool.request(
+                method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False
+            )
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
+            raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", sent=False, hint=self._hint()) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", hint=self._hint()) from error
+        if response.status < 300:
+            return bytes(response.data)
+        raise _translated(doing, response.status, response.data, response.headers.get("retry-after"))
+
+    def _hint(self) -> str:
+        return f"is {self._connection.configuration.host} the right cluster, and is it up?"
+
+    def _credentials(self) -> dict[str, str]:
+        """Return the authorization header; the client library renews tokens here, and is not thread-safe at it."""
+        with self._credentials_lock:
+            settings = self._connection.configuration.auth_settings()
+        return {setting["key"]: setting["value"] for setting in settings.values() if setting.get("in") == "header"}
+
+
+class _Throttle:
+    """Lets callers through at no more than a rate; they wait for their turn in the order in which they came."""
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        if not self._interval:
+            return
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._interval
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+
+def _back_off_or_raise(error: ClusterUnavailable, attempt: int) -> None:
+    """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
+    if attempt == ATTEMPTS:
+        raise error
+    ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**attempt)
+    time.sleep(error.retry_after if error.retry_after is not None else random.uniform(0, ceiling))  # noqa: S311
+
+
+def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:
+    try:
+        return read(body)
+    except ValueError as error:
+        start = body[:80].decode(errors="replace")
+        raise ClusterUnavailable(f"the API server's answer cannot be read: {error}; it starts: {start}") from error
+
+
+def _made_by(manifest: Mapping[str, Any], pod: ObservedPod) -> bool:
+    """Whether the pod is what the manifest asked for, made by this fleet. The lease lets only one pass create."""
+    metadata = manifest["metadata"]
+    return all(
+        found.get(key) == metadata[section][key]
+        for found, section, key in (
+            (pod.labels, "labels", names.FLEET),
+            (pod.annotations, "annotations", names.SPEC_HASH),
+        )
+    )
+
+
+def _translated(doing: str, status: int, body: bytes, retry_after: str | None) -> ClusterError:
+    told = codec.read_status(body)
+    said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
+    if status in _TRANSIENT:
+        seconds = min(float(retry_after), LONGEST_BACK_OFF) if retry_after and retry_after.isdigit() else None
+        return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429)
+    if status == 403 and "exceeded quota" in told.message:
+        return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
+    if status in (401, 403):
+        return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
+    if status == 409 and told.reason == "AlreadyExists":
+        return PodExists(said)
+    leaf = {404: PodNotFound, 410: ListExpired, 409: PreconditionFailed}.get(status, PodRejected)
+    return leaf(said)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of a connection failure, without addresses of Python objects."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__

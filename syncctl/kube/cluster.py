@@ -1,0 +1,46 @@
+"""What the rest of syncctl needs of a cluster, and what each call promises."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from syncctl.core.model import ObservedPod
+
+
+class Cluster(Protocol):
+    """One namespace of one cluster. Every method raises leaves of ClusterError."""
+
+    @property
+    def address(self) -> str:
+        """The API server's URL and the namespace, for a person."""
+
+    def list_pods(self, selector: str) -> list[ObservedPod]:
+        """Return all pods that the label selector finds: a complete list from one moment, or an error."""
+
+    def list_owners(self, selector: str) -> dict[str, str]:
+        """Return, by name, whose each pod is that the label selector finds, in words."""
+
+    def get_pod(self, name: str) -> ObservedPod | None:
+        """Return the pod by this name, None when there is none."""
+
+    def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
+        """Create a pod. When the answer is lost, the pod is read back: an own pod found there is the one created.
+
+        Raises:
+            PodExists: another pod holds the name.
+            PodRejected: the API server will never take this pod.
+            QuotaExceeded, AccessDenied, ClusterUnavailable
+        """
+
+    def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
+        """Apply a strategic merge patch to the pod with this uid, to no other by its name.
+
+        Raises:
+            PodNotFound, PreconditionFailed: the pod is gone, or is another one by now.
+        """
+
+    def delete_pod(self, name: str, uid: str) -> None:
+        """Ask the pod with this uid to end within its own grace. A pod already gone counts as deleted.
+
+        Raises:
+            PreconditionFailed: the name is held by another pod by now; it is left alone.
+        """

@@ -1,0 +1,239 @@
+"""Pod JSON from the API server, read into ObservedPod. Pure.
+
+Only the fields that are needed are decoded, straight from the bytes of a page; the full models of the kubernetes
+package take ten times as long and five times the memory (docs/performance.md).
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from syncctl.core.model import ContainerState, ObservedPod, Resources
+from syncctl.core.names import CONTAINER, FLEET
+
+
+class _Struct(msgspec.Struct, gc=False, rename="camel"):
+    """Fields as the API spells them; unknown ones are skipped while parsing."""
+
+
+class _Metadata(_Struct):
+    name: str
+    uid: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+    finalizers: list[str] | None = None
+
+
+class _Resources(_Struct):
+    requests: dict[str, str] | None = None
+    limits: dict[str, str] | None = None
+
+
+class _Container(_Struct):
+    name: str
+    image: str = ""
+    resources: _Resources | None = None
+
+
+class _Spec(_Struct):
+    containers: list[_Container] = []
+    node_name: str = ""
+    termination_grace_period_seconds: int | None = None
+
+
+class _Waiting(_Struct):
+    reason: str = ""
+    message: str = ""
+
+
+class _Terminated(_Struct):
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+
+
+class _State(_Struct):
+    waiting: _Waiting | None = None
+    terminated: _Terminated | None = None
+
+
+class _ContainerStatus(_Struct):
+    name: str
+    ready: bool = False
+    restart_count: int = 0
+    state: _State | None = None
+    last_state: _State | None = None
+
+
+class _Condition(_Struct):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class _Status(_Struct):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: list[_Condition] | None = None
+    init_container_statuses: list[_ContainerStatus] | None = None
+    container_statuses: list[_ContainerStatus] | None = None
+
+
+class _Pod(_Struct):
+    metadata: _Metadata
+    spec: _Spec
+    status: _Status
+
+
+class _ListMetadata(msgspec.Struct):
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class _PodList(_Struct):
+    metadata: _ListMetadata
+    items: list[_Pod] | None = None
+
+
+class _MetadataOnly(_Struct):
+    metadata: _Metadata
+
+
+class _MetadataList(_Struct):
+    metadata: _ListMetadata
+    items: list[_MetadataOnly] | None = None
+
+
+class _Cause(_Struct):
+    field: str = ""
+    message: str = ""
+
+
+class _Details(_Struct):
+    causes: list[_Cause] | None = None
+
+
+class ApiStatus(_Struct):
+    """The API server's own description of a failure."""
+
+    message: str = ""
+    reason: str = ""
+    details: _Details | None = None
+
+
+_page = msgspec.json.Decoder(_PodList)
+_pod = msgspec.json.Decoder(_Pod)
+_metadata_page = msgspec.json.Decoder(_MetadataList)
+_status = msgspec.json.Decoder(ApiStatus)
+
+
+def read_page(body: bytes) -> tuple[list[ObservedPod], str]:
+    """Return a page's pods and the token of the next page, "" after the last.
+
+    Raises:
+        ValueError: the body is no list of pods, or ends early.
+    """
+    page = _page.decode(body)
+    return [_observed(pod) for pod in page.items or ()], page.metadata.continue_
+
+
+def read_owners_page(body: bytes) -> tuple[dict[str, str], str]:
+    """Return, by name, whose the pods of a metadata-only page are, and the token of the next page."""
+    page = _metadata_page.decode(body)
+    return {item.metadata.name: _owner(item.metadata) for item in page.items or ()}, page.metadata.continue_
+
+
+def read_pod(body: bytes) -> ObservedPod:
+    """Return a single pod.
+
+    Raises:
+        ValueError: the body is no pod, or ends early.
+    """
+    return _observed(_pod.decode(body))
+
+
+def read_status(body: bytes) -> ApiStatus:
+    """Return what a failed answer says. Proxies and rate limits answer in plain text: that becomes the message."""
+    try:
+        return _status.decode(body)
+    except ValueError:
+        return ApiStatus(message=body[:300].decode(errors="replace").strip())
+
+
+def owner(pod: ObservedPod) -> str:
+    """Say in words whose a pod is."""
+    return _owner_by_labels(pod.labels)
+
+
+def _owner(metadata: _Metadata) -> str:
+    return _owner_by_labels(metadata.labels or {})
+
+
+def _owner_by_labels(labels: Mapping[str, str]) -> str:
+    if fleet := labels.get(FLEET):
+        return f"a pod of another fleet ({fleet})"
+    manager = labels.get("app.kubernetes.io/managed-by")
+    return f"a pod managed by {manager}" if manager else "a pod that syncctl did not make"
+
+
+def _observed(pod: _Pod) -> ObservedPod:
+    metadata, spec, status = pod.metadata, pod.spec, pod.status
+    own = next((container for container in spec.containers if container.name == CONTAINER), None)
+    grace = metadata.deletion_grace_period_seconds
+    if grace is None:
+        grace = spec.termination_grace_period_seconds
+    return ObservedPod(
+        name=metadata.name,
+        uid=metadata.uid,
+        labels=metadata.labels or {},
+        annotations=metadata.annotations or {},
+        phase=status.phase,
+        reason=status.reason,
+        message=status.message,
+        image=own.image if own else "",
+        resources=_resources(own.resources) if own and own.resources else Resources(),
+        node=spec.node_name,
+        created_at=metadata.creation_timestamp,
+        deleted_at=metadata.deletion_timestamp,
+        grace_seconds=30 if grace is None else grace,
+        finalizers=tuple(metadata.finalizers or ()),
+        unschedulable=_unschedulable(status),
+        containers=tuple(
+            _container_state(found)
+            for found in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
+        ),
+    )
+
+
+def _resources(resources: _Resources) -> Resources:
+    requests, limits = resources.requests or {}, resources.limits or {}
+    return Resources(
+        requests.get("cpu", ""), requests.get("memory", ""), limits.get("cpu", ""), limits.get("memory", "")
+    )
+
+
+def _unschedulable(status: _Status) -> str:
+    for condition in status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return condition.message or condition.reason
+    return ""
+
+
+def _container_state(status: _ContainerStatus) -> ContainerState:
+    state, last = status.state or _State(), status.last_state or _State()
+    waiting, terminated = state.waiting or _Waiting(), state.terminated or _Terminated()
+    before = last.terminated or _Terminated()
+    return ContainerState(
+        name=status.name,
+        ready=status.ready,
+        restarts=status.restart_count,
+        waiting=waiting.reason,
+        terminated=terminated.reason,
+        message=waiting.message or terminated.message,
+        exit_code=terminated.exit_code if state.terminated else before.exit_code,
+        last_terminated=before.reason,
+    )

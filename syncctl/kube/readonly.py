@@ -1,0 +1,34 @@
+"""A cluster that cannot be written to: what a dry run, a plan and a status table are given."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from syncctl.core.model import ObservedPod
+from syncctl.kube.cluster import Cluster
+
+
+class ReadOnlyCluster:
+    """Wraps a cluster; every write is a bug in syncctl and raises."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.address = cluster.address
+        self.list_pods = cluster.list_pods
+        self.list_owners = cluster.list_owners
+        self.get_pod = cluster.get_pod
+
+    def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
+        """Refuse."""
+        _refuse("create", manifest["metadata"]["name"])
+
+    def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:  # noqa: ARG002 - the protocol's
+        """Refuse."""
+        _refuse("patch", name)
+
+    def delete_pod(self, name: str, uid: str) -> None:  # noqa: ARG002 - the protocol's
+        """Refuse."""
+        _refuse("delete", name)
+
+
+def _refuse(verb: str, name: str) -> NoReturn:
+    raise AssertionError(f"a read-only pass tried to {verb} pod {name}")
