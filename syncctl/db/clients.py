@@ -1,0 +1,173 @@
+"""Clients and their algorithms: write them, find them, list them.
+
+Every function works in the transaction of the connection that it is given and never commits. Input is taken as valid:
+core has judged it. Each change of a client or its algorithms moves updated_at to `now`, an aware time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
+from sqlalchemy.exc import IntegrityError
+
+from syncctl.core.errors import ClientExists, ClientNotFound
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.validation import LARGEST_ID
+from syncctl.db.rows import client_of, select_clients
+from syncctl.db.tables import algorithm_status, clients, deleted_clients
+
+_BATCH = 500
+_COLUMNS = {"name": "client_name"}
+
+
+def insert_client(connection: Connection, new: NewClient, now: datetime) -> Client:
+    """Add a client and its algorithms. Raises ClientExists when the name is taken."""
+    with _name_taken(connection, new.name):
+        client_id: int = connection.execute(
+            insert(clients)
+            .values(
+                client_name=new.name,
+                version=new.version,
+                image=new.image,
+                cpu=new.cpu,
+                memory=new.memory,
+                priority=new.priority,
+                created_at=now,
+                updated_at=now,
+            )
+            .returning(clients.c.id)
+        ).scalar_one()
+        flags = {algorithm.value: algorithm in new.algorithms for algorithm in Algorithm}
+        connection.execute(insert(algorithm_status).values(client_id=client_id, **flags))
+    return get_client(connection, client_id)
+
+
+def update_client(connection: Connection, client_id: int, changes: ClientChanges, now: datetime) -> Client:
+    """Change what is not None in `changes`; with nothing to change, nothing is written.
+
+    Raises ClientNotFound, or ClientExists when the new name is taken.
+    """
+    values = {_COLUMNS.get(name, name): value for name, value in asdict(changes).items() if value is not None}
+    if values:
+        with _name_taken(connection, changes.name or ""):
+            connection.execute(update(clients).where(clients.c.id == client_id).values(**values, updated_at=now))
+    return get_client(connection, client_id)
+
+
+def delete_client(connection: Connection, client_id: int, now: datetime, by: str) -> Client:
+    """Remove a client and its algorithms, leave its tombstone, and return it as it was. Raises ClientNotFound."""
+    client = get_client(connection, client_id, lock=True)
+    # A row put back by hand under an id that was deleted before leaves a tombstone to be replaced.
+    connection.execute(delete(deleted_clients).where(deleted_clients.c.client_id == client_id))
+    connection.execute(
+        insert(deleted_clients).values(
+            client_id=client_id,
+            client_name=client.name,
+            algorithm_status_id=client.algorithms.id if client.algorithms else None,
+            deleted_at=now,
+            deleted_by=by,
+        )
+    )
+    connection.execute(delete(clients).where(clients.c.id == client_id))
+    return client
+
+
+def get_client(connection: Connection, client_id: int, *, lock: bool = False) -> Client:
+    """Read the client with this id. Raises ClientNotFound.
+
+    `lock` keeps others from changing it until the end of the transaction: for reading before writing.
+    """
+    return _read(connection, clients.c.id == client_id, str(client_id), lock=lock)
+
+
+def find_client(connection: Connection, reference: str, *, lock: bool = False) -> Client:
+    """Read the client that a person means by an id or a name; digits are an id first. Raises ClientNotFound.
+
+    Only an id as we print it is one: "007" is a name, so that nobody deletes client 7 by it. `lock` as in get_client.
+    """
+    if _is_id(reference):
+        try:
+            return get_client(connection, int(reference), lock=lock)
+        except ClientNotFound:
+            pass
+    # Neither database takes these in a text, so no client has them in its name.
+    if "\0" in reference or any("\ud800" <= character <= "\udfff" for character in reference):
+        raise ClientNotFound(ascii(reference)[1:-1])
+    return _read(connection, clients.c.client_name == reference, reference, lock=lock)
+
+
+def list_clients(connection: Connection, enabled: Algorithm | None = None) -> Iterator[Client]:
+    """Yield all clients by id, or those with one algorithm switched on. Rows arrive while they are consumed."""
+    query = select_clients().order_by(clients.c.id).execution_options(yield_per=_BATCH)
+    if enabled is not None:
+        query = query.where(algorithm_status.c[enabled.value] == true())
+    for row in connection.execute(query):
+        yield client_of(row)
+
+
+def set_algorithms(connection: Connection, client_id: int, flags: Mapping[Algorithm, bool], now: datetime) -> Client:
+    """Switch the algorithms in `flags` and leave the others. Makes the row in algorithm_status when it has vanished.
+
+    Two who switch different algorithms of one client at once both get their way. Raises ClientNotFound.
+    """
+    # First, since it locks the client: of two who find the second row missing, one makes it and the other sees it.
+    _touch(connection, client_id, now)
+    values = {algorithm.value: flag for algorithm, flag in flags.items()}
+    status = algorithm_status.c.client_id == client_id
+    # With no flags given, the row is still looked for.
+    changed = connection.execute(update(algorithm_status).where(status).values(values or {"client_id": client_id}))
+    if changed.rowcount == 0:
+        connection.execute(insert(algorithm_status).values(client_id=client_id, **values))
+    return get_client(connection, client_id)
+
+
+def request_restart(connection: Connection, client_id: int, now: datetime) -> Client:
+    """Ask the next pass to replace the client's pods once. Raises ClientNotFound."""
+    _touch(connection, client_id, now, need_restart=True)
+    return get_client(connection, client_id)
+
+
+def record_spawned(connection: Connection, client_ids: Iterable[int], now: datetime) -> None:
+    """Write when pods of these clients were made. Clients that are gone are passed over; updated_at stays."""
+    ordered = sorted(set(client_ids))
+    for start in range(0, len(ordered), _BATCH):
+        batch = ordered[start : start + _BATCH]
+        connection.execute(update(clients).where(clients.c.id.in_(batch)).values(spawned_at=now))
+
+
+def _read(connection: Connection, which: ColumnElement[bool], reference: str, *, lock: bool) -> Client:
+    if lock:
+        # By itself: a query that had to wait for the lock would show the algorithms as they were before.
+        connection.execute(select(clients.c.id).where(which).with_for_update())
+    row = connection.execute(select_clients().where(which)).one_or_none()
+    if row is None:
+        raise ClientNotFound(reference)
+    return client_of(row)
+
+
+def _touch(connection: Connection, client_id: int, now: datetime, **values: object) -> None:
+    changed = connection.execute(update(clients).where(clients.c.id == client_id).values(**values, updated_at=now))
+    if changed.rowcount == 0:
+        raise ClientNotFound(str(client_id))
+
+
+def _is_id(reference: str) -> bool:
+    # The length first: Python refuses to read thousands of digits.
+    digits = reference.isascii() and reference.isdigit() and len(reference) <= len(str(LARGEST_ID))
+    return digits and str(int(reference)) == reference and int(reference) <= LARGEST_ID
+
+
+@contextmanager
+def _name_taken(connection: Connection, name: str) -> Iterator[None]:
+    """Raise ClientExists for the unique name's violation. The transaction stays usable, thanks to a savepoint."""
+    try:
+        with connection.begin_nested():
+            yield
+    except IntegrityError as error:
+        diagnosis = getattr(error.orig, "diag", None)
+        constraint = getattr(diagnosis, "constraint_name", None) or str(error.orig)
+        if "client_name" in constraint:
+            raise ClientExists(name) from error
+        raise

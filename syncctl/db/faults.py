@@ -1,0 +1,76 @@
+"""What a failure of the database means to syncctl: one table, applied at the door of the room."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from syncctl.core.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
+from syncctl.db.address import describe
+
+UPGRADE_HINT = "`syncctl db upgrade` brings the tables up to date"
+
+_UNREACHABLE_HINT = "is it running, and does database_url (SYNCCTL_DATABASE_URL) name it rightly?"
+_AGAIN_HINT = "nothing was changed; try again"
+_BROKEN = ("08", "57P01", "57P02", "57P03", "53300")
+_MISSING = ("42P01", "42703")
+_IN_THE_WAY = ("40001", "40P01", "55P03")
+
+
+@contextmanager
+def translated(address: URL) -> Iterator[None]:
+    """Turn what SQLAlchemy raises inside into our errors.
+
+    Raises DatabaseUnavailable when nobody answers or the connection broke, SchemaMismatch when a table or column is
+    missing, else DatabaseError.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise translate(error, address) from error
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailable(f"all connections to the database at {describe(address)} are busy") from error
+
+
+def translate(error: DBAPIError, address: URL) -> DatabaseError:
+    """Say what one error of the driver means."""
+    code = sqlstate(error)
+    cause = _first_line(error)
+    place = describe(address)
+    if address.drivername.startswith("sqlite"):
+        return _of_sqlite(cause, place)
+    nobody = isinstance(error, (OperationalError, InterfaceError)) and not code
+    if error.connection_invalidated or nobody or code.startswith(_BROKEN):
+        return DatabaseUnavailable(f"cannot reach the database at {place}: {cause}", _UNREACHABLE_HINT)
+    if code in _MISSING:
+        return SchemaMismatch(f"the database at {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
+    if code in _IN_THE_WAY:
+        return DatabaseError(f"another transaction in the database at {place} was in the way: {cause}", _AGAIN_HINT)
+    return DatabaseError(f"the database at {place} refused: {cause}{_detail(error)}")
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """Return Postgres' five-letter code of an error, or "" when it has none."""
+    return getattr(error.orig, "pgcode", None) or ""
+
+
+def _of_sqlite(cause: str, place: str) -> DatabaseError:
+    if "unable to open" in cause:
+        return DatabaseUnavailable(f"cannot open the database {place}: {cause}", "may this user read and write it?")
+    if any(words in cause for words in ("no such table", "no such column", "has no column named")):
+        return SchemaMismatch(f"the database {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
+    if "locked" in cause:
+        return DatabaseError(f"another process is writing to the database {place}: {cause}", _AGAIN_HINT)
+    return DatabaseError(f"the database {place} refused: {cause}")
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0].strip() if lines else type(error.orig).__name__
+
+
+def _detail(error: DBAPIError) -> str:
+    detail = getattr(getattr(error.orig, "diag", None), "message_detail", None)
+    return f" ({detail})" if detail else ""

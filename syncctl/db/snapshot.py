@@ -1,0 +1,102 @@
+"""Read the whole fleet at one moment: complete, or an error. Pods whose client is missing here get deleted."""
+
+from collections import Counter
+from dataclasses import replace
+
+from sqlalchemy import Connection, Engine, false, func, select, true, update
+from sqlalchemy.exc import DBAPIError
+
+from syncctl.core.errors import DatabaseError
+from syncctl.core.model import Client, Snapshot
+from syncctl.db.engine import reading, writing
+from syncctl.db.faults import sqlstate
+from syncctl.db.rows import client_of, select_clients
+from syncctl.db.tables import clients, deleted_clients, fleet
+
+_ATTEMPTS = 5
+_LOST_A_RACE = ("40001", "40P01")
+
+
+def read_snapshot(engine: Engine, *, consume_restarts: bool) -> Snapshot:
+    """Read clients, tombstones and the fleet's uuid in one transaction.
+
+    A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
+    is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
+    dies has lost nothing. Without, nothing is written.
+    Raises DatabaseError when anything about the answer is odd, and all that `reading` raises.
+    """
+    if not consume_restarts:
+        with reading(engine) as connection:
+            return _read(connection)
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _consume(engine)
+        except DatabaseError as error:
+            if not _lost_a_race(error):
+                raise
+    return _consume(engine)
+
+
+def _consume(engine: Engine) -> Snapshot:
+    with writing(engine, at_one_moment=True) as connection:
+        connection.execute(
+            update(clients)
+            .where(clients.c.need_restart == true())
+            .values(restart_generation=clients.c.restart_generation + 1, need_restart=false())
+        )
+        return _read(connection)
+
+
+def _lost_a_race(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and sqlstate(cause) in _LOST_A_RACE
+
+
+def _read(connection: Connection) -> Snapshot:
+    _refuse_standby(connection)
+    uuid = _fleet(connection)
+    found = tuple(client_of(row) for row in connection.execute(select_clients().order_by(clients.c.id)))
+    counted = connection.execute(select(func.count()).select_from(clients)).scalar_one()
+    _refuse_odd(found, counted)
+    living = {client.id for client in found}
+    deleted = connection.execute(select(deleted_clients.c.client_id)).scalars()
+    return Snapshot(
+        fleet=uuid,
+        clients=tuple(_restarted(client) for client in found),
+        # A row put back by hand lives again, whatever its tombstone says.
+        deleted=frozenset(deleted) - living,
+    )
+
+
+def _restarted(client: Client) -> Client:
+    if not client.need_restart:
+        return client
+    return replace(client, need_restart=False, restart_generation=client.restart_generation + 1)
+
+
+def _refuse_standby(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql" and connection.execute(select(func.pg_is_in_recovery())).scalar_one():
+        raise DatabaseError(
+            "the database is a standby: what it shows may be old", "let database_url name the primary server"
+        )
+
+
+def _fleet(connection: Connection) -> str:
+    uuids = list(connection.execute(select(fleet.c.uuid)).scalars())
+    if len(uuids) != 1 or not uuids[0]:
+        raise DatabaseError(
+            f"the table fleet has {len(uuids)} rows instead of one with a uuid, so nobody knows whose pods these are",
+            "restore it from a backup, or from the label syncctl.io/fleet of the pods",
+        )
+    return str(uuids[0])
+
+
+def _refuse_odd(found: tuple[Client, ...], counted: int) -> None:
+    doubled = sorted(client_id for client_id, times in Counter(client.id for client in found).items() if times > 1)
+    if doubled:
+        raise DatabaseError(
+            f"the database holds client {', '.join(map(str, doubled))} more than once",
+            "a unique constraint of clients or algorithm_status has been dropped; remove the rows in excess",
+        )
+    if len(found) != counted:
+        raise DatabaseError(f"the database answered with {len(found)} clients and then counted {counted}")

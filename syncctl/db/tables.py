@@ -1,0 +1,135 @@
+"""The tables, as the newest migration leaves them. A test compares the two on both databases.
+
+Names and types of `clients` and `algorithm_status` are those of the Go service, and every column has a default, so that
+SQL written for it goes on working: `INSERT INTO clients (client_name) VALUES ('acme')` makes a whole client.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from syncctl.core.validation import LONGEST_IMAGE, LONGEST_NAME
+from syncctl.db.times import UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only in a column declared INTEGER, which holds 64 bits there.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+_Json = JSON().with_variant(JSONB(), "postgresql")
+_NO = text("false")
+
+
+def _sqlite_types(rule: str) -> CheckConstraint:
+    """Demand of SQLite what a column's type means elsewhere: by itself it takes 'two' for a number and any length."""
+    return CheckConstraint(rule, name="types").ddl_if(dialect="sqlite")
+
+
+# ids name pods, so neither table may ever use one again: AUTOINCREMENT keeps SQLite from doing so.
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("client_name", String(LONGEST_NAME), nullable=False, unique=True),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("image", String(LONGEST_IMAGE), nullable=False, server_default=""),
+    Column("cpu", String(50), nullable=False, server_default=""),
+    Column("memory", String(50), nullable=False, server_default=""),
+    Column("priority", Double, nullable=False, server_default=text("1.0")),
+    Column("need_restart", Boolean, nullable=False, server_default=_NO),
+    Column("spawned_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False, server_default=func.current_timestamp()),
+    Column("updated_at", UtcDateTime, nullable=False, server_default=func.current_timestamp()),
+    Column("restart_generation", Integer, nullable=False, server_default="0"),
+    CheckConstraint("restart_generation >= 0", name="restart_generation"),
+    _sqlite_types(
+        "typeof(client_name) = 'text' AND length(client_name) <= 100"
+        " AND typeof(image) = 'text' AND length(image) <= 255"
+        " AND typeof(cpu) = 'text' AND length(cpu) <= 50"
+        " AND typeof(memory) = 'text' AND length(memory) <= 50"
+        " AND typeof(version) = 'integer' AND typeof(priority) = 'real' AND need_restart IN (0, 1)"
+        " AND typeof(restart_generation) = 'integer'"
+    ),
+    sqlite_autoincrement=True,
+)
+
+algorithm_status = Table(
+    "algorithm_status",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("client_id", _Id, ForeignKey("clients.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("vwap", Boolean, nullable=False, server_default=_NO),
+    Column("twap", Boolean, nullable=False, server_default=_NO),
+    Column("hft", Boolean, nullable=False, server_default=_NO),
+    _sqlite_types("vwap IN (0, 1) AND twap IN (0, 1) AND hft IN (0, 1)"),
+    sqlite_autoincrement=True,
+)
+
+# The tombstones: a client in here was deleted by a person, and its pods go at once.
+deleted_clients = Table(
+    "deleted_clients",
+    metadata,
+    Column("client_id", _Id, primary_key=True, autoincrement=False),
+    Column("client_name", String(LONGEST_NAME), nullable=False),
+    Column("algorithm_status_id", _Id),
+    Column("deleted_at", UtcDateTime, nullable=False),
+    Column("deleted_by", Text, nullable=False),
+)
+
+# Exactly one row: pods carry its uuid, so that a wrong or an empty database owns none.
+fleet = Table(
+    "fleet",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, server_default="1"),
+    Column("uuid", String(36), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+passes = Table(
+    "passes",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("started_at", UtcDateTime, nullable=False, index=True),
+    Column("finished_at", UtcDateTime, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("exit_code", Integer, nullable=False),
+    Column("counts", _Json, nullable=False),
+    Column("error", Text),
+    sqlite_autoincrement=True,
+)
+
+# What adopting a database of the Go service took out of algorithm_status, whole, so that nothing is lost.
+adopted_algorithm_status = Table(
+    "adopted_algorithm_status",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("client_id", _Id),
+    Column("reason", Text, nullable=False),
+    Column("original", _Json, nullable=False),
+    Column("adopted_at", UtcDateTime, nullable=False),
+)
