@@ -4,7 +4,8 @@ Names follow Kubernetes' recommended labels (https://kubernetes.io/docs/concepts
 what only syncctl reads is under syncctl.io/.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from syncctl.core.model import Algorithm, PodKey
 
@@ -22,6 +23,7 @@ RESTART_GENERATION = "syncctl.io/restart-generation"
 CONTAINER = "algorithm"
 """The name of the container that trades; all others in a pod are sidecars from the template."""
 
+_CLIENT_ID = re.compile(r"[1-9][0-9]{0,18}")
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 
 
@@ -35,6 +37,11 @@ def fleet_selector(fleet: str) -> str:
     return f"{FLEET}={fleet}"
 
 
+def clients_selector(fleet: str, client_ids: Iterable[int]) -> str:
+    """Return the label selector that finds the fleet's pods of these clients."""
+    return f"{fleet_selector(fleet)},{CLIENT_ID} in ({','.join(map(str, client_ids))})"
+
+
 def foreign_selector(fleet: str) -> str:
     """Return the label selector that finds everybody else's pods (!= also matches pods without the label)."""
     return f"{FLEET}!={fleet}"
@@ -44,6 +51,7 @@ def pod_key(labels: Mapping[str, str]) -> PodKey | None:
     """Read the key off a pod's labels; None when they do not name a client and an algorithm."""
     algorithm = _ALGORITHMS.get(labels.get(ALGORITHM, ""))
     client_id = labels.get(CLIENT_ID, "")
-    if algorithm is None or not (client_id.isascii() and client_id.isdigit()):
+    # Only as syncctl writes it: no selector for client 7 finds a pod labelled "007".
+    if algorithm is None or not _CLIENT_ID.fullmatch(client_id):
         return None
     return PodKey(int(client_id), algorithm)

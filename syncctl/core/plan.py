@@ -86,6 +86,27 @@ class Step:
     desired: DesiredPod | None = None
     observed: ObservedPod | None = None
 
+    @property
+    def wanted(self) -> DesiredPod:
+        """The desired pod of a step that has one: create, replace, update."""
+        if self.desired is None:
+            raise ValueError(f"{self.kind} {self.name} has no desired pod")
+        return self.desired
+
+    @property
+    def pod(self) -> ObservedPod:
+        """The observed pod of a step that has one: delete, replace, update."""
+        if self.observed is None:
+            raise ValueError(f"{self.kind} {self.name} has no observed pod")
+        return self.observed
+
+    @property
+    def client_name(self) -> str:
+        """The client's name as the row has it, else as the pod remembers it, else ""."""
+        if self.desired:
+            return self.desired.client_name
+        return self.observed.annotations.get(names.CLIENT_NAME, "") if self.observed else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

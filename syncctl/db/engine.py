@@ -19,6 +19,8 @@ from syncctl.db.address import read_address
 from syncctl.db.faults import translated
 from syncctl.db.times import parse_time
 
+__all__ = ["Engine", "connect", "reading", "writing"]
+
 _TIMESTAMPTZ = 1184
 _CONNECT_ARGUMENTS = {
     "connect_timeout": 5,

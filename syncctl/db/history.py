@@ -1,12 +1,12 @@
 """What passes have done: one row each, kept for a number of days."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 
-from syncctl.db.engine import reading, writing
+from syncctl.db.engine import reading
 from syncctl.db.tables import passes
 
 
@@ -30,26 +30,12 @@ class PassRecord:
     id: int = 0
 
 
-def record_pass(engine: Engine, record: PassRecord, *, keep_days: int) -> int:
-    """Store a record, forget those that began more than `keep_days` before it ended, and return its id."""
-    with writing(engine) as connection:
-        connection.execute(delete(passes).where(passes.c.started_at < record.finished_at - timedelta(days=keep_days)))
-        result = connection.execute(
-            insert(passes)
-            .values(
-                started_at=record.started_at,
-                finished_at=record.finished_at,
-                host=record.host,
-                who=record.who,
-                version=record.version,
-                outcome=record.outcome,
-                exit_code=record.exit_code,
-                counts=dict(record.counts),
-                error=record.error,
-            )
-            .returning(passes.c.id)
-        )
-        return int(result.scalar_one())
+def record_pass(connection: Connection, record: PassRecord, *, keep_days: int) -> None:
+    """Store a record, and forget those that began more than `keep_days` before it ended."""
+    connection.execute(delete(passes).where(passes.c.started_at < record.finished_at - timedelta(days=keep_days)))
+    values = asdict(record)
+    del values["id"]
+    connection.execute(insert(passes).values(values))
 
 
 def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:

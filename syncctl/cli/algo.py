@@ -1,0 +1,88 @@
+"""syncctl algo: set, get, list."""
+
+from typing import Annotated, Any
+
+import typer
+
+from syncctl.cli import output
+from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
+from syncctl.cli.output import Column, View
+from syncctl.core.model import Algorithm, Client
+from syncctl.operations import algorithms, clients
+from syncctl.operations.connect import open_engine
+from syncctl.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Switch algorithms on and off, and show them.")
+
+
+def _is_on(client: Client, algorithm: Algorithm) -> bool | None:
+    return getattr(client.algorithms, algorithm) if client.algorithms else None
+
+
+def _data(client: Client) -> dict[str, Any]:
+    return {
+        "algorithm_id": client.algorithms.id if client.algorithms else None,
+        "client_id": client.id,
+        "client_name": client.name,
+        **{str(algorithm): _is_on(client, algorithm) for algorithm in Algorithm},
+    }
+
+
+VIEW = View[Client](
+    columns=(
+        Column("CLIENT-ID", lambda client: client.id),
+        Column("CLIENT", lambda client: client.name),
+        Column("VWAP", lambda client: _is_on(client, Algorithm.VWAP)),
+        Column("TWAP", lambda client: _is_on(client, Algorithm.TWAP)),
+        Column("HFT", lambda client: _is_on(client, Algorithm.HFT)),
+        Column("PODS", lambda client: ",".join(clients.pods_of(client)), wide=True),
+    ),
+    data=_data,
+    name=lambda client: f"algo/{client.name}",
+)
+
+
+@app.command("set")
+@with_settings(*DATABASE)
+def set_(
+    settings: Settings,
+    reference: Reference,
+    vwap: Annotated[bool | None, typer.Option("--vwap/--no-vwap", help="Switch VWAP on or off")] = None,
+    twap: Annotated[bool | None, typer.Option("--twap/--no-twap", help="Switch TWAP on or off")] = None,
+    hft: Annotated[bool | None, typer.Option("--hft/--no-hft", help="Switch HFT on or off")] = None,
+    output_format: Output = Format.TABLE,
+) -> None:
+    """Switch algorithms on or off; those not named stay as they are. The next pass starts and stops the pods.
+
+    \b
+    Example:
+      syncctl algo set acme --vwap --no-hft
+    """
+    given = {Algorithm.VWAP: vwap, Algorithm.TWAP: twap, Algorithm.HFT: hft}
+    flags = {algorithm: flag for algorithm, flag in given.items() if flag is not None}
+    output.show_one(VIEW, algorithms.set_algorithms(open_engine(settings), reference, flags), output_format)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def get(settings: Settings, reference: Reference, output_format: Output = Format.TABLE) -> None:
+    """Show which algorithms a client has switched on.
+
+    \b
+    Example:
+      syncctl algo get acme
+    """
+    output.show_one(VIEW, clients.get_client(open_engine(settings), reference), output_format)
+
+
+@app.command("list")
+@with_settings(*DATABASE)
+def list_(settings: Settings, output_format: Output = Format.TABLE) -> None:
+    """Show which algorithms all clients have switched on.
+
+    \b
+    Example:
+      syncctl algo list -o json
+    """
+    found = clients.list_clients(open_engine(settings))
+    output.show_list(VIEW, found, output_format, "No clients. `syncctl client add` makes one.")

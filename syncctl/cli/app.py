@@ -1,0 +1,96 @@
+"""The front door: which commands there are, and how every one of them ends.
+
+A command's module is imported when the command is called: `client get` does not wait for the kubernetes package.
+"""
+
+import importlib
+from typing import Any
+
+import typer
+from typer._click.core import Command, Context
+from typer._click.formatting import HelpFormatter
+from typer.core import TyperGroup
+
+from syncctl import __version__
+from syncctl.core.errors import SyncctlError
+from syncctl.core.exits import exit_code_of_error
+
+COMMANDS = {
+    "client": "Add, change, delete, show and restart clients",
+    "algo": "Switch algorithms on and off, and show them",
+    "sync": "Make the cluster follow the database, or show what that would do",
+    "status": "Show desired beside observed: pods, their health, and drift",
+    "history": "List the passes of the last days",
+    "db": "Upgrade the database's schema, or show it",
+    "config": "Show the settings and where each comes from",
+    "sandbox": "Run a small Kubernetes on this machine, for trying out",
+    "demo": "See the whole of it in twenty seconds",
+}
+"""Each is a module of this package with a Typer named `app`."""
+
+
+class Front(TyperGroup):
+    """The root group: imports commands when they are called, and is the one place where errors become words."""
+
+    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002 - Click's signature
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002 - Click's signature
+        """Import the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: Command = typer.main.get_command(importlib.import_module(f"syncctl.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002 - Click's signature
+        """List the commands from the table: `--help` imports none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command; an error of ours becomes one `error:` line, a `hint:` line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except SyncctlError as error:
+            typer.echo(f"error: {error.message}", err=True)
+            if error.hint:
+                typer.echo(f"hint: {error.hint}", err=True)
+            raise typer.Exit(exit_code_of_error(error)) from error
+
+
+app = typer.Typer(
+    name="syncctl",
+    cls=Front,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"syncctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version"),
+) -> None:
+    """Keep trading clients in a database and their algorithms' pods in Kubernetes in agreement.
+
+    Every setting is a flag of the commands that use it (--fleet-name), an environment variable (SYNCCTL_FLEET_NAME) and
+    a key of the config file (fleet_name); `syncctl config show` tells which one counts.
+
+    \b
+    Example:
+      syncctl client add acme --image registry.example.com/desk/vwap:1.4.2 --vwap && syncctl sync once
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

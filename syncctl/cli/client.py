@@ -1,0 +1,193 @@
+"""syncctl client: add, update, delete, get, list, restart."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from syncctl.cli import output
+from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
+from syncctl.cli.output import Column, View
+from syncctl.core.errors import UsageError
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.operations import clients
+from syncctl.operations.connect import open_engine
+from syncctl.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Add, change, delete, show and restart clients.")
+
+Image = Annotated[
+    str | None, typer.Option(help="Container image; without, the setting default_image", show_default=False)
+]
+Cpu = Annotated[str | None, typer.Option(help="CPU, like 500m or 1.5; without, the setting default_cpu")]
+Memory = Annotated[str | None, typer.Option(help="Memory, like 256Mi; without, the setting default_memory")]
+
+
+def client_data(client: Client) -> dict[str, Any]:
+    """Return a client with the JSON names of the Go service."""
+    status = client.algorithms
+    return {
+        "id": client.id,
+        "client_name": client.name,
+        "version": client.version,
+        "image": client.image,
+        "cpu": client.cpu,
+        "memory": client.memory,
+        "priority": client.priority,
+        "needRestart": client.need_restart,
+        "restart_generation": client.restart_generation,
+        "algorithms": {str(each): bool(status and getattr(status, each)) for each in Algorithm},
+        "spawned_at": output.moment(client.spawned_at),
+        "created_at": output.moment(client.created_at),
+        "updated_at": output.moment(client.updated_at),
+    }
+
+
+VIEW = View[Client](
+    columns=(
+        Column("ID", lambda client: client.id),
+        Column("NAME", lambda client: client.name),
+        Column("VERSION", lambda client: client.version),
+        Column("IMAGE", lambda client: client.image),
+        Column("CPU", lambda client: client.cpu),
+        Column("MEMORY", lambda client: client.memory),
+        Column("PRIORITY", lambda client: f"{client.priority:g}"),
+        Column("ALGORITHMS", lambda client: ",".join(client.algorithms.enabled()) if client.algorithms else "?"),
+        Column("RESTARTS", lambda client: client.restart_generation + client.need_restart, wide=True),
+        Column("SPAWNED", lambda client: output.age(client.spawned_at), wide=True),
+        Column("UPDATED", lambda client: output.age(client.updated_at), wide=True),
+        Column("AGE", lambda client: output.age(client.created_at)),
+    ),
+    data=client_data,
+    name=lambda client: f"client/{client.name}",
+)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def add(
+    settings: Settings,
+    name: Annotated[str, typer.Argument(help="A free text of at most 100 characters, unique")],
+    image: Image = None,
+    cpu: Cpu = None,
+    memory: Memory = None,
+    priority: Annotated[float, typer.Option(help="Pods of higher priority are started first")] = 1.0,
+    version: Annotated[int, typer.Option(help="Version number of the client's set-up")] = 1,
+    vwap: Annotated[bool, typer.Option("--vwap", help="Switch VWAP on")] = False,
+    twap: Annotated[bool, typer.Option("--twap", help="Switch TWAP on")] = False,
+    hft: Annotated[bool, typer.Option("--hft", help="Switch HFT on")] = False,
+    output_format: Output = Format.TABLE,
+) -> None:
+    """Add a client. Its pods are started by the next pass.
+
+    \b
+    Example:
+      syncctl client add acme --image registry.example.com/desk/vwap:1.4.2 --cpu 500m --memory 256Mi --vwap
+    """
+    flags = {Algorithm.VWAP: vwap, Algorithm.TWAP: twap, Algorithm.HFT: hft}
+    new = NewClient(
+        name=name,
+        image=image or "",
+        cpu=cpu or "",
+        memory=memory or "",
+        priority=priority,
+        version=version,
+        algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
+    )
+    output.show_one(VIEW, clients.add_client(open_engine(settings), new), output_format)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def update(
+    settings: Settings,
+    reference: Reference,
+    name: Annotated[str | None, typer.Option(help="New name; the pods go on running")] = None,
+    image: Image = None,
+    cpu: Cpu = None,
+    memory: Memory = None,
+    priority: Annotated[float | None, typer.Option(help="Pods of higher priority are started first")] = None,
+    version: Annotated[int | None, typer.Option(help="Without, a new image, cpu or memory raises it by one")] = None,
+    output_format: Output = Format.TABLE,
+) -> None:
+    """Change what is given and leave the rest. The next pass replaces pods only for a new image, cpu or memory.
+
+    \b
+    Example:
+      syncctl client update acme --image registry.example.com/desk/vwap:1.4.3
+    """
+    changes = ClientChanges(name=name, image=image, cpu=cpu, memory=memory, priority=priority, version=version)
+    output.show_one(VIEW, clients.update_client(open_engine(settings), reference, changes), output_format)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def delete(
+    settings: Settings,
+    reference: Reference,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+    output_format: Output = Format.NAME,
+) -> None:
+    """Delete a client. The next pass stops its pods at once, however many are being stopped.
+
+    \b
+    Example:
+      syncctl client delete acme --yes
+    """
+    engine = open_engine(settings)
+    client = clients.get_client(engine, reference)
+    pods = clients.pods_of(client)
+    going = f"the next pass stops {', '.join(pods)}" if pods else "it has no pods"
+    output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
+    confirm(yes)
+    output.show_one(VIEW, clients.delete_client(engine, str(client.id)), output_format)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def get(settings: Settings, reference: Reference, output_format: Output = Format.TABLE) -> None:
+    """Show a client.
+
+    \b
+    Example:
+      syncctl client get acme -o yaml
+    """
+    output.show_one(VIEW, clients.get_client(open_engine(settings), reference), output_format)
+
+
+@app.command("list")
+@with_settings(*DATABASE)
+def list_(
+    settings: Settings,
+    enabled: Annotated[Algorithm | None, typer.Option(help="Only clients that have this one switched on")] = None,
+    output_format: Output = Format.TABLE,
+) -> None:
+    """Show all clients, by id.
+
+    \b
+    Example:
+      syncctl client list --enabled vwap -o wide
+    """
+    found = clients.list_clients(open_engine(settings), enabled)
+    output.show_list(VIEW, found, output_format, "No clients. `syncctl client add` makes one.")
+
+
+@app.command()
+@with_settings(*DATABASE)
+def restart(settings: Settings, reference: Reference, output_format: Output = Format.TABLE) -> None:
+    """Ask the next pass to replace each of the client's pods, once.
+
+    \b
+    Example:
+      syncctl client restart acme
+    """
+    output.show_one(VIEW, clients.restart_client(open_engine(settings), reference), output_format)
+
+
+def confirm(yes: bool) -> None:
+    """Go on only with a person's consent; without a terminal there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this needs a confirmation, and there is no terminal to ask on", "give --yes")
+    typer.confirm("Go on?", abort=True, err=True)

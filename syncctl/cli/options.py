@@ -1,0 +1,95 @@
+"""Options that many commands share: the settings as flags, the output format, the client's reference."""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from syncctl.cli.logs import set_up_logging
+from syncctl.settings import Settings, load_settings
+
+DATABASE = ("database_url",)
+CLUSTER = ("kubeconfig", "context", "namespace", "page_size", "request_timeout", "request_rate", "concurrency")
+PODS = ("fleet_name", "pod_template", "default_image", "default_cpu", "default_memory")
+PASS = ("pass_deadline", "history_days")
+LOGS = ("log_format", "log_level")
+ALL = tuple(Settings.model_fields)
+
+_SHORT = {"namespace": "-n"}
+
+
+class Format(StrEnum):
+    """What `-o` takes, as in kubectl."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to print", show_default=True)]
+Reference = Annotated[
+    str, typer.Argument(metavar="NAME|ID", help="The client's name or id; digits are an id first, then a name")
+]
+
+
+def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each of these settings, and call it with `settings` built from them.
+
+    A command that has a parameter `origins` is told as well where each value came from.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        names = [*keys, *LOGS] if keys != ALL else list(ALL)
+
+        @functools.wraps(command)
+        def wrapper(config: Path | None, **arguments: Any) -> None:
+            loaded = load_settings({key: arguments.pop(key) for key in names}, config)
+            set_up_logging(loaded.values)
+            filled = {"settings": loaded.values, "origins": loaded.origins}
+            command(**arguments, **{name: value for name, value in filled.items() if name in signature.parameters})
+
+        own = [parameter for name, parameter in signature.parameters.items() if name not in ("settings", "origins")]
+        parameters = [*own, _CONFIG, *(_flag(key) for key in names)]
+        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapper
+
+    return decorate
+
+
+_CONFIG = inspect.Parameter(
+    "config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(help="Config file in YAML; else $SYNCCTL_CONFIG, ./syncctl.yaml, the user's config folder"),
+    ],
+)
+
+
+def _flag(key: str) -> inspect.Parameter:
+    field = Settings.model_fields[key]
+    kind, metavar = _kind_of(field.annotation)
+    flags = [f"--{key.replace('_', '-')}", *([_SHORT[key]] if key in _SHORT else [])]
+    option = typer.Option(*flags, help=field.description, metavar=metavar, show_default=False)
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _kind_of(annotation: Any) -> tuple[type, str | None]:
+    """Return the type that Typer checks on the command line; all else is checked with the settings."""
+    if typing.get_origin(annotation) is Literal:
+        return str, "|".join(typing.get_args(annotation))
+    if isinstance(annotation, types.UnionType):
+        annotation = next(kind for kind in typing.get_args(annotation) if kind is not types.NoneType)
+    return (annotation, None) if annotation in (int, float) else (str, "PATH" if annotation is Path else "TEXT")

@@ -1,0 +1,101 @@
+"""The only file that prints data: tables for people, JSON, YAML and names for machines."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import typer
+import yaml
+
+from syncctl.cli.options import Format
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """A column of a table; `wide` ones are shown only by -o wide."""
+
+    header: str
+    cell: Callable[[Row], object]
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class View(Generic[Row]):
+    """How to print one kind of thing in every format."""
+
+    columns: Sequence[Column[Row]]
+    data: Callable[[Row], Mapping[str, Any]]
+    name: Callable[[Row], str]
+
+
+def show_list(view: View[Row], rows: Iterable[Row], form: Format, nothing: str = "No rows.") -> None:
+    """Print many. An empty table is a sentence on stderr, an empty JSON list is []."""
+    if form is Format.NAME:
+        for row in rows:
+            typer.echo(view.name(row))
+    elif form in (Format.JSON, Format.YAML):
+        show_data([view.data(row) for row in rows], form)
+    elif not _table(view, rows, wide=form is Format.WIDE):
+        say(nothing)
+
+
+def show_one(view: View[Row], row: Row, form: Format) -> None:
+    """Print one: a table with one row, a JSON object, or its name."""
+    if form in (Format.JSON, Format.YAML):
+        show_data(view.data(row), form)
+    else:
+        show_list(view, [row], form)
+
+
+def show_data(data: object, form: Format) -> None:
+    """Print as JSON (on one line unless for a terminal, so that log collectors keep it whole) or as YAML."""
+    if form is Format.YAML:
+        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        indent = 2 if sys.stdout.isatty() else None
+        typer.echo(json.dumps(data, indent=indent, ensure_ascii=False))
+
+
+def say(words: str) -> None:
+    """Tell the person something that is not data."""
+    typer.echo(words, err=True)
+
+
+def moment(value: datetime | None) -> str | None:
+    """Return a time as JSON has it: RFC 3339 in UTC."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def age(since: datetime | None) -> str:
+    """Return how long ago that was, as kubectl says it: 45s, 12m, 5h, 3d."""
+    if since is None:
+        return "<none>"
+    seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
+    columns = [column for column in view.columns if wide or not column.wide]
+    lines = [[_cell(column.cell(row)) for column in columns] for row in rows]
+    if lines:
+        widths = [max(map(len, cells)) for cells in zip([column.header for column in columns], *lines, strict=True)]
+        for line in ([column.header for column in columns], *lines):
+            typer.echo("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return len(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    # One row is one line, whatever is in the database.
+    return " ".join(str(value).split())

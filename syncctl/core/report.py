@@ -1,0 +1,70 @@
+"""What became of a plan. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from syncctl.core.plan import Cause, Plan, Step
+
+
+class Result(StrEnum):
+    """What became of a step, in the order of the summary line."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    UNCHANGED = "unchanged"
+    WAITING = "waiting"
+    DEFERRED = "deferred"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
+# Named in every summary line, also when there are none: what a person greps for.
+_ALWAYS_NAMED = {Result.CREATED, Result.REPLACED, Result.DELETED, Result.UNCHANGED, Result.WAITING}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A step, what became of it, and why if that is not the step's own reason."""
+
+    step: Step
+    result: Result
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One outcome for each step of the plan."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+
+    def counts(self) -> dict[Result, int]:
+        """Return how many outcomes there are of each result; they add up to the number of steps."""
+        return count(self.outcomes)
+
+    @property
+    def summary(self) -> str:
+        """The line that a person greps for: `30 pods: 2 created, 1 replaced, 0 deleted, 26 unchanged, 1 waiting`."""
+        counts = self.counts()
+        parts = [f"{number} {result}" for result, number in counts.items() if number or result in _ALWAYS_NAMED]
+        total = len(self.outcomes)
+        return f"{total} pod{'' if total == 1 else 's'}: {', '.join(parts)}"
+
+    @property
+    def problems(self) -> tuple[Outcome, ...]:
+        """The outcomes that no later pass will mend unless something else changes."""
+        return tuple(
+            outcome
+            for outcome in self.outcomes
+            if outcome.result in (Result.FAILED, Result.CONFLICT) or outcome.step.cause is Cause.CLIENT_INVALID
+        )
+
+
+def count(outcomes: Iterable[Outcome]) -> dict[Result, int]:
+    """Return how many outcomes there are of each result, none left out."""
+    found = Counter(outcome.result for outcome in outcomes)
+    return {result: found[result] for result in Result}

@@ -1,0 +1,121 @@
+"""Add, change, delete, show and restart clients."""
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from syncctl.core import quantity
+from syncctl.core.errors import InvalidInput
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.names import pod_name
+from syncctl.core.validation import client_problems
+from syncctl.db import clients as rows
+from syncctl.db.engine import Engine, reading, writing
+
+
+def add_client(engine: Engine, new: NewClient) -> Client:
+    """Add a client with its algorithms.
+
+    Raises:
+        InvalidInput: every problem of the new client, in one error.
+        ClientExists: the name is taken.
+    """
+    problems = client_problems(
+        name=new.name,
+        image=new.image,
+        cpu=new.cpu,
+        memory=new.memory,
+        priority=new.priority,
+        version=new.version,
+    )
+    if problems:
+        raise InvalidInput(f'client "{new.name}"', problems)
+    with writing(engine) as connection:
+        return rows.insert_client(connection, new, datetime.now(UTC))
+
+
+def update_client(engine: Engine, reference: str, changes: ClientChanges) -> Client:
+    """Change what is given and leave the rest.
+
+    A change of image, cpu or memory raises the version by one, unless a version is given.
+
+    Raises:
+        InvalidInput: every problem, or that there is nothing to change.
+        ClientNotFound, ClientExists
+    """
+    given = {name: value for name, value in asdict(changes).items() if value is not None}
+    if not given:
+        raise InvalidInput(f'client "{reference}"', ["nothing to change"], "give at least one option, like --image")
+    checked = {name: value for name, value in given.items() if name != "need_restart"}
+    if problems := client_problems(**checked):
+        raise InvalidInput(f'client "{reference}"', problems)
+    with writing(engine) as connection:
+        client = rows.find_client(connection, reference, lock=True)
+        if changes.version is None and _other_pod(client, changes):
+            changes = replace(changes, version=client.version + 1)
+        return rows.update_client(connection, client.id, changes, datetime.now(UTC))
+
+
+def delete_client(engine: Engine, reference: str) -> Client:
+    """Delete a client and leave its tombstone, by which the next pass stops its pods at once.
+
+    Returns:
+        The client as it was.
+
+    Raises:
+        ClientNotFound
+    """
+    with writing(engine) as connection:
+        client = rows.find_client(connection, reference, lock=True)
+        return rows.delete_client(connection, client.id, datetime.now(UTC), f"{user_name()}@{socket.gethostname()}")
+
+
+def restart_client(engine: Engine, reference: str) -> Client:
+    """Ask the next pass to replace each of the client's pods, once."""
+    with writing(engine) as connection:
+        client = rows.find_client(connection, reference)
+        return rows.request_restart(connection, client.id, datetime.now(UTC))
+
+
+def get_client(engine: Engine, reference: str) -> Client:
+    """Return the client with this id, else the one by this name.
+
+    Raises:
+        ClientNotFound
+    """
+    with reading(engine) as connection:
+        return rows.find_client(connection, reference)
+
+
+def list_clients(engine: Engine, enabled: Algorithm | None = None) -> Iterator[Client]:
+    """Yield all clients by id, or those with one algorithm switched on, as they arrive from the database."""
+    with reading(engine) as connection:
+        yield from rows.list_clients(connection, enabled)
+
+
+def pods_of(client: Client) -> list[str]:
+    """Return the names of the pods that the client's enabled algorithms have."""
+    if client.algorithms is None:
+        return []
+    return [pod_name(algorithm, client.algorithms.id) for algorithm in client.algorithms.enabled()]
+
+
+def user_name() -> str:
+    """Return the name of the user who runs this, for the records."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container often runs under a number that has no name.
+        return f"uid {os.getuid()}"
+
+
+def _other_pod(client: Client, changes: ClientChanges) -> bool:
+    """Whether the changes alter what the client's pods are made of."""
+    return (
+        (changes.image is not None and changes.image != client.image)
+        or (changes.cpu is not None and not quantity.same(changes.cpu, client.cpu))
+        or (changes.memory is not None and not quantity.same(changes.memory, client.memory))
+    )

@@ -1,0 +1,49 @@
+"""Open what the settings name: the database, the cluster, the pod template."""
+
+from pathlib import Path
+
+import yaml
+
+from syncctl.core.errors import InvalidInput
+from syncctl.core.manifest import PodTemplate, make_template
+from syncctl.db.engine import Engine
+from syncctl.db.schema import open_database
+from syncctl.kube.api import ApiCluster
+from syncctl.kube.config import connect
+from syncctl.settings import Settings
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Return the database, its schema checked; a SQLite file is made and migrated on first use."""
+    return open_database(settings.database_url.get_secret_value())
+
+
+def open_cluster(settings: Settings) -> ApiCluster:
+    """Return the cluster. Nothing is sent yet.
+
+    Raises:
+        NoCluster: nothing names one.
+    """
+    connection = connect(settings.kubeconfig, settings.context, settings.namespace, settings.concurrency)
+    return ApiCluster(
+        connection,
+        page_size=settings.page_size,
+        request_timeout=settings.request_timeout,
+        request_rate=settings.request_rate,
+    )
+
+
+def read_template(path: Path | None) -> PodTemplate:
+    """Read the pod template.
+
+    Raises:
+        InvalidInput: the file cannot be read, is no v1 Pod, or sets what syncctl owns.
+    """
+    if path is None:
+        return make_template()
+    source = f"pod template {path}"
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput(source, [f"cannot be read: {error}"]) from error
+    return make_template({} if document is None else document, source)

@@ -1,0 +1,34 @@
+"""Upgrade the database's schema, or say which it has."""
+
+from collections.abc import Callable
+
+from syncctl.db.engine import connect, reading
+from syncctl.db.migrations import Upgrade, current, upgrade
+from syncctl.db.schema import HEAD, check_schema
+from syncctl.settings import Settings
+
+__all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "upgrade_database"]
+
+
+def upgrade_database(settings: Settings, on_step: Callable[[str], None]) -> Upgrade:
+    """Bring the tables to the newest revision, all of it or nothing; a database of the Go service is adopted.
+
+    Raises:
+        DatabaseError: the database cannot be reached or adopted.
+    """
+    return upgrade(connect(settings.database_url.get_secret_value()), on_step)
+
+
+def database_revision(settings: Settings) -> str | None:
+    """Return the revision of the tables; None when there are none of ours."""
+    return current(connect(settings.database_url.get_secret_value()))
+
+
+def check_database(settings: Settings) -> None:
+    """Return when the tables are those of this syncctl.
+
+    Raises:
+        SchemaMismatch: they are older, newer, or not there.
+    """
+    with reading(connect(settings.database_url.get_secret_value())) as connection:
+        check_schema(connection)

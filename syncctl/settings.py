@@ -1,0 +1,174 @@
+"""One frozen Settings: flags over SYNCCTL_* environment over a config file over defaults.
+
+Built when a command starts, never at import: `--help` needs no readable configuration.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from platformdirs import user_config_path, user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from syncctl.core.errors import SettingsError
+from syncctl.core.quantity import cpu_problems, memory_problems
+from syncctl.core.validation import image_problems
+
+ENV_PREFIX = "SYNCCTL_"
+CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_DEFAULT_PROBLEMS = {
+    "default_image": image_problems,
+    "default_cpu": cpu_problems,
+    "default_memory": memory_problems,
+}
+_PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@[^@]*$)|(?<=password=)[^&\s]+")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, in the order in which `syncctl config show` lists it."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: SecretStr = Field(
+        default_factory=lambda: SecretStr(f"sqlite:///{user_data_path('syncctl') / 'syncctl.db'}"),
+        description="SQLAlchemy URL of the database: postgresql://USER@HOST/NAME or sqlite:///FILE",
+    )
+    history_days: Annotated[int, Field(ge=1, le=36500)] = Field(30, description="Days for which passes are remembered")
+
+    kubeconfig: str | None = Field(None, description="Kubeconfig file, as for kubectl")
+    context: str | None = Field(None, description="Context of the kubeconfig, as for kubectl")
+    namespace: str | None = Field(None, description="Namespace of the pods; else that of the context")
+    fleet_name: str = Field("default", description="Value of the pods' label app.kubernetes.io/instance")
+    pod_template: Path | None = Field(None, description="A v1 Pod in YAML that adds to every pod")
+    default_image: str = Field("", description="Image of clients that name none")
+    default_cpu: str = Field("500m", description="CPU of clients that name none")
+    default_memory: str = Field("256Mi", description="Memory of clients that name none")
+
+    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(16, description="Requests to the API server at a time")
+    request_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Requests a second at the most, 0 for any")
+    page_size: Annotated[int, Field(ge=1, le=10000)] = Field(500, description="Pods a list request")
+    request_timeout: Annotated[float, Field(gt=0)] = Field(30.0, description="Seconds to wait for an answer")
+    pass_deadline: Annotated[float, Field(gt=0)] = Field(270.0, description="Seconds after which no step is begun")
+
+    log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+
+    @field_validator("fleet_name")
+    @classmethod
+    def _is_a_label_value(cls, value: str) -> str:
+        if not _LABEL_VALUE.fullmatch(value):
+            raise ValueError(
+                "is no label value: letters, digits, '-', '_', '.', at most 63, a letter or digit at the ends"
+            )
+        return value
+
+    @field_validator("default_image", "default_cpu", "default_memory")
+    @classmethod
+    def _is_fit_for_a_client(cls, value: str, info: Any) -> str:
+        problems = _DEFAULT_PROBLEMS[info.field_name](value) if value else []
+        if problems:
+            raise ValueError("; ".join(problem.split(": ", 1)[1] for problem in problems))
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from load_settings only, which remembers where each came from."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and for each where it came from: "flag --x", "environment X", "file PATH" or "default"."""
+
+    values: Settings
+    origins: Mapping[str, str]
+
+
+def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> LoadedSettings:
+    """Read the settings.
+
+    Args:
+        flags: values given on the command line, by setting; None means not given.
+        config: the file named on the command line.
+
+    Raises:
+        SettingsError: a value cannot be used, the file cannot be read, or has unknown keys; each is named.
+    """
+    file = _config_file(config)
+    layers: tuple[tuple[dict[str, Any], Callable[[str], str]], ...] = (
+        (_file_values(file), lambda _key: f"file {file}"),
+        (EnvSettingsSource(Settings, env_ignore_empty=True)(), lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
+        (
+            {key: value for key, value in flags.items() if value is not None},
+            lambda key: f"flag --{key.replace('_', '-')}",
+        ),
+    )
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for values, origin in layers:
+        merged |= values
+        origins |= {key: origin(key) for key in values}
+    try:
+        return LoadedSettings(Settings(**merged), origins)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, found['loc']))} (from {origins.get(str(found['loc'][0]), 'default')}): "
+            + found["msg"].removeprefix("Value error, ")
+            for found in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+    raise SettingsError("; ".join(problems), "`syncctl config show` tells where each value comes from")
+
+
+def shown(value: object) -> str:
+    """Return a setting for a person's eyes: passwords are stars."""
+    if isinstance(value, SecretStr):
+        return without_password(value.get_secret_value())
+    return "" if value is None else str(value)
+
+
+def without_password(url: str) -> str:
+    """Return a database URL with its password replaced by stars, even when the URL is malformed."""
+    return _PASSWORD.sub("***", url)
+
+
+def _config_file(given: Path | None) -> Path | None:
+    if given is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        given = Path(named)
+    if given is not None:
+        return given
+    usual = (Path("syncctl.yaml"), user_config_path("syncctl") / "syncctl.yaml")
+    return next((path for path in usual if path.is_file()), None)
+
+
+def _file_values(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"cannot read the config file {file}: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"the config file {file} is not a mapping of settings to values")
+    if unknown := [str(key) for key in values if key not in Settings.model_fields]:
+        raise SettingsError(f"the config file {file} has unknown settings: {', '.join(unknown)}", _closest(unknown[0]))
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _closest(unknown: str) -> str:
+    near = difflib.get_close_matches(unknown, Settings.model_fields, n=1)
+    return f"did you mean {near[0]}?" if near else f"the settings are {', '.join(Settings.model_fields)}"
