@@ -1,0 +1,80 @@
+"""Clients, and pods as the cluster would show them: what the tests of the core are made of."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from syncctl.core.desired import DesiredState, PodDefaults, desired_state
+from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.model import AlgorithmStatus, Client, DesiredPod, ObservedPod, PodKey, Resources, Snapshot
+
+FLEET = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11"
+BLUEPRINT = Blueprint(make_template(), FLEET, "desk")
+IMAGE = "registry.example.com/desk/vwap:1.4.2"
+NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+A_WHILE_AGO = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+
+
+def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None = None, **fields: Any) -> Client:
+    """Return a client whose status row is numbered 100 higher than itself; `enabled` names its algorithms."""
+    status_id = client_id + 100 if status_id is None else status_id
+    flags = dict.fromkeys(enabled.split(), True)
+    given: dict[str, Any] = {
+        "id": client_id,
+        "name": f"client {client_id}",
+        "version": 3,
+        "image": IMAGE,
+        "cpu": "1500m",
+        "memory": "1Gi",
+        "priority": 1.0,
+        "need_restart": False,
+        "restart_generation": 2,
+        "spawned_at": None,
+        "created_at": A_WHILE_AGO,
+        "updated_at": A_WHILE_AGO,
+        "algorithms": AlgorithmStatus(status_id, client_id, **flags),
+    }
+    return Client(**{**given, **fields})
+
+
+def desired_by(*clients: Client, deleted: tuple[int, ...] = (), blueprint: Blueprint = BLUEPRINT) -> DesiredState:
+    """Return what these rows ask for, in a fleet without defaults."""
+    return desired_state(Snapshot(FLEET, clients, frozenset(deleted)), blueprint, PodDefaults())
+
+
+def desired_pod(client: Client | None = None) -> DesiredPod:
+    """Return the one pod that the client asks for."""
+    (pod,) = desired_by(client or a_client()).pods.values()
+    return pod
+
+
+def as_observed(manifest: dict[str, Any], **fields: Any) -> ObservedPod:
+    """Return the pod that the cluster shows, Running, some time after it was created from the manifest."""
+    metadata, container = manifest["metadata"], manifest["spec"]["containers"][0]
+    requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+    given: dict[str, Any] = {
+        "name": metadata["name"],
+        "uid": f"uid-of-{metadata['name']}",
+        "labels": metadata["labels"],
+        "annotations": metadata["annotations"],
+        "phase": "Running",
+        "image": container["image"],
+        "resources": Resources(requests["cpu"], requests["memory"], limits["cpu"], limits["memory"]),
+        "node": "node-1",
+    }
+    return ObservedPod(**{**given, **fields})
+
+
+def pod_of(client: Client | None = None, **fields: Any) -> ObservedPod:
+    """Return the running pod of a client with one enabled algorithm, just as syncctl made it."""
+    return as_observed(pod_manifest(BLUEPRINT, desired_pod(client)), **fields)
+
+
+def labelled(pod: ObservedPod, **labels: str) -> dict[str, str]:
+    """Return the pod's labels with some of syncctl's changed, named by their last word: client_id="9"."""
+    ends = {key.rsplit("/")[-1].replace("-", "_"): key for key in pod.labels}
+    return {**pod.labels, **{ends[end]: value for end, value in labels.items()}}
+
+
+def key(client_id: int, algorithm: str = "vwap") -> PodKey:
+    """Return the key of a client's pod."""
+    return PodKey(client_id, AlgorithmStatus(0, client_id, **{algorithm: True}).enabled()[0])

@@ -1,0 +1,509 @@
+"""The planner, row by row of the table in its docstring, and what the table is too short for."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import pytest
+
+from syncctl.core import names, plan
+from syncctl.core.desired import DesiredState
+from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.model import NO_RESOURCES, ObservedPod, Resources
+from syncctl.core.plan import Cause, Plan, Step, StepKind, make_plan
+
+from .builders import BLUEPRINT, FLEET, a_client, as_observed, desired_by, key, labelled, pod_of
+
+CLIENT = a_client(7)
+POD = pod_of(CLIENT)
+LEAVING = "2026-03-02T14:30:30Z"
+TERMINATING = replace(POD, deleted_at=LEAVING)
+
+
+def annotated(pod: ObservedPod = POD, **annotations: str) -> dict[str, str]:
+    return {**pod.annotations, **{f"syncctl.io/{end.replace('_', '-')}": value for end, value in annotations.items()}}
+
+
+def planned(desired: DesiredState, *pods: ObservedPod, foreign: dict[str, str] | None = None) -> tuple[Step, ...]:
+    return make_plan(desired, pods, foreign or {}).steps
+
+
+def only(desired: DesiredState, *pods: ObservedPod, foreign: dict[str, str] | None = None) -> Step:
+    (step,) = planned(desired, *pods, foreign=foreign)
+    return step
+
+
+def in_brief(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
+    return [(step.kind.value, step.cause.value, step.name) for step in steps]
+
+
+# The truth table ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One situation for each pod that the row speaks of; `beside` is observed too, and gets a step of its own."""
+
+    desired: DesiredState
+    pods: tuple[ObservedPod | None, ...]
+    foreign: str = ""
+    beside: tuple[ObservedPod, ...] = ()
+
+
+WANTED = desired_by(CLIENT)
+OFF = desired_by(a_client(7, enabled=""))
+INVALID = desired_by(a_client(7, cpu="1,5"))
+
+TABLE = {
+    "yes | none | create | missing": Row(WANTED, (None,)),
+    "yes | none, and a foreign pod holds the name | conflict | name-taken": Row(WANTED, (None,), "vwap-107"),
+    "yes | terminating | wait | terminating": Row(WANTED, (TERMINATING, replace(TERMINATING, phase="Failed"))),
+    "yes | Failed, Succeeded, Evicted, node lost | replace | finished": Row(
+        WANTED,
+        (
+            replace(POD, phase="Failed"),
+            replace(POD, phase="Succeeded"),
+            replace(POD, phase="Failed", reason="Evicted"),
+            replace(POD, phase="Unknown"),
+            replace(POD, reason="NodeLost"),
+        ),
+    ),
+    "yes | same hash, same live image and resources | keep | in-sync": Row(
+        WANTED, (POD, replace(POD, phase="Pending"), replace(POD, uid="another", node=""))
+    ),
+    "yes | only labels or annotations differ | update | metadata-differs": Row(
+        WANTED,
+        (
+            replace(POD, annotations=annotated(client_name="an old name")),
+            replace(POD, labels=labelled(POD, instance="another desk")),
+        ),
+    ),
+    "yes | another restart generation | replace | restart-asked": Row(
+        WANTED, (pod_of(a_client(7, restart_generation=1)),)
+    ),
+    "yes | another spec | replace | spec-differs": Row(
+        WANTED,
+        (
+            pod_of(a_client(7, image="desk/vwap:1.4.1")),
+            pod_of(a_client(7, cpu="1")),
+            pod_of(a_client(7, memory="2Gi")),
+            replace(POD, annotations=annotated(spec_hash="0123456789abcdef")),
+        ),
+    ),
+    "yes | live image or resources were changed | replace | live-differs": Row(
+        WANTED,
+        (
+            replace(POD, image="desk/vwap:hotfix"),
+            *(
+                replace(POD, resources=POD.resources._replace(**{field: "7"}))
+                for field in ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
+            ),
+        ),
+    ),
+    "yes | under another name | replace | misnamed": Row(WANTED, (replace(POD, name="vwap-9"),)),
+    "yes | a second pod of the same key | delete | duplicate": Row(
+        WANTED, (replace(POD, name="vwap-9"), replace(POD, name="vwap-9", phase="Failed")), beside=(POD,)
+    ),
+    "no | running or finished | delete | switched-off": Row(
+        OFF, (POD, replace(POD, phase="Pending"), replace(POD, phase="Failed"))
+    ),
+    "no | terminating | wait | terminating": Row(OFF, (TERMINATING,)),
+    "deleted | running, and there is a tombstone | delete | client-deleted": Row(
+        desired_by(deleted=(7,)), (POD, replace(POD, phase="Failed"))
+    ),
+    "gone | running, and there is no tombstone | delete | orphan": Row(
+        desired_by(deleted=(8,)), (POD, replace(POD, phase="Failed"))
+    ),
+    "invalid | running | keep | client-invalid": Row(
+        INVALID, (POD, replace(POD, phase="Failed"), replace(POD, name="vwap-9"))
+    ),
+    "invalid | none | conflict | client-invalid": Row(INVALID, (None,)),
+    "any | ours by label, and names no client | conflict | unreadable-labels": Row(
+        desired_by(),
+        (
+            replace(POD, labels={names.FLEET: FLEET}),
+            replace(POD, labels=labelled(POD, client_id="seven")),
+            replace(POD, labels=labelled(POD, client_id="")),
+            replace(POD, labels=labelled(POD, client_id="-7")),
+            replace(POD, labels=labelled(POD, client_id="007")),
+            replace(POD, labels=labelled(POD, client_id="²")),
+            replace(POD, labels=labelled(POD, name="vmap")),
+        ),
+    ),
+}
+
+
+def rows_of_the_docstring() -> list[str]:
+    assert plan.__doc__ is not None
+    cells = [[cell.strip() for cell in line.split("|")] for line in plan.__doc__.splitlines() if "|" in line]
+    assert cells[0] == ["desired", "observed pod", "step", "cause"]
+    return [" | ".join(row) for row in cells[1:]]
+
+
+def test_table_docstring_and_tests_have_the_same_rows() -> None:
+    assert list(TABLE) == rows_of_the_docstring()
+
+
+def test_every_cause_is_a_row_of_the_table() -> None:
+    assert {row.split(" | ")[-1] for row in TABLE} == {cause.value for cause in Cause}
+
+
+@pytest.mark.parametrize(("line", "row"), TABLE.items(), ids=TABLE)
+def test_the_table_holds(line: str, row: Row) -> None:
+    _, _, kind, cause = line.split(" | ")
+    foreign = {row.foreign: "a pod that syncctl did not make"} if row.foreign else {}
+    for pod in row.pods:
+        steps = planned(row.desired, *([pod] if pod else []), *row.beside, foreign=foreign)
+        (step,) = [step for step in steps if step.observed not in row.beside or step.observed is None]
+        assert (step.kind.value, step.cause.value, step.observed) == (kind, cause, pod)
+        assert step.name == (pod.name if pod else "vwap-107")
+
+
+# What a person reads --------------------------------------------------------------------------------------------------
+
+
+REASONS = {
+    "missing": (WANTED, [], "enabled, and there is no pod"),
+    "terminating": (WANTED, [TERMINATING], "still terminating; its name is free when it is gone"),
+    "failed": (WANTED, [replace(POD, phase="Failed")], "has ended: Failed"),
+    "evicted": (WANTED, [replace(POD, phase="Failed", reason="Evicted")], "has ended: Evicted"),
+    "in sync": (WANTED, [POD], "in sync"),
+    "a rename": (
+        desired_by(a_client(7, name="Zoë & Söhne | Ω")),
+        [POD],
+        "syncctl.io/client-name client 7 -> Zoë & Söhne | Ω",
+    ),
+    "a new version and a lost label": (
+        desired_by(a_client(7, version=4)),
+        [replace(POD, labels={key: value for key, value in POD.labels.items() if key != names.INSTANCE})],
+        "app.kubernetes.io/instance none -> desk, syncctl.io/version 3 -> 4",
+    ),
+    "a restart": (desired_by(a_client(7, restart_generation=3)), [POD], "restart asked for: generation 2 -> 3"),
+    "a new image": (
+        desired_by(a_client(7, image="desk/vwap:1.5")),
+        [POD],
+        "image registry.example.com/desk/vwap:1.4.2 -> desk/vwap:1.5",
+    ),
+    "more cpu, less memory": (
+        desired_by(a_client(7, cpu="2", memory="512Mi")),
+        [POD],
+        "cpu 1500m -> 2, memory 1Gi -> 512Mi",
+    ),
+    "a new image and a restart": (
+        desired_by(a_client(7, image="desk/vwap:1.5", restart_generation=3)),
+        [POD],
+        "image registry.example.com/desk/vwap:1.4.2 -> desk/vwap:1.5",
+    ),
+    "another template": (
+        WANTED,
+        [replace(POD, annotations=annotated(spec_hash="0123456789abcdef"))],
+        f"pod template changed: spec 0123456789abcdef -> {WANTED.pods[key(7)].spec_hash}",
+    ),
+    "no annotations left": (
+        WANTED,
+        [replace(POD, annotations={})],
+        f"pod template changed: spec unknown -> {WANTED.pods[key(7)].spec_hash}",
+    ),
+    "edited by hand": (
+        WANTED,
+        [replace(POD, image="desk/vwap:hotfix", resources=POD.resources._replace(cpu_limit="3", memory_request=""))],
+        "changed behind syncctl's back: image desk/vwap:hotfix -> registry.example.com/desk/vwap:1.4.2,"
+        " cpu 1500m/3 -> 1500m, memory none/1Gi -> 1Gi",
+    ),
+    "without its container": (
+        WANTED,
+        [replace(POD, image="", resources=NO_RESOURCES)],
+        "changed behind syncctl's back: image none -> registry.example.com/desk/vwap:1.4.2,"
+        " cpu none -> 1500m, memory none -> 1Gi",
+    ),
+    "misnamed": (WANTED, [replace(POD, name="vwap-9")], "should be named vwap-107"),
+    "switched off": (OFF, [POD], "vwap is switched off"),
+    "no, terminating": (OFF, [TERMINATING], "still terminating"),
+    "deleted": (desired_by(deleted=(7,)), [POD], "client 7 was deleted"),
+    "orphan": (desired_by(), [POD], "orphan: client 7 has vanished from the database without being deleted"),
+    "invalid, running": (
+        INVALID,
+        [POD],
+        'left as it is; client "client 7" is invalid: cpu: "1,5" is not a Kubernetes quantity;'
+        " write cores or thousandths, like 0.5 or 500m",
+    ),
+    "invalid, no pod": (
+        INVALID,
+        [],
+        'client "client 7" is invalid: cpu: "1,5" is not a Kubernetes quantity;'
+        " write cores or thousandths, like 0.5 or 500m",
+    ),
+    "unreadable": (
+        desired_by(),
+        [replace(POD, labels=labelled(POD, client_id="seven"))],
+        "carries this fleet's label, but syncctl.io/client-id='seven', app.kubernetes.io/name='vwap'"
+        " name no client and algorithm; left alone",
+    ),
+}
+
+
+@pytest.mark.parametrize(("desired", "pods", "reason"), REASONS.values(), ids=REASONS)
+def test_the_reason_is_a_sentence(desired: DesiredState, pods: list[ObservedPod], reason: str) -> None:
+    assert only(desired, *pods).reason == reason
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_taken_name_is_a_conflict_that_says_who_holds_it() -> None:
+    step = only(WANTED, foreign={"vwap-107": "a pod managed by Helm", "vwap-7": "a pod of another fleet"})
+    assert (step.kind, step.cause) == (StepKind.CONFLICT, Cause.NAME_TAKEN)
+    assert step.reason == "the name is held by a pod managed by Helm"
+
+
+def test_a_misnamed_pod_runs_on_while_a_foreign_pod_holds_its_right_name() -> None:
+    step = only(WANTED, replace(POD, name="vwap-9"), foreign={"vwap-107": "a pod managed by Helm"})
+    assert (step.kind, step.cause, step.name) == (StepKind.CONFLICT, Cause.NAME_TAKEN, "vwap-9")
+    assert step.reason == "should be vwap-107, a name held by a pod managed by Helm"
+
+
+def test_a_pod_of_ours_with_unreadable_labels_holds_its_name() -> None:
+    steps = planned(WANTED, replace(POD, labels=labelled(POD, client_id="seven")))
+    assert in_brief(steps) == [
+        ("conflict", "name-taken", "vwap-107"),
+        ("conflict", "unreadable-labels", "vwap-107"),
+    ]
+    assert steps[0].reason == "the name is held by a pod of this fleet with unreadable labels"
+
+
+def test_a_foreign_name_that_nobody_wants_is_nobodys_business() -> None:
+    assert in_brief(planned(OFF, foreign={"vwap-107": "a pod managed by Helm"})) == []
+
+
+def test_a_misnamed_pod_that_is_terminating_is_waited_for() -> None:
+    step = only(WANTED, replace(TERMINATING, name="vwap-9"))
+    assert (step.kind, step.cause, step.name) == (StepKind.WAIT, Cause.TERMINATING, "vwap-9")
+
+
+@pytest.mark.xfail(strict=True, reason="plan.py: the step is a create, refused by the API server in every pass")
+def test_a_name_held_by_a_pod_that_is_left_alone_is_a_conflict() -> None:
+    desired = desired_by(CLIENT, a_client(8, cpu="1,5"))
+    steps = planned(desired, replace(pod_of(a_client(8)), name="vwap-107"))
+    assert in_brief(steps) == [("conflict", "name-taken", "vwap-107"), ("keep", "client-invalid", "vwap-107")]
+
+
+# Duplicates -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_two_pods_the_rightly_named_one_stays() -> None:
+    steps = planned(WANTED, replace(POD, name="vwap-1"), POD)
+    assert in_brief(steps) == [("delete", "duplicate", "vwap-1"), ("keep", "in-sync", "vwap-107")]
+    assert steps[0].reason == "second pod of vwap of client 7, beside vwap-107"
+    assert steps[0].desired is None
+
+
+def test_of_two_misnamed_pods_one_goes_and_the_other_is_replaced() -> None:
+    steps = planned(WANTED, replace(POD, name="vwap-2"), replace(POD, name="vwap-1"))
+    assert in_brief(steps) == [("delete", "duplicate", "vwap-2"), ("replace", "misnamed", "vwap-1")]
+
+
+def test_of_two_misnamed_pods_the_living_one_is_the_one_to_replace() -> None:
+    steps = planned(WANTED, replace(POD, name="vwap-1", deleted_at=LEAVING), replace(POD, name="vwap-2"))
+    assert ("replace", "misnamed", "vwap-2") in in_brief(steps)
+
+
+def test_a_terminating_duplicate_is_not_deleted_again() -> None:
+    steps = planned(WANTED, POD, replace(TERMINATING, name="vwap-9"))
+    assert ("keep", "in-sync", "vwap-107") in in_brief(steps)
+    assert not [step for step in steps if step.kind is StepKind.DELETE]
+
+
+@pytest.mark.xfail(strict=True, reason="plan.py: it has none, so the counts do not add up to the pods there are")
+def test_a_terminating_duplicate_has_a_step() -> None:
+    steps = planned(WANTED, POD, replace(TERMINATING, name="vwap-9"))
+    assert in_brief(steps) == [("wait", "terminating", "vwap-9"), ("keep", "in-sync", "vwap-107")]
+
+
+def test_three_pods_of_a_key_leave_one() -> None:
+    steps = planned(WANTED, *(replace(POD, name=name) for name in ("a", "vwap-107", "b")))
+    assert in_brief(steps) == [
+        ("delete", "duplicate", "a"),
+        ("delete", "duplicate", "b"),
+        ("keep", "in-sync", "vwap-107"),
+    ]
+
+
+def test_all_pods_of_a_switched_off_key_go() -> None:
+    steps = planned(OFF, POD, replace(POD, name="vwap-9"), replace(TERMINATING, name="vwap-8"))
+    assert in_brief(steps) == [
+        ("delete", "switched-off", "vwap-107"),
+        ("delete", "switched-off", "vwap-9"),
+        ("wait", "terminating", "vwap-8"),
+    ]
+
+
+# Invalid rows and vanished rows ---------------------------------------------------------------------------------------
+
+
+def test_each_enabled_algorithm_of_an_invalid_client_is_reported() -> None:
+    steps = planned(desired_by(a_client(7, enabled="vwap twap hft", image="UPPER case")), POD)
+    assert in_brief(steps) == [
+        ("conflict", "client-invalid", "twap-107"),
+        ("conflict", "client-invalid", "hft-107"),
+        ("keep", "client-invalid", "vwap-107"),
+    ]
+
+
+def test_a_terminating_pod_of_an_invalid_client_is_waited_for() -> None:
+    step = only(INVALID, TERMINATING)
+    assert (step.kind, step.cause) == (StepKind.WAIT, Cause.CLIENT_INVALID)
+
+
+def test_an_algorithm_of_an_invalid_client_that_is_switched_off_stops() -> None:
+    steps = planned(desired_by(a_client(7, enabled="twap", cpu="0")), POD)
+    assert in_brief(steps) == [("delete", "switched-off", "vwap-107"), ("conflict", "client-invalid", "twap-107")]
+
+
+def test_a_wholly_switched_off_invalid_client_stops_without_a_word() -> None:
+    assert only(desired_by(a_client(7, enabled="", cpu="0")), POD).cause is Cause.SWITCHED_OFF
+
+
+def test_a_vanished_status_row_makes_an_orphan_and_not_a_switched_off_algorithm() -> None:
+    assert only(desired_by(a_client(7, algorithms=None)), POD).cause is Cause.ORPHAN
+
+
+def test_a_client_put_back_by_hand_is_no_deleted_client() -> None:
+    assert only(desired_by(a_client(7, enabled=""), deleted=(7,)), POD).cause is Cause.SWITCHED_OFF
+
+
+# Comparison -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory"),
+    list(product(["1500m", "1.5", "1500000u", "15e-1"], ["1Gi", "1024Mi", "1073741824", "1048576Ki"])),
+)
+def test_quantities_of_equal_value_are_equal(cpu: str, memory: str) -> None:
+    pod = replace(POD, resources=Resources(cpu, memory, cpu, memory))
+    assert only(WANTED, pod).kind is StepKind.KEEP
+    assert only(desired_by(a_client(7, cpu=cpu, memory=memory)), POD).kind is StepKind.KEEP
+
+
+def test_a_request_that_differs_from_its_limit_is_a_difference_even_when_one_is_right() -> None:
+    pod = replace(POD, resources=POD.resources._replace(cpu_request="1"))
+    assert only(WANTED, pod).reason == "changed behind syncctl's back: cpu 1/1500m -> 1500m"
+
+
+def test_labels_and_annotations_of_others_are_left_alone() -> None:
+    pod = replace(
+        POD,
+        labels={**POD.labels, "topology.kubernetes.io/zone": "a"},
+        annotations={**POD.annotations, "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+    )
+    assert only(WANTED, pod).kind is StepKind.KEEP
+
+
+def test_a_label_of_the_template_that_is_missing_is_put_on() -> None:
+    template = make_template({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"team": "desk-9"}}})
+    desired = desired_by(CLIENT, blueprint=Blueprint(template, FLEET, "desk"))
+    step = only(desired, POD)
+    assert (step.kind, step.reason) == (StepKind.UPDATE, "team none -> desk-9")
+
+
+def test_a_finished_pod_is_replaced_whatever_else_differs() -> None:
+    pod = replace(pod_of(a_client(7, image="desk/vwap:1.4.1")), phase="Failed")
+    assert only(WANTED, pod).cause is Cause.FINISHED
+
+
+def test_a_generation_that_went_back_is_a_restart_too() -> None:
+    step = only(desired_by(a_client(7, restart_generation=1)), POD)
+    assert (step.cause, step.reason) == (Cause.RESTART_ASKED, "restart asked for: generation 2 -> 1")
+
+
+# The plan as a whole --------------------------------------------------------------------------------------------------
+
+
+def test_steps_carry_both_sides() -> None:
+    step = only(WANTED, TERMINATING)
+    assert (step.key, step.desired, step.observed) == (key(7), WANTED.pods[key(7)], TERMINATING)
+
+
+def test_a_plan_is_sorted_by_kind_then_priority_then_client_then_algorithm() -> None:
+    clients = [
+        a_client(1, enabled="hft twap vwap", priority=1),
+        a_client(2, priority=-1),
+        a_client(3, priority=9.5),
+        a_client(4, priority=9.5, enabled="hft"),
+        a_client(5, enabled=""),
+        a_client(6),
+    ]
+    steps = planned(desired_by(*clients), pod_of(a_client(5)), pod_of(a_client(6)))
+    assert [step.name for step in steps] == [
+        "vwap-105",
+        "vwap-103",
+        "hft-104",
+        "vwap-101",
+        "twap-101",
+        "hft-101",
+        "vwap-102",
+        "vwap-106",
+    ]
+    assert [step.kind.value for step in steps] == ["delete", *["create"] * 6, "keep"]
+
+
+def a_plan_of_everything() -> Plan:
+    desired = desired_by(
+        a_client(1), a_client(2, version=9), a_client(3, image="desk/vwap:2"), a_client(4), a_client(5), a_client(6)
+    )
+    pods = [
+        pod_of(a_client(2)),
+        pod_of(a_client(3)),
+        pod_of(a_client(4), deleted_at=LEAVING),
+        pod_of(a_client(5)),
+        pod_of(a_client(8)),
+    ]
+    return make_plan(desired, pods, {"vwap-106": "a pod managed by Helm"})
+
+
+def test_counts_name_every_kind_and_add_up() -> None:
+    found = a_plan_of_everything()
+    assert found.counts() == {
+        StepKind.DELETE: 1,
+        StepKind.REPLACE: 1,
+        StepKind.CREATE: 1,
+        StepKind.UPDATE: 1,
+        StepKind.WAIT: 1,
+        StepKind.CONFLICT: 1,
+        StepKind.KEEP: 1,
+    }
+    assert make_plan(desired_by(), [], {}).counts() == dict.fromkeys(StepKind, 0)
+    assert [found.count(kind) for kind in StepKind] == list(found.counts().values())
+
+
+def test_changes_are_all_but_what_is_kept() -> None:
+    found = a_plan_of_everything()
+    assert found.changes == found.steps[:-1]
+    assert found.steps[-1].kind is StepKind.KEEP
+
+
+@pytest.mark.parametrize(
+    ("desired", "pods", "drift"),
+    [
+        (desired_by(), [], False),
+        (WANTED, [POD], False),
+        (WANTED, [], True),
+        (WANTED, [TERMINATING], True),
+        (OFF, [POD], True),
+        (INVALID, [], True),
+        (INVALID, [POD], True),
+    ],
+    ids=["nothing", "in sync", "missing", "waiting", "too much", "invalid without pod", "invalid with pod"],
+)
+def test_drift_is_whatever_is_not_as_the_database_asks(
+    desired: DesiredState, pods: list[ObservedPod], drift: bool
+) -> None:
+    assert make_plan(desired, pods, {}).drift is drift
+
+
+def test_a_plan_keeps_the_blueprint_it_was_made_with() -> None:
+    assert make_plan(WANTED, [], {}).blueprint is BLUEPRINT
+
+
+def test_what_is_made_from_the_manifest_is_kept() -> None:
+    desired = desired_by(a_client(7, enabled="vwap twap hft"))
+    pods = [as_observed(pod_manifest(desired.blueprint, pod)) for pod in desired.pods.values()]
+    assert {step.kind for step in planned(desired, *pods)} == {StepKind.KEEP}
