@@ -1,0 +1,236 @@
+"""One request to one response: what each verb of the API does with its parameters. No sockets."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from syncctl.sandbox import tables
+from syncctl.sandbox.decoding import decode
+from syncctl.sandbox.deletion import DeleteOptions
+from syncctl.sandbox.errors import ApiError, bad_request, method_not_allowed, unsupported_media_type
+from syncctl.sandbox.history import Watch
+from syncctl.sandbox.listing import ListOptions
+from syncctl.sandbox.objects import Json, Record, Resource
+from syncctl.sandbox.routes import Target
+from syncctl.sandbox.schema import DELETE_OPTIONS
+from syncctl.sandbox.store import Outcome, Store
+from syncctl.sandbox.wire import Request, Response
+
+_JSON_TYPES = {"", "application/json", "*/*", "application/*"}
+
+
+def rendering(request: Request, *, is_list: bool) -> str:
+    """The first of the client's accepted representations that we have: json, table or partial. 406 for none."""
+    accept = request.headers.get("accept", "")
+    for choice in accept.split(","):
+        media, _, parameters = choice.strip().partition(";")
+        if media not in _JSON_TYPES:
+            continue
+        if "as=Table" in parameters:
+            return "table"
+        if "as=PartialObjectMetadataList" in parameters:
+            if is_list:
+                return "partial"
+        elif "as=PartialObjectMetadata" in parameters:
+            return "partial"
+        elif "as=" not in parameters:
+            return "json"
+    message = (
+        "only the following media types are accepted: application/json, application/json;as=Table;g=meta.k8s.io;v=v1"
+    )
+    raise ApiError(406, "NotAcceptable", message, {})
+
+
+def answer(store: Store, request: Request, target: Target, verb: str) -> Response:
+    """Carry out a request that is no watch. Refusals are ApiError."""
+    resource = target.route.resource
+    form = rendering(request, is_list=verb == "list")
+    if verb == "list":
+        return _list(store, request, target, form)
+    if verb == "get":
+        return _shown(store, request, Outcome(store.get(resource, target.namespace, target.name)), form)
+    if verb == "create":
+        return _shown(store, request, _create(store, request, target), form, status=201)
+    if verb == "delete":
+        options = _delete_options(request)
+        record = store.delete(resource, target.namespace, target.name, options)
+        return _shown(store, request, Outcome(record), form)
+    if verb in {"patch", "update"}:
+        return _shown(store, request, _change(store, request, target, verb), form)
+    raise method_not_allowed()
+
+
+def _create(store: Store, request: Request, target: Target) -> Outcome:
+    _check_json(request)
+    return store.create(
+        target.route.resource,
+        target.namespace,
+        request.body,
+        dry_run=_dry_run(request),
+        field_validation=_field_validation(request),
+    )
+
+
+def _change(store: Store, request: Request, target: Target, verb: str) -> Outcome:
+    resource, dry_run, validation = target.route.resource, _dry_run(request), _field_validation(request)
+    if verb == "update":
+        _check_json(request)
+        return store.replace(
+            resource, target.namespace, target.name, request.body, dry_run=dry_run, field_validation=validation
+        )
+    return store.patch(
+        resource,
+        target.namespace,
+        target.name,
+        request.body,
+        request.headers.get("content-type", ""),
+        resize=target.route.subresource == "resize",
+        dry_run=dry_run,
+        field_validation=validation,
+    )
+
+
+def _shown(store: Store, request: Request, outcome: Outcome, form: str, status: int = 200) -> Response:
+    record = outcome.record
+    headers = [("Warning", f'299 - "{_quoted(warning)}"') for warning in outcome.warnings]
+    if form == "json":
+        body = record.body
+    elif form == "partial":
+        body = msgspec.json.encode(tables.partial_metadata(record))
+    else:
+        body = _table(store, request, record.resource, [record], {"resourceVersion": str(record.version)})
+    return Response(status, body, headers=headers)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _list(store: Store, request: Request, target: Target, form: str) -> Response:
+    query, resource = request.query, target.route.resource
+    options = ListOptions(
+        query.get("labelSelector", ""),
+        query.get("fieldSelector", ""),
+        _number(query, "limit"),
+        query.get("continue", ""),
+        query.get("resourceVersion", ""),
+        query.get("resourceVersionMatch", ""),
+    )
+    page = store.list(resource, target.namespace, options)
+    metadata: Json = {"resourceVersion": str(page.version)}
+    if page.continue_token:
+        metadata["continue"] = page.continue_token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+    if form == "table":
+        return Response(200, _table(store, request, resource, page.records, metadata))
+    if form == "partial":
+        return Response(200, tables.partial_list(page.records, metadata))
+    start = b'{"kind":"%sList","apiVersion":"v1","metadata":' % resource.kind.encode()
+    items = b",".join([record.blob for record in page.records])
+    return Response(200, start + msgspec.json.encode(metadata) + b',"items":[' + items + b"]}")
+
+
+def _table(store: Store, request: Request, resource: Resource, records: list[Record], metadata: Json) -> bytes:
+    include = request.query.get("includeObject", "Metadata")
+    return tables.table(resource, records, metadata, store.clock(), include)
+
+
+def begin_watch(store: Store, request: Request, target: Target) -> Watch:
+    """Raises ApiError for selectors and versions that cannot be watched; 410 comes as an event, as it does for real."""
+    query = request.query
+    name = f"metadata.name={target.name}" if target.name else ""
+    return store.watch(
+        target.route.resource,
+        target.namespace,
+        resource_version=query.get("resourceVersion", ""),
+        label_selector=query.get("labelSelector", ""),
+        field_selector=query.get("fieldSelector", "") or name,
+        initial=request.flag("sendInitialEvents") if "sendInitialEvents" in query else None,
+    )
+
+
+class EventWriter:
+    """Turns the events of one watch into lines, in the representation the client asked for."""
+
+    def __init__(self, store: Store, request: Request, resource: Resource) -> None:
+        self._store = store
+        self._resource = resource
+        self._form = rendering(request, is_list=False)
+        self._include = request.query.get("includeObject", "Metadata")
+        self._columns = True
+
+    def lines(self, events: list[tuple[str, Record]]) -> Iterator[bytes]:
+        for event_type, record in events:
+            yield b'{"type":"%s","object":%s}\n' % (event_type.encode(), self._object(record))
+
+    def bookmark(self, version: int, *, initial_events_end: bool = False) -> bytes:
+        """Says how far the watch has come; marks the end of the initial events when asked to."""
+        metadata: Json = {"resourceVersion": str(version)}
+        if initial_events_end:
+            metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+        if self._form == "table":
+            body = tables.table(self._resource, [], metadata, 0.0, self._include, columns=False)
+        else:
+            empty = {"metadata": {**metadata, "creationTimestamp": None}, "spec": {"containers": None}, "status": {}}
+            body = msgspec.json.encode({"kind": self._resource.kind, "apiVersion": "v1", **empty})
+        return b'{"type":"BOOKMARK","object":%s}\n' % body
+
+    def error(self, error: ApiError) -> bytes:
+        return b'{"type":"ERROR","object":%s}\n' % error.body()
+
+    def _object(self, record: Record) -> bytes:
+        if self._form == "json":
+            return record.body
+        if self._form == "partial":
+            return msgspec.json.encode(tables.partial_metadata(record))
+        first, self._columns = self._columns, False
+        metadata = {"resourceVersion": str(record.version)}
+        return tables.table(self._resource, [record], metadata, self._store.clock(), self._include, columns=first)
+
+
+def _delete_options(request: Request) -> DeleteOptions:
+    """From the body, or from the query when there is none."""
+    content: Json = {}
+    if request.body:
+        _check_json(request)
+        content, _ = decode(request.body, DELETE_OPTIONS, "Ignore")
+    grace = content.get("gracePeriodSeconds")
+    if grace is None and "gracePeriodSeconds" in request.query:
+        grace = _number(request.query, "gracePeriodSeconds")
+    preconditions = content.get("preconditions") or {}
+    return DeleteOptions(
+        grace,
+        preconditions.get("uid", ""),
+        preconditions.get("resourceVersion", ""),
+        dry_run=_dry_run(request) or content.get("dryRun") == ["All"],
+    )
+
+
+def _check_json(request: Request) -> None:
+    media = request.headers.get("content-type", "").partition(";")[0].strip()
+    if media not in {"", "application/json"}:
+        raise unsupported_media_type()
+
+
+def _dry_run(request: Request) -> bool:
+    asked = request.query.get("dryRun", "")
+    if asked not in {"", "All"}:
+        raise bad_request(f'dryRun: Unsupported value: "{asked}": supported values: "All"')
+    return asked == "All"
+
+
+def _field_validation(request: Request) -> str:
+    asked = request.query.get("fieldValidation", "") or "Warn"
+    if asked not in {"Ignore", "Warn", "Strict"}:
+        supported = 'supported values: "", "Ignore", "Strict", "Warn"'
+        raise bad_request(f'fieldValidation: Unsupported value: "{asked}": {supported}')
+    return asked
+
+
+def _number(query: dict[str, str], name: str) -> int:
+    text = query.get(name, "") or "0"
+    try:
+        return int(text)
+    except ValueError as error:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error

@@ -1,0 +1,272 @@
+"""The HTTP face of a store, on loopback: one thread a connection, one send a response."""
+
+import socket
+import socketserver
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from syncctl.sandbox import api, discovery
+from syncctl.sandbox.errors import ApiError, bad_request, method_not_allowed, no_such_path, unauthorized
+from syncctl.sandbox.faults import Fault, Faults, wait_out
+from syncctl.sandbox.history import Watch
+from syncctl.sandbox.routes import Target, find_route
+from syncctl.sandbox.store import Store
+from syncctl.sandbox.wire import BadHttp, Request, Response, chunk, has_closed, head, read_request, write_response
+
+RequestKey = tuple[str, str, str]
+RequestHook = Callable[[Request, str], None]
+_BOOKMARK_SECONDS = 60.0
+_LONGEST_WATCH_SECONDS = 3600.0
+_LOOK_SECONDS = 1.0
+
+
+class ApiServer:
+    """Serves a store at `url` from `start()` to `stop()`.
+
+    `requests` counts (method, path template, verb); `on_request` is called with every request and its verb before
+    anything is done. With a `token`, requests need it as a bearer token; health checks do not.
+    """
+
+    def __init__(
+        self, store: Store, *, port: int = 0, token: str = "", faults: Faults | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self.store = store
+        self.token = token
+        self.faults = faults or Faults()
+        self.requests: Counter[RequestKey] = Counter()
+        self.on_request: RequestHook | None = None
+        self.stopping = threading.Event()
+        self._count_lock = threading.Lock()
+        self._listener = _Listener((host, port), _Connection)
+        self._listener.api = self
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), name="sandbox-api")
+        self._thread.daemon = True
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._listener.server_address[0]!s}:{self.port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, end every watch and close every connection. No thread of the server is left."""
+        self.stopping.set()
+        with self.store.lock:
+            self.store.history.changed.notify_all()
+        self._listener.shutdown()
+        self._listener.close_connections()
+        self._listener.server_close()
+        self._thread.join()
+
+    def handle(self, request: Request) -> "Response | Stream":
+        """Answer one request; never raises ApiError."""
+        if request.path in discovery.HEALTH:
+            return discovery.HEALTH[request.path]
+        target = find_route(request.path.rstrip("/"))
+        verb = _verb(request, target)
+        self._count(request, target, verb)
+        if self.on_request:
+            self.on_request(request, verb)
+        try:
+            if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+                raise unauthorized()
+            fault = self.faults.take(verb, _name(request, target)) if self.faults else None
+            return self._with_fault(fault, request, target, verb)
+        except ApiError as error:
+            return Response(error.status, error.body())
+
+    def _with_fault(
+        self, fault: Fault | None, request: Request, target: Target | None, verb: str
+    ) -> "Response | Stream":
+        if fault is None:
+            return self._dispatch(request, target, verb)
+        if not fault.after:
+            wait_out(fault)
+            if replaced := fault.replacement():
+                return replaced
+        answer = self._dispatch(request, target, verb)
+        if fault.after:
+            wait_out(fault)
+            answer = fault.replacement() or answer
+        if fault.cut and isinstance(answer, Response):
+            answer = Response(answer.status, answer.body, answer.content_type, answer.headers, cut=True)
+        elif fault.cut and isinstance(answer, Stream):
+            answer.cut = True
+        return answer
+
+    def _dispatch(self, request: Request, target: Target | None, verb: str) -> "Response | Stream":
+        document = discovery.DOCUMENTS.get(request.path.rstrip("/"))
+        if document and request.method == "GET":
+            return document
+        if target is None:
+            raise no_such_path()
+        if not verb:
+            raise method_not_allowed()
+        if verb == "watch":
+            return self._watch(request, target)
+        return api.answer(self.store, request, target, verb)
+
+    def _watch(self, request: Request, target: Target) -> "Stream":
+        writer = api.EventWriter(self.store, request, target.route.resource)
+        try:
+            watch = api.begin_watch(self.store, request, target)
+        except ApiError as error:
+            if error.status != 410:
+                raise
+            return Stream(self, request, writer, None, error)
+        return Stream(self, request, writer, watch)
+
+    def _count(self, request: Request, target: Target | None, verb: str) -> None:
+        template = target.route.template if target else "other"
+        method = request.method if request.method in {"GET", "POST", "PUT", "PATCH", "DELETE"} else "other"
+        with self._count_lock:
+            self.requests[method, template, verb] += 1
+
+
+class Stream:
+    """A watch as it goes over the wire, until its time is over, the client is gone, or the server stops."""
+
+    def __init__(
+        self,
+        server: ApiServer,
+        request: Request,
+        writer: api.EventWriter,
+        watch: Watch | None,
+        error: ApiError | None = None,
+    ) -> None:
+        self._server = server
+        self._request = request
+        self._writer = writer
+        self._watch = watch
+        self._error = error
+        self.cut = False
+
+    def send(self, client: socket.socket) -> bool:
+        """Whether the connection may serve another request."""
+        client.sendall(head(200, "application/json", [("Transfer-Encoding", "chunked")]))
+        if self._watch is None or self._error:
+            line = self._writer.error(self._error or bad_request("no watch"))
+            client.sendall(chunk(line) + chunk(b""))
+            return self._request.keep_alive
+        if self.cut or not self._events(client, self._watch):
+            return False
+        client.sendall(chunk(b""))
+        return self._request.keep_alive
+
+    def _events(self, client: socket.socket, watch: Watch) -> bool:
+        """Send events; False when the connection is of no more use."""
+        bookmarks = self._request.flag("allowWatchBookmarks")
+        asked = float(self._request.query.get("timeoutSeconds") or _LONGEST_WATCH_SECONDS)
+        end = time.monotonic() + min(asked, _LONGEST_WATCH_SECONDS)
+        next_bookmark = time.monotonic() + _BOOKMARK_SECONDS
+        initial_end = self._request.flag("sendInitialEvents") and bookmarks
+        while not self._server.stopping.is_set():
+            left = end - time.monotonic()
+            try:
+                events = watch.poll(0.0 if initial_end else max(0.0, min(left, _LOOK_SECONDS)))
+            except ApiError as error:
+                client.sendall(chunk(self._writer.error(error)))
+                return True
+            lines = b"".join(self._writer.lines(events))
+            if initial_end or (bookmarks and (left <= 0 or time.monotonic() >= next_bookmark)):
+                version = watch.version or self._server.store.version
+                lines += self._writer.bookmark(version, initial_events_end=initial_end)
+                initial_end, next_bookmark = False, time.monotonic() + _BOOKMARK_SECONDS
+            if lines:
+                client.sendall(chunk(lines))
+            elif left <= 0:
+                return True
+            elif has_closed(client):
+                return False
+            if left <= 0:
+                return True
+        return False
+
+
+def _verb(request: Request, target: Target | None) -> str:
+    """The verb as RBAC names it; "" for a method that the path does not take or a path outside the resources."""
+    if target is None:
+        return ""
+    method = "GET" if request.method == "HEAD" else request.method
+    verb = target.route.methods.get(method, "")
+    if verb in {"list", "get"} and request.flag("watch") and not target.route.subresource:
+        return "watch"
+    return verb
+
+
+def _name(request: Request, target: Target | None) -> str:
+    """The object a fault's `name` is compared with: from the path, or from the body of a create."""
+    if target is None or target.name or request.method != "POST":
+        return target.name if target else ""
+    try:
+        return str(msgspec.json.decode(request.body)["metadata"]["name"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return ""
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    disable_nagle_algorithm = True
+    rbufsize = 64 * 1024
+    connection: socket.socket
+
+    def handle(self) -> None:
+        server = cast("_Listener", self.server)
+        try:
+            while self._serve_one(server.api):
+                pass
+        except BadHttp as error:
+            refusal = Response(400, bad_request(str(error)).body())
+            write_response(self.connection, Request("GET", "/", {}, {"connection": "close"}, b""), refusal)
+        except OSError:
+            return  # the client went away; there is nobody to tell
+
+    def _serve_one(self, api_server: ApiServer) -> bool:
+        request = read_request(self.rfile, self.connection)
+        if request is None or api_server.stopping.is_set():
+            return False
+        answer = api_server.handle(request)
+        if isinstance(answer, Stream):
+            return answer.send(self.connection)
+        return write_response(self.connection, request, answer)
+
+
+class _Listener(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    request_queue_size = 256
+    daemon_threads = False
+    block_on_close = True
+    api: ApiServer
+
+    def __init__(self, address: tuple[str, int], handler: type[_Connection]) -> None:
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """End the reads that idle keep-alive connections wait in."""
+        with self._open_lock:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # closed by the client at the same moment
