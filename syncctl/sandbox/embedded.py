@@ -1,0 +1,62 @@
+"""A sandbox inside this process: what tests use, and what the background process is made of."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from syncctl.sandbox.faults import Faults
+from syncctl.sandbox.kubeconfig import write_kubeconfig
+from syncctl.sandbox.kubelet import Kubelet
+from syncctl.sandbox.objects import Clock
+from syncctl.sandbox.server import ApiServer
+from syncctl.sandbox.store import Store
+
+
+class Sandbox:
+    """An API server on loopback with its store and its kubelet.
+
+        with Sandbox(clock=clock) as sandbox:
+            sandbox.url; sandbox.store; sandbox.faults; sandbox.kubelet.tick(); sandbox.kubeconfig(tmp_path / "config")
+
+    Only the server has a thread, unless `background_kubelet` asks for one that ticks by real time.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.time,
+        port: int = 0,
+        token: str = "",
+        namespaces: Iterable[str] = ("default", "trading"),
+        start_delay: float = 0.5,
+        stop_delay: float = 0.5,
+        background_kubelet: bool = False,
+        history_limit: int = 10_000,
+        store: Store | None = None,
+    ) -> None:
+        self.store = store or Store(clock, namespaces=namespaces, history_limit=history_limit)
+        self.kubelet = Kubelet(self.store, start_delay=start_delay, stop_delay=stop_delay)
+        self.faults = Faults()
+        self.server = ApiServer(self.store, port=port, token=token, faults=self.faults)
+        self._background_kubelet = background_kubelet
+
+    def __enter__(self) -> "Sandbox":
+        self.server.start()
+        if self._background_kubelet:
+            self.kubelet.run()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kubelet.stop()
+        self.server.stop()
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def kubeconfig(self, path: Path, namespace: str = "trading") -> Path:
+        """Write a kubeconfig for this sandbox to `path`."""
+        return write_kubeconfig(path, self.url, namespace=namespace, token=self.server.token)
