@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 from syncctl.core import names
@@ -187,8 +188,10 @@ def _template_problems(document: object) -> Iterator[str]:
         for key, value in given.items():
             if key in owned:
                 yield f"metadata.{section}.{key}: set by syncctl"
+            elif not isinstance(key, str):
+                yield f"metadata.{section}: the key {_not_text(key)}"
             elif not isinstance(value, str):
-                yield f'metadata.{section}.{key}: {value!r} is not text; put it in quotes: "{value}"'
+                yield f"metadata.{section}.{key}: {_not_text(value)}"
     yield from _spec_problems(spec)
 
 
@@ -199,6 +202,7 @@ def _spec_problems(spec: Json) -> Iterator[str]:
             yield f"spec.{field}: always {json.dumps(value)}"
     if "nodeName" in spec:
         yield "spec.nodeName: leave the choice to the scheduler; use nodeSelector or affinity"
+    yield from _json_problems("spec", spec)
     yield from _security_problems("spec.securityContext", spec.get("securityContext"), _POD_SECURITY)
     containers = spec.get("containers") or []
     if not isinstance(containers, list) or not all(isinstance(container, Mapping) for container in containers):
@@ -212,10 +216,46 @@ def _spec_problems(spec: Json) -> Iterator[str]:
         for field in ("image", "resources"):
             if field in container:
                 yield f"{path}.{field}: comes from the client's row"
-        for variable in container.get("env") or ():
-            if variable.get("name") in _OWN_ENV:
-                yield f"{path}.env.{variable['name']}: set by syncctl"
-        yield from _security_problems(f"{path}.securityContext", container.get("securityContext"), _CONTAINER_SECURITY)
+        yield from _env_problems(f"{path}.env", container.get("env") or [])
+        # A container's word outweighs the pod's, so it may not take back what the pod says either.
+        required = {**_POD_SECURITY, **_CONTAINER_SECURITY}
+        yield from _security_problems(f"{path}.securityContext", container.get("securityContext"), required)
+
+
+def _env_problems(path: str, env: object) -> Iterator[str]:
+    if not isinstance(env, list) or not all(
+        isinstance(variable, Mapping) and isinstance(variable.get("name"), str) for variable in env
+    ):
+        yield f"{path}: not a list of variables, each with a name"
+        return
+    for variable in env:
+        value = variable.get("value")
+        if variable["name"] in _OWN_ENV:
+            yield f"{path}.{variable['name']}: set by syncctl"
+        elif value is not None and not isinstance(value, str):
+            yield f"{path}.{variable['name']}: {_not_text(value)}"
+
+
+def _json_problems(path: str, value: object, above: tuple[object, ...] = ()) -> Iterator[str]:
+    """Find what YAML can say and JSON cannot: keys that are no text, dates, nan, anchors that hold themselves."""
+    if any(value is one for one in above):
+        yield f"{path}: contains itself"
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            if not isinstance(key, str):
+                yield f"{path}: the key {_not_text(key)}"
+            yield from _json_problems(f"{path}.{key}", below, (*above, value))
+    elif isinstance(value, list):
+        for place, below in enumerate(value):
+            yield from _json_problems(f"{path}[{place}]", below, (*above, value))
+    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not isfinite(value)):
+        yield f"{path}: {_not_text(value)}"
+
+
+def _not_text(value: object) -> str:
+    # `true` is quoted as it was written: whoever reads the annotation knows no "True".
+    shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return f'{shown or "nothing"} is not text; put it in quotes: "{shown}"'
 
 
 def _security_problems(path: str, given: object, required: Json) -> Iterator[str]:
@@ -227,7 +267,8 @@ def _security_problems(path: str, given: object, required: Json) -> Iterator[str
     for key, value in required.items():
         if key not in given:
             continue
-        if isinstance(value, Mapping):
-            yield from _security_problems(f"{path}.{key}", given[key], value)
-        elif given[key] != value:
+        found = given[key]
+        if isinstance(value, Mapping) and found is not None:
+            yield from _security_problems(f"{path}.{key}", found, value)
+        elif found != value or type(found) is not type(value):  # 1 == True, and the API server takes no 1
             yield f'{path}.{key}: always {json.dumps(value)}, for Pod Security "restricted"'
