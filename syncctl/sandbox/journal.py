@@ -1,0 +1,110 @@
+"""Objects on disk: every change is one line, appended at the moment it happens.
+
+A line is in the kernel's hands before the request that caused it is answered, so a killed process loses nothing that it
+has answered for. A last line that was cut off is as if it had never been. The file is written anew, with live objects
+only, when it is opened and when it has grown to several times what is alive.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from syncctl.sandbox.objects import RESOURCES, Event, Json, Record, Resource
+from syncctl.sandbox.store import Store
+
+_SLACK_LINES = 10_000
+_LINES_PER_OBJECT = 4
+ObjectKey = tuple[str, str, str]
+
+
+class JournalError(Exception):
+    """The journal cannot be read; the message says where and what can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a journal holds: the live objects, and the newest resourceVersion there ever was."""
+
+    objects: list[tuple[Resource, Json]]
+    version: int
+
+
+def load(path: Path) -> Saved:
+    """Read a journal; an empty state when there is none. Raises JournalError for a damaged one."""
+    live: dict[ObjectKey, tuple[Resource, Json]] = {}
+    version = 0
+    if not path.exists():
+        return Saved([], 0)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                entry = msgspec.json.decode(line)
+                version = max(version, int(entry["version"]))
+                if "object" in entry:
+                    _replay(live, entry)
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+                raise JournalError(f"{path}, line {number}: {error}; move the file away to start empty") from error
+    return Saved(list(live.values()), version)
+
+
+def _replay(live: dict[ObjectKey, tuple[Resource, Json]], entry: Json) -> None:
+    resource, content = RESOURCES[entry["resource"]], entry["object"]
+    metadata = content["metadata"]
+    key = (resource.plural, metadata.get("namespace", ""), metadata["name"])
+    if entry["type"] == "DELETED":
+        live.pop(key, None)
+    else:
+        live[key] = (resource, content)
+
+
+class Journal:
+    """Keeps a store's objects in a file from now until `close()`."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self._path = path
+        self._store = store
+        self._lines = 0
+        self._live = 0
+        self._file: BinaryIO | None = None
+        with store.lock:
+            self._rewrite()
+            store.subscribe(self._append)
+
+    def close(self) -> None:
+        """Write nothing more. Changes made later are lost."""
+        with self._store.lock:
+            if self._file:
+                self._file.close()
+                self._file = None
+
+    def _append(self, event: Event) -> None:
+        if self._file is None:
+            return
+        self._live += {"ADDED": 1, "MODIFIED": 0, "DELETED": -1}[event.type]
+        self._file.write(_line(event.type, event.record))
+        self._lines += 1
+        if self._lines > _LINES_PER_OBJECT * self._live + _SLACK_LINES:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        """Replace the file by one with a line for each live object, in one step."""
+        if self._file:
+            self._file.close()
+        records = [record for resource in RESOURCES.values() for record in self._store.list(resource).records]
+        new = self._path.with_name(f"{self._path.name}.new")
+        with new.open("wb") as file:
+            file.write(b'{"version":%d}\n' % self._store.version)
+            file.writelines(_line("ADDED", record) for record in records)
+        new.chmod(0o600)
+        new.replace(self._path)
+        self._file = self._path.open("ab", buffering=0)
+        self._lines = self._live = len(records)
+
+
+def _line(event_type: str, record: Record) -> bytes:
+    start = b'{"version":%d,"resource":"%s","type":"%s","object":'
+    return start % (record.version, record.resource.plural.encode(), event_type.encode()) + record.blob + b"}\n"
