@@ -31,6 +31,8 @@ def read_address(url: str) -> URL:
     # A stray @ or / moves a part of the password into the host or the name, which errors do show.
     if url.count("@") > 1 or "@" in f"{parsed.host}{parsed.database}":
         raise SettingsError("database_url has an @ in a place where none can be", _HINT)
+    if "\0" in f"{parsed.username}{parsed.password}{parsed.host}{parsed.database}":
+        raise SettingsError("database_url has a NUL in it", _HINT)
     if not parsed.database and "service" not in parsed.query:
         raise SettingsError("database_url names no database", _HINT)
     return _password_out_of_query(parsed).set(drivername="postgresql+psycopg2")

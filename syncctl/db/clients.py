@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from syncctl.core.errors import ClientExists, ClientNotFound
@@ -24,24 +24,13 @@ _COLUMNS = {"name": "client_name"}
 
 def insert_client(connection: Connection, new: NewClient, now: datetime) -> Client:
     """Add a client and its algorithms. Raises ClientExists when the name is taken."""
-    with _name_taken(connection, new.name):
-        client_id: int = connection.execute(
-            insert(clients)
-            .values(
-                client_name=new.name,
-                version=new.version,
-                image=new.image,
-                cpu=new.cpu,
-                memory=new.memory,
-                priority=new.priority,
-                created_at=now,
-                updated_at=now,
-            )
-            .returning(clients.c.id)
-        ).scalar_one()
-        flags = {algorithm.value: algorithm in new.algorithms for algorithm in Algorithm}
-        connection.execute(insert(algorithm_status).values(client_id=client_id, **flags))
-    return get_client(connection, client_id)
+    try:
+        return _insert(connection, new, now)
+    except IntegrityError as error:
+        if not _violated(error).startswith("pk_"):
+            raise
+        _pass_ids_by_hand(connection)
+        return _insert(connection, new, now)
 
 
 def update_client(connection: Connection, client_id: int, changes: ClientChanges, now: datetime) -> Client:
@@ -137,6 +126,27 @@ def record_spawned(connection: Connection, client_ids: Iterable[int], now: datet
         connection.execute(update(clients).where(clients.c.id.in_(batch)).values(spawned_at=now))
 
 
+def _insert(connection: Connection, new: NewClient, now: datetime) -> Client:
+    with _name_taken(connection, new.name):
+        client_id: int = connection.execute(
+            insert(clients)
+            .values(
+                client_name=new.name,
+                version=new.version,
+                image=new.image,
+                cpu=new.cpu,
+                memory=new.memory,
+                priority=new.priority,
+                created_at=now,
+                updated_at=now,
+            )
+            .returning(clients.c.id)
+        ).scalar_one()
+        flags = {algorithm.value: algorithm in new.algorithms for algorithm in Algorithm}
+        connection.execute(insert(algorithm_status).values(client_id=client_id, **flags))
+    return get_client(connection, client_id)
+
+
 def _read(connection: Connection, which: ColumnElement[bool], reference: str, *, lock: bool) -> Client:
     if lock:
         # By itself: a query that had to wait for the lock would show the algorithms as they were before.
@@ -166,8 +176,20 @@ def _name_taken(connection: Connection, name: str) -> Iterator[None]:
         with connection.begin_nested():
             yield
     except IntegrityError as error:
-        diagnosis = getattr(error.orig, "diag", None)
-        constraint = getattr(diagnosis, "constraint_name", None) or str(error.orig)
-        if "client_name" in constraint:
+        if "client_name" in _violated(error):
             raise ClientExists(name) from error
         raise
+
+
+def _violated(error: IntegrityError) -> str:
+    """Return the name of the constraint; SQLite has only a sentence with the column's name."""
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) or str(error.orig)
+
+
+def _pass_ids_by_hand(connection: Connection) -> None:
+    """Let Postgres' sequences go on after the highest id: rows inserted with an id of their own leave them behind."""
+    for table in (clients, algorithm_status):
+        highest = select(func.max(table.c.id)).scalar_subquery()
+        sequence = func.pg_get_serial_sequence(table.name, "id")
+        connection.execute(select(func.setval(sequence, func.greatest(highest, func.nextval(sequence)))))

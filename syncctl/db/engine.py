@@ -54,6 +54,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     else:
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with translated(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only = ON")
         yield connection
 
 

@@ -37,8 +37,8 @@ def check_schema(connection: Connection) -> None:
     if revision is None:
         if inspect(connection).has_table("clients"):
             raise SchemaMismatch(
-                f"the database {place} has tables of the Go service",
-                "`syncctl db upgrade` adopts them: every client and every id stays",
+                f"the database {place} has a table clients that syncctl did not make",
+                "`syncctl db upgrade` adopts those of the Go service: every client and every id stays",
             )
         raise SchemaMismatch(f"the database {place} is empty", "`syncctl db upgrade` makes the tables")
     if revision in REVISIONS:

