@@ -1,0 +1,62 @@
+# Needs Python 3.11 or newer and make. Another Python: make PYTHON=python3.12 ...; another folder: make VENV=/tmp/venv ...
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+ARGS ?=
+
+PIP_INSTALL = "$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+RUNTIME = $(VENV)/.installed
+DEVELOPMENT = $(VENV)/.installed-dev
+
+# A person's pip configuration may say "user = true", which pip refuses in a virtual environment.
+export PIP_USER = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## Print these lines
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-12s %s\n' "$$target" "$$what"; done
+
+demo: $(RUNTIME) ## See the whole of it: a sandbox cluster, three clients, two passes
+	@"$(VENV)/bin/syncctl" demo
+
+test: $(DEVELOPMENT) ## Run all tests; some of them: make test ARGS="-k plan"
+	@"$(VENV)/bin/python" -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
+
+lint: $(DEVELOPMENT) ## Check style, format, types and who imports whom
+	@"$(VENV)/bin/python" -m ruff check
+	@"$(VENV)/bin/python" -m ruff format --check
+	@"$(VENV)/bin/python" -m mypy
+	@"$(VENV)/bin/lint-imports" --no-logo
+
+format: $(DEVELOPMENT) ## Put the code into the form that lint asks for
+	@"$(VENV)/bin/python" -m ruff check --fix
+	@"$(VENV)/bin/python" -m ruff format
+
+clean: ## Remove the virtual environment and all that tools left behind
+	rm -rf "$(VENV)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find syncctl tests alembic -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): pyproject.toml constraints.txt
+	$(make_venv)
+	@$(PIP_INSTALL) --editable .
+	@touch "$@"
+
+$(DEVELOPMENT): pyproject.toml constraints.txt
+	$(make_venv)
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch "$(RUNTIME)" "$@"
+
+# A virtual environment that is there and works is used as it is, else it is made anew.
+define make_venv
+@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "error: syncctl needs Python 3.11 or newer, $(PYTHON) is $$("$(PYTHON)" --version 2>/dev/null || echo 'not there')" >&2; \
+	echo "hint: name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "error: $(PYTHON) cannot make virtual environments: it has no ensurepip or no venv" >&2; \
+	echo "hint: on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+@"$(VENV)/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Making a virtual environment in $(VENV)"; "$(PYTHON)" -m venv --clear "$(VENV)"; }
+@echo "Installing syncctl into $(VENV); this takes a minute the first time"
+endef
