@@ -15,7 +15,8 @@ _DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r"[\w][\w.-]{0,127}"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+# Its grammar takes any digest; its parser, and so the kubelet, only whole ones of these kinds.
+_DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
 _IMAGE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_PATH_PART}(?:/{_PATH_PART})*)(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII)
 
 
@@ -42,6 +43,8 @@ def image_problems(image: str) -> list[str]:
     cause = ""
     if any(character.isspace() for character in image):
         cause = ", it has white space in it"
+    elif "@" in image and _IMAGE.fullmatch(image.partition("@")[0]):
+        cause = ", its digest is not sha256: with 64 hexadecimal digits in lower case"
     elif _IMAGE.fullmatch(image.lower()):
         cause = ", a repository is lower-case"
     return [f'image: "{image}" is not an image reference{cause}; write it like registry.example.com/desk/vwap:1.4.2']
@@ -49,7 +52,11 @@ def image_problems(image: str) -> list[str]:
 
 def priority_problems(priority: float) -> list[str]:
     """Say what is wrong with a priority; nothing when pods can be ordered by it."""
-    return [] if math.isfinite(priority) else [f"priority: {priority} is not a finite number"]
+    try:
+        finite = math.isfinite(priority)
+    except OverflowError:  # a whole number beyond every float
+        return ["priority: larger than a number can be"]
+    return [] if finite else [f"priority: {priority} is not a finite number"]
 
 
 def version_problems(version: int) -> list[str]:
