@@ -39,6 +39,7 @@ metadata = MetaData(
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 _Json = JSON().with_variant(JSONB(), "postgresql")
 _NO = text("false")
+_EMPTY = text("''")
 
 
 def _sqlite_types(rule: str) -> CheckConstraint:
@@ -53,9 +54,9 @@ clients = Table(
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("client_name", String(LONGEST_NAME), nullable=False, unique=True),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("image", String(LONGEST_IMAGE), nullable=False, server_default=""),
-    Column("cpu", String(50), nullable=False, server_default=""),
-    Column("memory", String(50), nullable=False, server_default=""),
+    Column("image", String(LONGEST_IMAGE), nullable=False, server_default=_EMPTY),
+    Column("cpu", String(50), nullable=False, server_default=_EMPTY),
+    Column("memory", String(50), nullable=False, server_default=_EMPTY),
     Column("priority", Double, nullable=False, server_default=text("1.0")),
     Column("need_restart", Boolean, nullable=False, server_default=_NO),
     Column("spawned_at", UtcDateTime),
@@ -121,6 +122,44 @@ passes = Table(
     Column("counts", _Json, nullable=False),
     Column("error", Text),
     sqlite_autoincrement=True,
+)
+
+# What became of every step of a pass that was not "keep".
+pass_steps = Table(
+    "pass_steps",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("pass_id", _Id, ForeignKey("passes.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("pod", Text, nullable=False),
+    Column("uid", Text),
+    Column("client_id", _Id),
+    Column("algorithm", Text),
+    Column("step", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One row: who may write to the cluster. The token grows with every acquisition.
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("holder", Text),
+    Column("token", BigInteger, nullable=False, server_default="0"),
+    Column("acquired_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+)
+
+# How often in a row a pod has ended, and how many passes its next replacement has to wait.
+back_offs = Table(
+    "back_offs",
+    metadata,
+    Column("client_id", _Id, primary_key=True, autoincrement=False),
+    Column("algorithm", String(10), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("wait", Integer, nullable=False),
 )
 
 # What adopting a database of the Go service took out of algorithm_status, whole, so that nothing is lost.

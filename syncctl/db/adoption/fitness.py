@@ -59,7 +59,7 @@ def _problems_of_rows(connection: Connection) -> list[str]:
             f"{table} has {row.times} rows with the id {'NULL' if row.id is None else row.id}"
             for row in rows(
                 connection,
-                f"SELECT id, count(*) AS times FROM {table} GROUP BY id HAVING count(*) > 1 OR id IS NULL",
+                f"SELECT id, count(*) AS times FROM {table} GROUP BY id HAVING count(*) > 1 OR id IS NULL ORDER BY id",
             )
         ]
     for target in TARGETS:

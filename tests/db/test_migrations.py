@@ -1,0 +1,146 @@
+"""Upgrades: what they make is what the code says, they are all or nothing, and they need no checkout."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, select, text
+
+import syncctl
+from syncctl.core.errors import DatabaseError, SchemaMismatch
+from syncctl.db.engine import connect, reading, writing
+from syncctl.db.migrations import alembic_config, current, head, upgrade
+from syncctl.db.schema import HEAD
+from syncctl.db.tables import fleet, metadata
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrations_write_the_same_sql_as_the_code(engine: Engine, database_url: str) -> None:
+    # What the comparison above does not look at: checks, names of constraints, AUTOINCREMENT.
+    made_by_code = connect(database_url)
+    with writing(made_by_code) as connection:
+        metadata.create_all(connection)
+    assert _constraints(made_by_code) == _constraints(engine)
+    made_by_code.dispose()
+
+
+def _constraints(engine: Engine) -> set[tuple[str, ...]]:
+    queries = {
+        "sqlite": "SELECT sql FROM sqlite_master"
+        " WHERE sql IS NOT NULL AND name NOT IN ('alembic_version', 'sqlite_sequence')",
+        "postgresql": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('alembic_version'), 0)",
+    }
+    with reading(engine) as connection:
+        rows = {tuple(row) for row in connection.execute(text(queries[engine.dialect.name]))}
+    if engine.dialect.name == "postgresql":
+        return rows
+    # SQLite keeps the statement itself, in which constraints may come in any order.
+    parts = ("".join(sql.split()).removesuffix(")").split(",CONSTRAINT") for (sql,) in rows)
+    return {tuple(sorted(statement)) for statement in parts}
+
+
+def test_an_upgrade_says_what_it_does_and_from_where_to_where(database_url: str) -> None:
+    engine = connect(database_url)
+    heard: list[str] = []
+    assert current(engine) is None
+    done = upgrade(engine, heard.append)
+    assert (done.before, done.after, done.changed) == (None, HEAD, True)
+    assert heard == list(done.steps) == ["revision 0001: Make the tables, or adopt those of the Go service"]
+    assert current(engine) == head() == HEAD
+    engine.dispose()
+
+
+def test_an_upgrade_of_what_is_up_to_date_does_nothing(engine: Engine) -> None:
+    with reading(engine) as connection:
+        before = connection.execute(select(fleet)).one()
+    done = upgrade(engine)
+    assert (done.before, done.after, done.changed, done.steps) == (HEAD, HEAD, False, ())
+    with reading(engine) as connection:
+        assert connection.execute(select(fleet)).one() == before
+
+
+def test_every_database_is_a_fleet_of_its_own(postgres_url: str, sqlite_url: str) -> None:
+    uuids = set()
+    for url in (postgres_url, sqlite_url):
+        engine = connect(url)
+        upgrade(engine)
+        with reading(engine) as connection:
+            uuids.add(connection.execute(select(fleet.c.uuid)).scalar_one())
+        engine.dispose()
+    assert len(uuids) == 2
+
+
+def test_a_newer_database_is_not_touched(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'abcd'"))
+    with pytest.raises(SchemaMismatch, match="revision abcd"):
+        upgrade(engine)
+    assert current(engine) == "abcd"
+
+
+def test_an_upgrade_that_fails_in_the_middle_leaves_nothing(database_url: str) -> None:
+    engine = connect(database_url)
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE passes (x INTEGER)"))
+    with pytest.raises(DatabaseError, match="passes"):
+        upgrade(engine)
+    assert inspect(engine).get_table_names() == ["passes"]
+    engine.dispose()
+
+
+def test_a_file_with_clients_of_something_else_is_not_adopted(sqlite_url: str) -> None:
+    engine = connect(sqlite_url)
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE clients (x INTEGER)"))
+    with pytest.raises(DatabaseError, match="syncctl did not make"):
+        upgrade(engine)
+    assert inspect(engine).get_table_names() == ["clients"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_connection_after_an_upgrade_minds_foreign_keys_again(engine: Engine) -> None:
+    upgrade(engine)
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_the_scripts_are_found_inside_the_package_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "100% site" / "syncctl"
+    shutil.copytree(ROOT / "alembic", package / "migrations")
+    monkeypatch.setattr(syncctl, "__file__", str(package / "__init__.py"))
+    assert alembic_config().get_main_option("script_location") == str(package / "migrations")
+    engine = connect(f"sqlite:///{tmp_path / 'syncctl.db'}")
+    assert upgrade(engine).after == HEAD
+
+
+def test_an_installation_without_scripts_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syncctl, "__file__", str(tmp_path / "site" / "syncctl" / "__init__.py"))
+    with pytest.raises(DatabaseError, match="the migrations are missing"):
+        alembic_config()
+
+
+def test_developers_can_use_alembic_itself(database_url: str, tmp_path: Path) -> None:
+    for command in (["upgrade", "head"], ["check"], ["current"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *command],
+            cwd=ROOT,
+            env={"SYNCCTL_DATABASE_URL": database_url, "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert f"{HEAD} (head)" in done.stdout
