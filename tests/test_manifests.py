@@ -1,0 +1,221 @@
+"""k8s-cronjob.yaml: what a real API server would say to it, and whether it fits the program that it runs."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from syncctl import __version__
+from syncctl.core import names
+from syncctl.core.model import ObservedPod
+from syncctl.kube.api import ATTEMPTS, LONGEST_BACK_OFF, ApiCluster
+from syncctl.kube.cluster import Cluster
+from syncctl.kube.config import connect
+from syncctl.sandbox import Sandbox
+from syncctl.settings import ENV_PREFIX, Settings, load_settings
+
+FILE = Path(__file__).parent.parent / "k8s-cronjob.yaml"
+DOCUMENTS: dict[str, dict[str, Any]] = {document["kind"]: document for document in yaml.safe_load_all(FILE.read_text())}
+CRONJOB = DOCUMENTS["CronJob"]["spec"]
+JOB = CRONJOB["jobTemplate"]["spec"]
+POD = JOB["template"]["spec"]
+CONTAINERS = [*POD["initContainers"], *POD["containers"]]
+ENVIRONMENT: dict[str, str] = DOCUMENTS["ConfigMap"]["data"]
+INTERVAL = 300
+SAFE_VOLUMES = set("configMap csi downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret".split())
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """The settings of a pass whose environment is the ConfigMap."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return load_settings({}).values
+
+
+# What the API server checks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.25", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_each_document_keeps_to_the_schema_and_has_no_field_beyond_it(kind: str, version: str) -> None:
+    kubernetes_validate.validate(DOCUMENTS[kind], version, strict=True)
+
+
+def test_there_is_one_document_of_each_kind() -> None:
+    kinds = [document["kind"] for document in yaml.safe_load_all(FILE.read_text())]
+    assert kinds == ["Namespace", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "CronJob"]
+
+
+def test_the_pod_is_restricted() -> None:
+    assert DOCUMENTS["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert list(breaches(POD)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "breach"),
+    [
+        ("hostNetwork", True, "hostNetwork"),
+        ("volumes", [{"name": "node", "hostPath": {"path": "/"}}], "volume node"),
+        ("securityContext", {"runAsNonRoot": True}, "seccompProfile"),
+        ("securityContext", {"seccompProfile": {"type": "RuntimeDefault"}}, "runAsNonRoot"),
+        ("containers", [{"name": "bare"}], "bare: allowPrivilegeEscalation"),
+        ("containers", [{"name": "bare", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}], "bare: adds"),
+        ("containers", [{"name": "bare", "securityContext": {"runAsUser": 0}}], "bare: runAsUser"),
+    ],
+)
+def test_the_check_for_restricted_finds(field: str, value: object, breach: str) -> None:
+    assert any(breach in found for found in breaches({**POD, field: value}))
+
+
+def breaches(spec: dict[str, Any]) -> Iterator[str]:
+    """Say where a pod's spec breaks Pod Security "restricted" (kubernetes.io, pod-security-standards)."""
+    yield from (field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field))
+    for volume in spec.get("volumes", []):
+        if not volume.keys() - {"name"} <= SAFE_VOLUMES:
+            yield f"volume {volume['name']}"
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        own = container.get("securityContext", {})
+        security = {**spec.get("securityContext", {}), **own}
+        capabilities = own.get("capabilities", {})
+        problems = {
+            "runAsNonRoot": security.get("runAsNonRoot") is not True,
+            "runAsUser": security.get("runAsUser") == 0,
+            "seccompProfile": security.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"),
+            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is not False,
+            "privileged": bool(own.get("privileged")),
+            "drops not ALL": capabilities.get("drop") != ["ALL"],
+            "adds capabilities": not set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+            "host ports": any(port.get("hostPort") for port in container.get("ports", [])),
+        }
+        yield from (f"{container['name']}: {problem}" for problem, found in problems.items() if found)
+
+
+# What the program needs -----------------------------------------------------------------------------------------------
+
+
+def test_the_role_allows_just_what_the_program_asks_of_the_cluster(tmp_path: Path) -> None:
+    with Sandbox() as sandbox:
+        connection = connect(str(sandbox.kubeconfig(tmp_path / "kubeconfig")), None, None, 1)
+        use_all_of(ApiCluster(connection))
+        asked = {(path.rsplit("/namespaces/{namespace}/")[-1], verb) for _, path, verb in sandbox.server.requests}
+    (rule,) = DOCUMENTS["Role"]["rules"]
+    allowed = {(resource, verb) for resource in rule["resources"] for verb in rule["verbs"]}
+    assert {(path.removesuffix("/{name}"), verb) for path, verb in asked} == allowed
+    assert rule["apiGroups"] == [""]
+
+
+def use_all_of(cluster: ApiCluster) -> None:
+    """Call each method of the protocol once; a new one fails here until it is called too."""
+    called = []
+
+    def call(method: str, *arguments: Any) -> Any:
+        called.append(method)
+        return getattr(cluster, method)(*arguments)
+
+    container = {"name": "algorithm", "image": "registry.example.com/desk/vwap:1.4.2"}
+    pod = {"metadata": {"name": "vwap-1"}, "spec": {"containers": [container]}}
+    made: ObservedPod = call("create_pod", {"apiVersion": "v1", "kind": "Pod", **pod})
+    call("patch_pod", made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}})
+    call("get_pod", made.name)
+    call("list_pods", names.MANAGED_BY)
+    call("list_owners", names.MANAGED_BY)
+    call("delete_pod", made.name, made.uid)
+    methods = [name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")]
+    assert sorted(called) == methods
+
+
+def test_the_pass_runs_as_the_account_that_has_the_role() -> None:
+    binding = DOCUMENTS["RoleBinding"]
+    account = DOCUMENTS["ServiceAccount"]["metadata"]
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role",
+        "name": DOCUMENTS["Role"]["metadata"]["name"],
+    }
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    ]
+    assert POD["serviceAccountName"] == account["name"]
+    assert POD["automountServiceAccountToken"] is True
+
+
+def test_everything_is_in_one_namespace() -> None:
+    places = {document["metadata"].get("namespace") for kind, document in DOCUMENTS.items() if kind != "Namespace"}
+    assert places == {DOCUMENTS["Namespace"]["metadata"]["name"]}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_each_key_of_the_config_map_is_a_setting(name: str) -> None:
+    assert name.removeprefix(ENV_PREFIX).lower() in Settings.model_fields
+    assert name == name.upper()
+
+
+def test_the_values_of_the_config_map_can_be_used(settings: Settings) -> None:
+    assert settings.fleet_name == "trading"
+    assert settings.log_format == "json"
+
+
+def test_the_time_limits_are_ordered(settings: Settings) -> None:
+    assert CRONJOB["schedule"] == f"*/{INTERVAL // 60} * * * *"
+    assert settings.request_timeout < settings.pass_deadline < JOB["activeDeadlineSeconds"] < INTERVAL
+    # What is begun in the last moment ends by itself, even when each attempt has to wait as long as it ever does.
+    last_request = ATTEMPTS * settings.request_timeout + (ATTEMPTS - 1) * LONGEST_BACK_OFF
+    assert settings.pass_deadline + last_request < JOB["activeDeadlineSeconds"]
+    # What is told to stop is gone before the next tick, which Forbid would skip.
+    assert JOB["activeDeadlineSeconds"] + POD["terminationGracePeriodSeconds"] <= INTERVAL
+    assert 10 <= CRONJOB["startingDeadlineSeconds"] < INTERVAL
+
+
+def test_one_pass_at_a_time_and_the_next_tick_is_the_retry() -> None:
+    assert CRONJOB["concurrencyPolicy"] == "Forbid"
+    assert JOB["backoffLimit"] == 0
+    assert POD["restartPolicy"] == "Never"
+    assert JOB["ttlSecondsAfterFinished"] > INTERVAL
+
+
+def test_the_tables_are_upgraded_before_the_pass() -> None:
+    assert [container["args"] for container in POD["initContainers"]] == [["db", "upgrade"]]
+    assert [container["args"] for container in POD["containers"]] == [["sync", "once", "-o", "json"]]
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container["name"])
+def test_each_container_is_of_this_version_bounded_and_writes_nowhere(container: dict[str, Any]) -> None:
+    assert container["image"] == f"syncctl:{__version__}"
+    assert container["envFrom"] == [{"configMapRef": {"name": DOCUMENTS["ConfigMap"]["metadata"]["name"]}}]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    for bound in ("requests", "limits"):
+        assert container["resources"][bound].keys() == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container["name"])
+def test_the_database_url_comes_from_the_secret_that_the_comment_makes(container: dict[str, Any]) -> None:
+    (variable,) = container["env"]
+    assert variable["name"] == "SYNCCTL_DATABASE_URL"
+    told = re.search(r"kubectl create secret generic (\S+) -n (\S+) --from-file=(\w+)=", FILE.read_text())
+    assert told is not None
+    reference = variable["valueFrom"]["secretKeyRef"]
+    assert (reference["name"], reference["key"]) == (told[1], told[3])
+    assert told[2] == DOCUMENTS["Namespace"]["metadata"]["name"]
+
+
+def test_the_comment_puts_an_image_into_each_container() -> None:
+    told = re.search(r"sed 's\|(.+?)\|(.+?)\|'", FILE.read_text())
+    assert told is not None
+    body = FILE.read_text().partition("---")[2]
+    assert body.count(told[1]) == len(CONTAINERS)
+    assert told[2].startswith("image: ")
+
+
+def test_the_pods_of_the_job_are_not_taken_for_pods_of_the_fleet() -> None:
+    labels = JOB["template"]["metadata"]["labels"]
+    assert names.FLEET not in labels
+    assert names.MANAGED_BY not in labels
+    assert labels["app.kubernetes.io/version"] == __version__
