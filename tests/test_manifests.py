@@ -27,7 +27,17 @@ POD = JOB["template"]["spec"]
 CONTAINERS = [*POD["initContainers"], *POD["containers"]]
 ENVIRONMENT: dict[str, str] = DOCUMENTS["ConfigMap"]["data"]
 INTERVAL = 300
-SAFE_VOLUMES = set("configMap csi downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret".split())
+SAFE_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 
 
 @pytest.fixture
