@@ -183,8 +183,11 @@ def decode_token(token: str) -> tuple[int, str]:
         written = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         content = msgspec.json.decode(written)
         version, start = content["rv"], content["start"]
-    except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError):
-        _refuse("continue key is not valid: invalid character in encoded token")
+    except (binascii.Error, KeyError, TypeError) as error:
+        _refuse(f"continue key is not valid: {error}")
+    except (msgspec.DecodeError, ValueError):
+        character = chr(written[0]) if written and written[0] < 0x80 else f"\\x{written[0]:02x}" if written else ""
+        _refuse(f"continue key is not valid: invalid character '{character}' looking for beginning of value")
     if not isinstance(version, int) or version == 0:
         _refuse("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     if not isinstance(start, str) or not start:
