@@ -362,6 +362,11 @@ def test_a_pod_of_the_go_service_beside_ours_is_a_duplicate() -> None:
     assert in_brief(steps) == [("delete", "duplicate", "vmap-107"), ("keep", "in-sync", "vwap-107")]
 
 
+def test_our_own_pod_comes_before_a_rightly_named_one_of_the_go_service() -> None:
+    steps = planned(WANTED, replace(POD, name="vwap-9"), adoptable=(replace(SEED, name="vwap-107"),))
+    assert in_brief(steps) == [("delete", "duplicate", "vwap-107"), ("replace", "misnamed", "vwap-9")]
+
+
 def test_a_terminating_pod_of_the_go_service_is_waited_for() -> None:
     assert only(WANTED, adoptable=(replace(SEED, deleted_at=LEAVING),)).kind is StepKind.WAIT
 
@@ -411,7 +416,7 @@ def test_three_pods_of_a_key_leave_one() -> None:
 
 
 def test_all_pods_of_a_switched_off_key_go() -> None:
-    steps = planned(OFF, POD, replace(POD, name="vwap-9"), replace(TERMINATING, name="vwap-8"))
+    steps = planned(OFF, replace(POD, name="vwap-9"), POD, replace(TERMINATING, name="vwap-8"))
     assert in_brief(steps) == [
         ("delete", "switched-off", "vwap-107"),
         ("delete", "switched-off", "vwap-9"),
@@ -523,16 +528,16 @@ def test_a_plan_is_sorted_by_kind_then_priority_then_client_then_algorithm() -> 
     clients = [
         a_client(1, enabled="hft twap vwap", priority=1),
         a_client(2, priority=-1),
-        a_client(3, priority=9.5),
-        a_client(4, priority=9.5, enabled="hft"),
+        a_client(3, priority=9.5, enabled="hft"),
+        a_client(4, priority=9.5),
         a_client(5, enabled=""),
         a_client(6),
     ]
-    steps = planned(desired_by(*clients), pod_of(a_client(5)), pod_of(a_client(6)))
+    steps = planned(desired_by(*reversed(clients)), pod_of(a_client(5)), pod_of(a_client(6)))
     assert [step.name for step in steps] == [
         "vwap-105",
-        "vwap-103",
-        "hft-104",
+        "hft-103",
+        "vwap-104",
         "vwap-101",
         "twap-101",
         "hft-101",
