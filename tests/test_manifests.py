@@ -12,7 +12,6 @@ import yaml
 
 from syncctl import __version__
 from syncctl.core import names
-from syncctl.core.model import ObservedPod
 from syncctl.kube.api import ATTEMPTS, LONGEST_BACK_OFF, ApiCluster
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.config import connect
@@ -113,33 +112,34 @@ def breaches(spec: dict[str, Any]) -> Iterator[str]:
 
 def test_the_role_allows_just_what_the_program_asks_of_the_cluster(tmp_path: Path) -> None:
     with Sandbox() as sandbox:
-        connection = connect(str(sandbox.kubeconfig(tmp_path / "kubeconfig")), None, None, 1)
-        use_all_of(ApiCluster(connection))
-        asked = {(path.rsplit("/namespaces/{namespace}/")[-1], verb) for _, path, verb in sandbox.server.requests}
-    (rule,) = DOCUMENTS["Role"]["rules"]
-    allowed = {(resource, verb) for resource in rule["resources"] for verb in rule["verbs"]}
-    assert {(path.removesuffix("/{name}"), verb) for path, verb in asked} == allowed
-    assert rule["apiGroups"] == [""]
+        use_all_of(ApiCluster(connect(str(sandbox.kubeconfig(tmp_path / "kubeconfig")), None, None, 1)))
+        asked = {(resource_of(path), verb) for _, path, verb in sandbox.server.requests}
+    rules = DOCUMENTS["Role"]["rules"]
+    assert {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]} == asked
+    assert all(rule["apiGroups"] == [""] for rule in rules)
 
 
 def use_all_of(cluster: ApiCluster) -> None:
-    """Call each method of the protocol once; a new one fails here until it is called too."""
-    called = []
-
-    def call(method: str, *arguments: Any) -> Any:
-        called.append(method)
-        return getattr(cluster, method)(*arguments)
-
+    """Call each method of the protocol; a new one fails here until it is called too."""
     container = {"name": "algorithm", "image": "registry.example.com/desk/vwap:1.4.2"}
     pod = {"metadata": {"name": "vwap-1"}, "spec": {"containers": [container]}}
-    made: ObservedPod = call("create_pod", {"apiVersion": "v1", "kind": "Pod", **pod})
-    call("patch_pod", made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}})
-    call("get_pod", made.name)
-    call("list_pods", names.MANAGED_BY)
-    call("list_owners", names.MANAGED_BY)
-    call("delete_pod", made.name, made.uid)
-    methods = [name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")]
-    assert sorted(called) == methods
+    made = cluster.create_pod({"apiVersion": "v1", "kind": "Pod", **pod})
+    arguments: dict[str, tuple[object, ...]] = {
+        "get_pod": (made.name,),
+        "list_pods": (names.MANAGED_BY,),
+        "list_owners": (names.MANAGED_BY,),
+        "patch_pod": (made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}}),
+        "delete_pod": (made.name, made.uid),
+    }
+    methods = {name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")}
+    assert methods == {"create_pod", *arguments}
+    for method, given in arguments.items():
+        getattr(cluster, method)(*given)
+
+
+def resource_of(path: str) -> str:
+    """Return the resource of a path as a Role names it, a subresource with its slash."""
+    return path.partition("/namespaces/{namespace}/")[2].replace("/{name}", "")
 
 
 def test_the_pass_runs_as_the_account_that_has_the_role() -> None:
