@@ -37,7 +37,7 @@ class ApiServer:
     ) -> None:
         self.store = store
         self.token = token
-        self.faults = faults or Faults()
+        self.faults = Faults() if faults is None else faults
         self.requests: Counter[RequestKey] = Counter()
         self.on_request: RequestHook | None = None
         self.stopping = threading.Event()
