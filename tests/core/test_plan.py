@@ -441,6 +441,11 @@ def test_a_terminating_pod_of_an_invalid_client_is_waited_for() -> None:
     assert (step.kind, step.cause) == (StepKind.WAIT, Cause.TERMINATING)
 
 
+def test_each_of_two_pods_of_an_invalid_client_is_left_with_the_same_reason() -> None:
+    one, other = planned(INVALID, POD, replace(POD, name="vwap-9"))
+    assert one.reason == other.reason
+
+
 def test_an_algorithm_of_an_invalid_client_that_is_switched_off_stops() -> None:
     steps = planned(desired_by(a_client(7, enabled="twap", cpu="0")), POD)
     assert in_brief(steps) == [("delete", "switched-off", "vwap-107"), ("conflict", "client-invalid", "twap-107")]
