@@ -117,7 +117,7 @@ def test_a_client_of_the_go_service_is_a_client_of_ours(engine: Engine) -> None:
     assert client.algorithms.id == 1
     assert client.algorithms.enabled() == (Algorithm.VWAP, Algorithm.HFT)
     assert done.steps[:3] == (
-        "adopting the database of the Go service: 1 clients",
+        "adopting the database of the Go service, clients in it: 1",
         "clients.spawned_at: 1 of the year 1 taken as never",
         "revision 0001: Make the tables, or adopt those of the Go service",
     )
@@ -261,7 +261,7 @@ def test_the_report_counts_what_was_done(adopted: Upgrade) -> None:
     # Two lines, of created_at and updated_at, have the time of the adoption in them.
     assert len([step for step in report if "_at: 1 empty, now 20" in step]) == 2
     assert [step for step in report if "_at: 1 empty, now 20" not in step] == [
-        "adopting the database of the Go service: 4 clients",
+        "adopting the database of the Go service, clients in it: 4",
         "clients.version: 4 empty, now 1",
         "clients.image: 4 empty, now ''",
         "clients.cpu: 4 empty, now ''",
@@ -372,6 +372,10 @@ REFUSALS = {
         ["clients has no column client_name"],
     ),
     "only half of it": ("DROP TABLE clients CASCADE", ["there is no table clients"]),
+    "foreign rows that hang on ours": (
+        "CREATE TABLE notes (status int REFERENCES algorithm_status ON DELETE CASCADE)",
+        ["rows of notes would go or change with rows of algorithm_status"],
+    ),
     "a view": (
         "ALTER TABLE clients RENAME TO people; CREATE VIEW clients AS SELECT * FROM people",
         ["clients is not a plain table"],

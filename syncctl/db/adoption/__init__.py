@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from syncctl.core.errors import DatabaseError
 from syncctl.db.adoption.conversion import convert_columns, convert_constraints, restart_sequences
-from syncctl.db.adoption.fitness import problems_of
+from syncctl.db.adoption.fitness import problems_of_rows, problems_of_tables
 from syncctl.db.adoption.statuses import one_status_a_client
 
 
@@ -28,17 +28,21 @@ def adopt(connection: Connection, now: datetime, say: Callable[[str], None]) -> 
             "this file has a table clients or algorithm_status that syncctl did not make",
             "let database_url name another file; only a Postgres database of the Go service can be adopted",
         )
-    problems = problems_of(connection)
+    _refuse(problems_of_tables(connection))
+    # A Go service that is still running waits from here on, instead of writing into the middle of this.
+    connection.execute(text("LOCK TABLE clients, algorithm_status IN ACCESS EXCLUSIVE MODE"))
+    _refuse(problems_of_rows(connection))
+    clients = connection.execute(text("SELECT count(*) FROM clients")).scalar_one()
+    say(f"adopting the database of the Go service, clients in it: {clients}")
+    restart_sequences(connection)
+    convert_columns(connection, now, say)
+    one_status_a_client(connection, now, say)
+    convert_constraints(connection)
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         raise DatabaseError(
             f"the tables here cannot be adopted, and nothing was changed: {'; '.join(problems)}",
             "put that right by hand and run `syncctl db upgrade` again",
         )
-    # A Go service that is still running waits here, instead of writing into the middle of this.
-    connection.execute(text("LOCK TABLE clients IN ACCESS EXCLUSIVE MODE"))
-    clients = connection.execute(text("SELECT count(*) FROM clients")).scalar_one()
-    say(f"adopting the database of the Go service: {clients} clients")
-    restart_sequences(connection)
-    convert_columns(connection, now, say)
-    one_status_a_client(connection, now, say)
-    convert_constraints(connection)

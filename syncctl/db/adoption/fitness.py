@@ -1,4 +1,4 @@
-"""Find everything that speaks against an adoption, before anything is changed."""
+"""Find everything that speaks against an adoption before anything is changed."""
 
 # ruff: noqa: S608 - the SQL is put together from constants only
 
@@ -9,12 +9,8 @@ from sqlalchemy import Connection, text
 from syncctl.db.adoption.layout import TABLES, TARGETS, Target, column_types, rows
 
 
-def problems_of(connection: Connection) -> list[str]:
-    """Say what cannot be adopted; nothing when all can. Of broken tables, their rows are not looked at."""
-    return _problems_of_tables(connection) or _problems_of_rows(connection)
-
-
-def _problems_of_tables(connection: Connection) -> list[str]:
+def problems_of_tables(connection: Connection) -> list[str]:
+    """Say what is not as the Go service makes it and cannot be converted either."""
     problems = []
     for table in TABLES:
         kind = connection.execute(
@@ -29,6 +25,15 @@ def _problems_of_tables(connection: Connection) -> list[str]:
             for target in TARGETS:
                 if target.table == table:
                     problems += _problems_of_column(target, types.get(target.name))
+    # Rows of algorithm_status may have to go, and must not take foreign rows along.
+    problems += [
+        f"rows of {row.referrer} would go or change with rows of algorithm_status"
+        for row in rows(
+            connection,
+            "SELECT conrelid::regclass AS referrer FROM pg_constraint WHERE contype = 'f'"
+            " AND confrelid = to_regclass('algorithm_status') AND confdeltype IN ('c', 'n', 'd') ORDER BY 1",
+        )
+    ]
     return problems
 
 
@@ -41,7 +46,8 @@ def _problems_of_column(target: Target, found: str | None) -> list[str]:
     return []
 
 
-def _problems_of_rows(connection: Connection) -> list[str]:
+def problems_of_rows(connection: Connection) -> list[str]:
+    """Say which rows cannot be kept as they are. Needs tables without problems."""
     problems = [
         f'the name "{row.client_name}" is that of clients {row.ids}'
         for row in rows(
