@@ -23,13 +23,14 @@ class PodDefaults:
 class DesiredState:
     """What the database asks for.
 
-    `known` holds the ids of clients whose flags could be read: an algorithm of theirs that is neither in `pods` nor
-    of an `invalid` client is switched off, which is a person's word. `deleted` holds the tombstones.
+    `known` holds the clients whose flags could be read, each with the id of its row in algorithm_status: an algorithm
+    of theirs that is neither in `pods` nor of an `invalid` client is switched off, which is a person's word. `deleted`
+    holds the tombstones.
     """
 
     blueprint: Blueprint
     pods: Mapping[PodKey, DesiredPod]
-    known: frozenset[int]
+    known: Mapping[int, int]
     deleted: frozenset[int]
     invalid: Mapping[int, InvalidClient]
 
@@ -66,12 +67,12 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
                 memory=memory,
                 priority=client.priority,
                 restart_generation=client.restart_generation,
-                spec_hash=spec_hash(blueprint.template, key, image, cpu, memory, client.restart_generation),
+                spec_hash=spec_hash(blueprint.template, key, client.restart_generation),
             )
     return DesiredState(
         blueprint=blueprint,
         pods=pods,
-        known=frozenset(client.id for client in snapshot.clients if client.algorithms is not None),
+        known={client.id: client.algorithms.id for client in snapshot.clients if client.algorithms is not None},
         deleted=snapshot.deleted,
         invalid=invalid,
     )

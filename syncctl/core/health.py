@@ -10,7 +10,8 @@ The first rule that fits decides:
     fits on no node                                  | Degraded
     a container waits with an error or a back-off    | Degraded
     a container has just ended with an error         | Degraded
-    Running and every container ready                | Healthy
+    Running, every container ready, and the pod too  | Healthy
+    the same, but the pod is not ready: a lost node  | Degraded
     anything else                                    | Progressing
 """
 
@@ -63,7 +64,7 @@ def pod_health(pod: ObservedPod, now: datetime) -> Health:
         if container.terminated and container.exit_code != 0:
             return Health(HealthCode.DEGRADED, _joined(container.terminated, container.message))
     if pod.phase == "Running" and all(container.ready for container in pod.containers):
-        return Health(HealthCode.HEALTHY)
+        return Health(HealthCode.DEGRADED, f"not ready: {pod.unready}") if pod.unready else Health(HealthCode.HEALTHY)
     return Health(HealthCode.PROGRESSING, "not ready" if pod.phase == "Running" else "starting")
 
 

@@ -28,7 +28,15 @@ _DEFAULT_ANNOTATIONS: Json = {"cluster-autoscaler.kubernetes.io/safe-to-evict": 
 
 _OWN_ENV = ("ALGORITHM", "CLIENT_ID", "CLIENT_NAME", "CLIENT_VERSION")
 _OWN_LABELS = (names.MANAGED_BY, names.ALGORITHM, names.INSTANCE, names.FLEET, names.CLIENT_ID)
-_OWN_ANNOTATIONS = (names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION)
+_OWN_ANNOTATIONS = (
+    names.CLIENT_NAME,
+    names.VERSION,
+    names.SPEC_HASH,
+    names.RESTART_GENERATION,
+    names.TEMPLATE,
+    names.REPLACED,
+    names.ADMITTED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +97,14 @@ def make_template(document: object = None, source: str = "pod template") -> PodT
     )
 
 
-def spec_hash(template: PodTemplate, key: PodKey, image: str, cpu: str, memory: str, restart_generation: int) -> str:
-    """Return the identity of a pod's spec: 16 hexadecimal digits.
+def spec_hash(template: PodTemplate, key: PodKey, restart_generation: int) -> str:
+    """Return the identity of what only a new pod can change: 16 hexadecimal digits.
 
-    Whatever changes this function or the template's digest restarts every pod of every fleet, at the pace of the
-    guard; a test holds it still.
+    Image, cpu and memory are not in it: they are compared with the live pod, and changed in place. Whatever changes
+    this function or the template's digest restarts every pod of every fleet, at the pace of the guard; a test holds it
+    still.
     """
-    identity = f"{template.digest}|{key.client_id}|{key.algorithm.value}|{image}|{cpu}|{memory}|{restart_generation}"
+    identity = f"{template.digest}|{key.client_id}|{key.algorithm.value}|{restart_generation}"
     return sha256(identity.encode()).hexdigest()[:16]
 
 
@@ -119,6 +128,7 @@ def pod_annotations(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
         names.VERSION: str(pod.version),
         names.SPEC_HASH: pod.spec_hash,
         names.RESTART_GENERATION: str(pod.restart_generation),
+        names.TEMPLATE: blueprint.template.digest[:16],
     }
 
 

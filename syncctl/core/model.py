@@ -4,7 +4,7 @@ Rows stay in db/, JSON stays in kube/; what travels is one of these. All are fro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -93,6 +93,14 @@ class ClientChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class BackOff:
+    """How often in a row a key's pod has been replaced because it had ended, and how many passes are still to wait."""
+
+    failures: int
+    wait: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The database at one moment: the whole fleet, or an error, never a part of it.
 
@@ -103,6 +111,7 @@ class Snapshot:
     fleet: str
     clients: tuple[Client, ...]
     deleted: frozenset[int]
+    back_offs: Mapping[PodKey, BackOff] = field(default_factory=dict)
 
 
 class Resources(NamedTuple):
@@ -135,8 +144,10 @@ class ContainerState:
 class ObservedPod:
     """A pod as the cluster has it: what the planner and the status table need, and no more.
 
-    `deleted_at` is the deletionTimestamp: the moment by which the pod should be gone. `unschedulable` holds the
-    scheduler's message while the pod fits nowhere.
+    `deleted_at` is the deletionTimestamp: the moment by which the pod should be gone. `controlled` tells that another
+    object owns the pod. `unready` holds why the pod as a whole is not ready, whatever its containers last said; a lost
+    node shows there. `unschedulable` holds the scheduler's message while the pod fits nowhere, `resize_refused` the
+    kubelet's while it will not give the container other resources.
     """
 
     name: str
@@ -153,7 +164,10 @@ class ObservedPod:
     deleted_at: str | None = None
     grace_seconds: int = 30
     finalizers: tuple[str, ...] = ()
+    controlled: bool = False
+    unready: str = ""
     unschedulable: str = ""
+    resize_refused: str = ""
     containers: tuple[ContainerState, ...] = ()
 
     @property

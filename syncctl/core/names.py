@@ -19,6 +19,9 @@ CLIENT_NAME = "syncctl.io/client-name"
 VERSION = "syncctl.io/version"
 SPEC_HASH = "syncctl.io/spec-hash"
 RESTART_GENERATION = "syncctl.io/restart-generation"
+TEMPLATE = "syncctl.io/template"
+REPLACED = "syncctl.io/replaced"
+ADMITTED = "syncctl.io/admitted"
 
 CONTAINER = "algorithm"
 """The name of the container that trades; all others in a pod are sidecars from the template."""
@@ -30,6 +33,12 @@ _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 def pod_name(algorithm: Algorithm, status_id: int) -> str:
     """Return the pod's name: <algorithm>-<algorithm_status.id>, as the Go service numbered them."""
     return f"{algorithm.value}-{status_id}"
+
+
+def seed_names(algorithm: Algorithm, status_id: int) -> tuple[str, ...]:
+    """Return the names under which the Go service may run the same thing: it wrote vmap for vwap."""
+    name = pod_name(algorithm, status_id)
+    return (name, f"vmap-{status_id}") if algorithm is Algorithm.VWAP else (name,)
 
 
 def fleet_selector(fleet: str) -> str:
@@ -45,6 +54,11 @@ def clients_selector(fleet: str, client_ids: Iterable[int]) -> str:
 def foreign_selector(fleet: str) -> str:
     """Return the label selector that finds everybody else's pods (!= also matches pods without the label)."""
     return f"{FLEET}!={fleet}"
+
+
+def unowned_selector() -> str:
+    """Return the label selector that finds the pods that belong to no fleet: those of the Go service among them."""
+    return f"!{FLEET}"
 
 
 def pod_key(labels: Mapping[str, str]) -> PodKey | None:

@@ -5,15 +5,20 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     desired | observed pod                              | step     | cause
     --------+-------------------------------------------+----------+------------------
     yes     | none                                      | create   | missing
-    yes     | none, and a foreign pod holds the name    | conflict | name-taken
+    yes     | none, and another pod holds the name      | conflict | name-taken
+    yes     | none, and a pod that goes holds the name  | wait     | name-taken
     yes     | terminating                               | wait     | terminating
+    any     | terminating, long past its grace          | wait     | stuck
     yes     | Failed, Succeeded, Evicted, node lost     | replace  | finished
     yes     | same hash, same live image and resources  | keep     | in-sync
     yes     | only labels or annotations differ         | update   | metadata-differs
+    yes     | only the live image differs               | update   | image-differs
+    yes     | only the live resources differ            | update   | resources-differ
+    yes     | the node refuses other resources          | replace  | resize-refused
     yes     | another restart generation                | replace  | restart-asked
-    yes     | another spec                              | replace  | spec-differs
-    yes     | live image or resources were changed      | replace  | live-differs
+    yes     | more of the spec differs                  | replace  | spec-differs
     yes     | under another name                        | replace  | misnamed
+    yes     | a pod of the Go service, with --adopt     | replace  | adopted
     yes     | a second pod of the same key              | delete   | duplicate
     no      | running or finished                       | delete   | switched-off
     no      | terminating                               | wait     | terminating
@@ -23,150 +28,48 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     invalid | none                                      | conflict | client-invalid
     any     | ours by label, and names no client        | conflict | unreadable-labels
 
-A replace of a pod means: delete it, wait until no pod of its key is left, create. So there is never more than one.
+A replace of a pod means: delete it, wait until no pod of its key is left, create. So there is never more than one. An
+update patches in place; a new image restarts the container, new resources do not.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from syncctl.core import names, quantity
 from syncctl.core.desired import DesiredState
+from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.manifest import Blueprint, pod_annotations, pod_labels
 from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
-
-
-class StepKind(StrEnum):
-    """What is to be done, in the order in which a plan shows it."""
-
-    DELETE = "delete"
-    REPLACE = "replace"
-    CREATE = "create"
-    UPDATE = "update"
-    WAIT = "wait"
-    CONFLICT = "conflict"
-    KEEP = "keep"
-
-
-class Cause(StrEnum):
-    """Why: the row of the planner's table."""
-
-    MISSING = "missing"
-    NAME_TAKEN = "name-taken"
-    TERMINATING = "terminating"
-    FINISHED = "finished"
-    IN_SYNC = "in-sync"
-    METADATA_DIFFERS = "metadata-differs"
-    RESTART_ASKED = "restart-asked"
-    SPEC_DIFFERS = "spec-differs"
-    LIVE_DIFFERS = "live-differs"
-    MISNAMED = "misnamed"
-    DUPLICATE = "duplicate"
-    SWITCHED_OFF = "switched-off"
-    CLIENT_DELETED = "client-deleted"
-    ORPHAN = "orphan"
-    CLIENT_INVALID = "client-invalid"
-    UNREADABLE_LABELS = "unreadable-labels"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing to do, or to leave, with its reason in words for a person.
-
-    `key` is None only for a pod of ours whose labels name no client. `observed` is None when there is no pod yet,
-    `desired` when there should be none.
-    """
-
-    kind: StepKind
-    cause: Cause
-    name: str
-    key: PodKey | None
-    reason: str
-    desired: DesiredPod | None = None
-    observed: ObservedPod | None = None
-
-    @property
-    def wanted(self) -> DesiredPod:
-        """The desired pod of a step that has one: create, replace, update."""
-        if self.desired is None:
-            raise ValueError(f"{self.kind} {self.name} has no desired pod")
-        return self.desired
-
-    @property
-    def pod(self) -> ObservedPod:
-        """The observed pod of a step that has one: delete, replace, update."""
-        if self.observed is None:
-            raise ValueError(f"{self.kind} {self.name} has no observed pod")
-        return self.observed
-
-    @property
-    def client_name(self) -> str:
-        """The client's name as the row has it, else as the pod remembers it, else ""."""
-        if self.desired:
-            return self.desired.client_name
-        return self.observed.annotations.get(names.CLIENT_NAME, "") if self.observed else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Every (client, algorithm) that is desired or observed, accounted for once, sorted."""
-
-    steps: tuple[Step, ...]
-    blueprint: Blueprint
-
-    def count(self, kind: StepKind) -> int:
-        """Return how many steps there are of a kind."""
-        return sum(step.kind is kind for step in self.steps)
-
-    def counts(self) -> dict[StepKind, int]:
-        """Return how many steps there are of each kind; they add up to the number of steps."""
-        found = Counter(step.kind for step in self.steps)
-        return {kind: found[kind] for kind in StepKind}
-
-    @property
-    def changes(self) -> tuple[Step, ...]:
-        """The steps that are not `keep`."""
-        return tuple(step for step in self.steps if step.kind is not StepKind.KEEP)
-
-    @property
-    def drift(self) -> bool:
-        """Whether the cluster is not as the database asks, for whatever reason."""
-        return any(step.kind is not StepKind.KEEP or step.cause is Cause.CLIENT_INVALID for step in self.steps)
-
+from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
 _ALGORITHM_ORDER = {algorithm: place for place, algorithm in enumerate(Algorithm)}
 
 
-def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], foreign: Mapping[str, str]) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Pods that are not the fleet's, as far as they matter to it.
+
+    `owners` says by name whose each is, in words; only names that a new pod would need have to be in it. `adoptable`
+    holds pods of the Go service that a person wants taken over.
+    """
+
+    owners: Mapping[str, str] = field(default_factory=dict)
+    adoptable: tuple[ObservedPod, ...] = ()
+
+
+def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datetime, others: Others) -> Plan:
     """Compare what should be with what is.
 
     Args:
         desired: what the database asks for.
         observed: all pods that carry the fleet's label; the list must be complete.
-        foreign: names of pods that are not ours, each with whose it is, in words. Only names that a new pod would
-            need have to be in it.
+        now: the moment by which a terminating pod is judged to be stuck.
+        others: who else holds names.
     """
-    pods_of: dict[PodKey, list[ObservedPod]] = {}
-    steps: list[Step] = []
-    for pod in observed:
-        key = names.pod_key(pod.labels)
-        if key is None:
-            steps.append(_unreadable(pod))
-        else:
-            pods_of.setdefault(key, []).append(pod)
-    # Our own unreadable pods hold their names just as foreign ones do.
-    taken = {**foreign, **{step.name: "a pod of this fleet with unreadable labels" for step in steps}}
-    for key, wanted in desired.pods.items():
-        steps.extend(_wanted_steps(wanted, pods_of.pop(key, []), desired.blueprint, taken))
-    for client in desired.invalid.values():
-        for algorithm in client.algorithms.enabled():
-            key = PodKey(client.client_id, algorithm)
-            steps.extend(_invalid_steps(key, client, pods_of.pop(key, [])))
-    for key, pods in pods_of.items():
-        steps.extend(_unwanted_step(key, pod, desired) for pod in pods)
-    return Plan(tuple(sorted(steps, key=_order)), desired.blueprint)
+    planner = _Planner(desired, now, others)
+    return Plan(tuple(sorted(planner.steps(observed), key=_order)), desired.blueprint)
 
 
 def _order(step: Step) -> tuple[int, float, int, int, str]:
@@ -176,64 +79,179 @@ def _order(step: Step) -> tuple[int, float, int, int, str]:
     return _KIND_ORDER[step.kind], -priority, client_id, algorithm, step.name
 
 
-def _wanted_steps(
-    wanted: DesiredPod, pods: list[ObservedPod], blueprint: Blueprint, taken: Mapping[str, str]
-) -> Iterator[Step]:
-    if not pods:
-        yield _create_step(wanted, taken)
-        return
-    # Ours by the right name first, then the living: what is kept is the pod a person would expect.
-    first, *others = sorted(pods, key=lambda pod: (pod.name != wanted.name, pod.terminating, pod.name))
-    for pod in others:
-        if not pod.terminating:
-            reason = f"second pod of {wanted.key}, beside {first.name}"
-            yield Step(StepKind.DELETE, Cause.DUPLICATE, pod.name, wanted.key, reason, observed=pod)
-    yield _wanted_step(wanted, first, blueprint, taken)
+class _Planner:
+    """The inputs of one plan, and a method for each part of the table."""
+
+    def __init__(self, desired: DesiredState, now: datetime, others: Others) -> None:
+        self._desired = desired
+        self._now = now
+        self._others = others
+        # Who holds each name, and which names our own pods hold that this plan makes go; filled in by steps().
+        self._holders = dict(others.owners)
+        self._going: dict[str, PodKey] = {}
+        self._seeds = {pod.name: pod for pod in others.adoptable}
+
+    def steps(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
+        pods_of: dict[PodKey, list[ObservedPod]] = {}
+        for pod in observed:
+            key = names.pod_key(pod.labels)
+            if key is None:
+                yield _unreadable(pod)
+                self._holders[pod.name] = "a pod of this fleet with unreadable labels"
+            else:
+                pods_of.setdefault(key, []).append(pod)
+                if key.client_id in self._desired.invalid:
+                    self._holders[pod.name] = f"the pod of {key}, which is invalid"
+                else:
+                    self._going[pod.name] = key
+        for key, wanted in self._desired.pods.items():
+            yield from self._wanted(wanted, pods_of.pop(key, []))
+        for client in self._desired.invalid.values():
+            for algorithm in client.algorithms.enabled():
+                key = PodKey(client.client_id, algorithm)
+                yield from self._invalid(key, client, pods_of.pop(key, []))
+        for key, pods in pods_of.items():
+            for pod in pods:
+                yield self._unwanted(key, pod)
+        if self._seeds:
+            yield from self._unwanted_seeds()
+
+    def _wanted(self, wanted: DesiredPod, pods: list[ObservedPod]) -> Iterator[Step]:
+        pods = pods + self._seeds_of(wanted.key)
+        if not pods:
+            yield self._create(wanted)
+            return
+        # Ours by the right name first, then the living: what is kept is the pod a person would expect.
+        fleet = self._desired.blueprint.fleet
+        first, *rest = sorted(
+            pods,
+            key=lambda pod: (pod.labels.get(names.FLEET) != fleet, pod.name != wanted.name, pod.terminating, pod.name),
+        )
+        for pod in rest:
+            if pod.terminating:
+                yield self._wait(wanted.key, pod, None)
+            else:
+                reason = f"second pod of {wanted.key}, beside {first.name}"
+                yield Step(StepKind.DELETE, Cause.DUPLICATE, pod.name, wanted.key, reason, observed=pod)
+        yield self._wait(wanted.key, first, wanted) if first.terminating else self._existing(wanted, first)
+
+    def _create(self, wanted: DesiredPod) -> Step:
+        def step(kind: StepKind, cause: Cause, reason: str) -> Step:
+            return Step(kind, cause, wanted.name, wanted.key, reason, wanted)
+
+        status_id = self._desired.known[wanted.key.client_id]
+        for name in names.seed_names(wanted.key.algorithm, status_id):
+            if holder := self._holders.get(name):
+                held = "the name is" if name == wanted.name else f"{name}, its name in the Go service, is"
+                reason = f"{held} held by {holder}"
+                if name in self._others.owners:
+                    reason += "; if the Go service made it, `sync once --adopt` takes it over"
+                return step(StepKind.CONFLICT, Cause.NAME_TAKEN, reason)
+        if other := self._going.get(wanted.name):
+            return step(
+                StepKind.WAIT, Cause.NAME_TAKEN, f"the name is held by the pod of {other}, which has to go first"
+            )
+        return step(StepKind.CREATE, Cause.MISSING, "enabled, and there is no pod")
+
+    def _existing(self, wanted: DesiredPod, pod: ObservedPod) -> Step:
+        def step(kind: StepKind, cause: Cause, reason: str) -> Step:
+            return Step(kind, cause, pod.name, wanted.key, reason, wanted, pod)
+
+        blueprint = self._desired.blueprint
+        if pod.labels.get(names.FLEET) != blueprint.fleet:
+            return step(StepKind.REPLACE, Cause.ADOPTED, f"made by the Go service; becomes {wanted.name}")
+        if pod.name != wanted.name:
+            if holder := self._holders.get(wanted.name):
+                return step(StepKind.CONFLICT, Cause.NAME_TAKEN, f"should be {wanted.name}, a name held by {holder}")
+            return step(StepKind.REPLACE, Cause.MISNAMED, f"should be named {wanted.name}")
+        if pod.finished:
+            return step(StepKind.REPLACE, Cause.FINISHED, f"has ended: {pod.reason or pod.phase}")
+        image, resources = image_difference(wanted, pod), resources_difference(wanted, pod)
+        if (recorded := pod.annotations.get(names.SPEC_HASH)) != wanted.spec_hash:
+            return step(StepKind.REPLACE, *_spec_difference(wanted, pod, recorded))
+        if (image or resources) and pod.annotations.get(names.ADMITTED) == admission(wanted, pod):
+            image = resources = ""
+        if image and resources:
+            return step(StepKind.REPLACE, Cause.SPEC_DIFFERS, f"{image}, {resources}")
+        if image:
+            return step(StepKind.UPDATE, Cause.IMAGE_DIFFERS, image)
+        if resources:
+            return step(StepKind.UPDATE, Cause.RESOURCES_DIFFER, resources)
+        if pod.resize_refused:
+            return step(StepKind.REPLACE, Cause.RESIZE_REFUSED, f"not resized in place: {pod.resize_refused}")
+        if differing := metadata_difference(blueprint, wanted, pod):
+            return step(StepKind.UPDATE, Cause.METADATA_DIFFERS, differing)
+        return step(StepKind.KEEP, Cause.IN_SYNC, "in sync")
+
+    def _wait(self, key: PodKey, pod: ObservedPod, wanted: DesiredPod | None) -> Step:
+        health = pod_health(pod, self._now)
+        if health.code is HealthCode.STUCK:
+            cause, reason = Cause.STUCK, f"{health.message}; {STUCK_ADVICE.format(pod=pod.name)}"
+        else:
+            cause, reason = Cause.TERMINATING, "still terminating; its name is free when it is gone"
+        return Step(StepKind.WAIT, cause, pod.name, key, reason, wanted, pod)
+
+    def _invalid(self, key: PodKey, client: InvalidClient, pods: list[ObservedPod]) -> Iterator[Step]:
+        reason = f'client "{client.name}" is invalid: {"; ".join(client.problems)}'
+        if not pods:
+            name = names.pod_name(key.algorithm, client.algorithms.id)
+            yield Step(StepKind.CONFLICT, Cause.CLIENT_INVALID, name, key, reason)
+        for pod in pods:
+            if pod.terminating:
+                yield self._wait(key, pod, None)
+            else:
+                left = f"left as it is; {reason}"
+                yield Step(StepKind.KEEP, Cause.CLIENT_INVALID, pod.name, key, left, observed=pod)
+
+    def _unwanted(self, key: PodKey, pod: ObservedPod) -> Step:
+        if pod.terminating:
+            return self._wait(key, pod, None)
+        if key.client_id in self._desired.known:
+            cause, reason = Cause.SWITCHED_OFF, f"{key.algorithm} is switched off"
+        elif key.client_id in self._desired.deleted:
+            cause, reason = Cause.CLIENT_DELETED, f"client {key.client_id} was deleted"
+        else:
+            cause = Cause.ORPHAN
+            reason = f"orphan: client {key.client_id} has vanished from the database without being deleted"
+        return Step(StepKind.DELETE, cause, pod.name, key, reason, observed=pod)
+
+    def _seeds_of(self, key: PodKey) -> list[ObservedPod]:
+        """Take the Go service's pods of this key out of those still to be looked at."""
+        if not self._seeds:
+            return []
+        possible = names.seed_names(key.algorithm, self._desired.known[key.client_id])
+        return [self._seeds.pop(name) for name in possible if name in self._seeds]
+
+    def _unwanted_seeds(self) -> Iterator[Step]:
+        """Yield steps for the Go service's pods of algorithms that are switched off; those of nobody are left alone."""
+        for client_id in self._desired.known:
+            if client_id in self._desired.invalid:
+                continue
+            for algorithm in Algorithm:
+                key = PodKey(client_id, algorithm)
+                yield from (self._unwanted(key, pod) for pod in self._seeds_of(key))
 
 
-def _create_step(wanted: DesiredPod, taken: Mapping[str, str]) -> Step:
-    if holder := taken.get(wanted.name):
-        reason = f"the name is held by {holder}"
-        return Step(StepKind.CONFLICT, Cause.NAME_TAKEN, wanted.name, wanted.key, reason, wanted)
-    return Step(StepKind.CREATE, Cause.MISSING, wanted.name, wanted.key, "enabled, and there is no pod", wanted)
-
-
-def _wanted_step(wanted: DesiredPod, pod: ObservedPod, blueprint: Blueprint, taken: Mapping[str, str]) -> Step:
-    def step(kind: StepKind, cause: Cause, reason: str) -> Step:
-        return Step(kind, cause, pod.name, wanted.key, reason, wanted, pod)
-
-    if pod.terminating:
-        return step(StepKind.WAIT, Cause.TERMINATING, "still terminating; its name is free when it is gone")
-    if pod.name != wanted.name:
-        if holder := taken.get(wanted.name):
-            return step(StepKind.CONFLICT, Cause.NAME_TAKEN, f"should be {wanted.name}, a name held by {holder}")
-        return step(StepKind.REPLACE, Cause.MISNAMED, f"should be named {wanted.name}")
-    if pod.finished:
-        return step(StepKind.REPLACE, Cause.FINISHED, f"has ended: {pod.reason or pod.phase}")
-    if (recorded := pod.annotations.get(names.SPEC_HASH)) != wanted.spec_hash:
-        return step(StepKind.REPLACE, *_spec_difference(wanted, pod, recorded))
-    if difference := _live_difference(wanted, pod):
-        return step(StepKind.REPLACE, Cause.LIVE_DIFFERS, f"changed behind syncctl's back: {difference}")
-    if differing := metadata_difference(blueprint, wanted, pod):
-        return step(StepKind.UPDATE, Cause.METADATA_DIFFERS, differing)
-    return step(StepKind.KEEP, Cause.IN_SYNC, "in sync")
+STUCK_ADVICE = (
+    "look at `kubectl describe pod {pod}`; only when the process has certainly ended: `syncctl pod force-delete {pod}`"
+)
 
 
 def _spec_difference(wanted: DesiredPod, pod: ObservedPod, recorded: str | None) -> tuple[Cause, str]:
     generation = pod.annotations.get(names.RESTART_GENERATION)
-    if live := _live_difference(wanted, pod):
-        return Cause.SPEC_DIFFERS, live
     if generation is not None and generation != str(wanted.restart_generation):
         return Cause.RESTART_ASKED, f"restart asked for: generation {generation} -> {wanted.restart_generation}"
     return Cause.SPEC_DIFFERS, f"pod template changed: spec {recorded or 'unknown'} -> {wanted.spec_hash}"
 
 
-def _live_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
-    """Say how the running container's image, cpu and memory differ from the wanted ones; "" when they do not."""
-    found = []
-    if pod.image != wanted.image:
-        found.append(f"image {pod.image or 'none'} -> {wanted.image}")
-    live = pod.resources
+def image_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
+    """Say how the live image differs from the wanted one; "" when it does not."""
+    return "" if pod.image == wanted.image else f"image {pod.image or 'none'} -> {wanted.image}"
+
+
+def resources_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
+    """Say how the live requests and limits differ from the wanted ones; "" when they do not."""
+    found, live = [], pod.resources
     for part, request, limit, value in (
         ("cpu", live.cpu_request, live.cpu_limit, wanted.cpu),
         ("memory", live.memory_request, live.memory_limit, wanted.memory),
@@ -242,6 +260,15 @@ def _live_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
             shown = request if request == limit else f"{request or 'none'}/{limit or 'none'}"
             found.append(f"{part} {shown or 'none'} -> {value}")
     return ", ".join(found)
+
+
+def admission(wanted: DesiredPod, pod: ObservedPod) -> str:
+    """Return the record of what was asked for and what the cluster's admission made of it.
+
+    A webhook may rewrite an image or resources of every pod; by this record, kept as an annotation, that is known to be
+    how the pod came to be, and not a change to be undone in every pass.
+    """
+    return f"{wanted.image} {wanted.cpu} {wanted.memory} -> {pod.image} {' '.join(pod.resources)}"
 
 
 def metadata_difference(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> str:
@@ -256,29 +283,6 @@ def metadata_difference(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedP
         if live.get(key) != value
     ]
     return ", ".join(found)
-
-
-def _invalid_steps(key: PodKey, client: InvalidClient, pods: list[ObservedPod]) -> Iterator[Step]:
-    reason = f'client "{client.name}" is invalid: {"; ".join(client.problems)}'
-    if not pods:
-        name = names.pod_name(key.algorithm, client.algorithms.id)
-        yield Step(StepKind.CONFLICT, Cause.CLIENT_INVALID, name, key, reason)
-    for pod in pods:
-        kind = StepKind.WAIT if pod.terminating else StepKind.KEEP
-        yield Step(kind, Cause.CLIENT_INVALID, pod.name, key, f"left as it is; {reason}", observed=pod)
-
-
-def _unwanted_step(key: PodKey, pod: ObservedPod, desired: DesiredState) -> Step:
-    if pod.terminating:
-        kind, cause, reason = StepKind.WAIT, Cause.TERMINATING, "still terminating"
-    elif key.client_id in desired.known:
-        kind, cause, reason = StepKind.DELETE, Cause.SWITCHED_OFF, f"{key.algorithm} is switched off"
-    elif key.client_id in desired.deleted:
-        kind, cause, reason = StepKind.DELETE, Cause.CLIENT_DELETED, f"client {key.client_id} was deleted"
-    else:
-        kind, cause = StepKind.DELETE, Cause.ORPHAN
-        reason = f"orphan: client {key.client_id} has vanished from the database without being deleted"
-    return Step(kind, cause, pod.name, key, reason, observed=pod)
 
 
 def _unreadable(pod: ObservedPod) -> Step:

@@ -4,6 +4,7 @@ A request that may have had its effect is not simply sent again: GET, DELETE (by
 twice; a POST whose answer was lost is settled by reading the pod back.
 """
 
+import copy
 import random
 import threading
 import time
@@ -62,9 +63,16 @@ class ApiCluster:
         self._page_size = page_size
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
         self._throttle = _Throttle(request_rate)
+        self._permit: Callable[[], None] = _always
         self._credentials_lock = threading.Lock()
         self._pods_url = f"{connection.configuration.host}/api/v1/namespaces/{connection.namespace}/pods"
         self.address = f"{connection.configuration.host}, namespace {connection.namespace}"
+
+    def writing_under(self, permit: Callable[[], None]) -> "ApiCluster":
+        """Return this cluster, asking for permission before every single write, the repeated ones too; see Cluster."""
+        other = copy.copy(self)
+        other._permit = permit  # noqa: SLF001 - of another of the same class
+        return other
 
     def list_pods(self, selector: str) -> list[ObservedPod]:
         """Return all pods that the selector finds, complete or not at all; see Cluster."""
@@ -106,14 +114,25 @@ class ApiCluster:
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
         """Apply a strategic merge patch to the pod with this uid; see Cluster."""
-        body = msgspec.json.encode({**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}})
-        url = f"{self._pods_url}/{name}"
-        content_type = "application/strategic-merge-patch+json"
-        return _decoded(codec.read_pod, self._send("PATCH", url, f"patch pod {name}", body, content_type=content_type))
+        return self._patch(name, uid, patch, "")
 
-    def delete_pod(self, name: str, uid: str) -> None:
+    def resize_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
+        """Give the containers other resources while they run; see Cluster."""
+        return self._patch(name, uid, patch, "/resize")
+
+    def _patch(self, name: str, uid: str, patch: Mapping[str, Any], subresource: str) -> ObservedPod:
+        body = msgspec.json.encode({**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}})
+        url = f"{self._pods_url}/{name}{subresource}"
+        doing = f"{'resize' if subresource else 'patch'} pod {name}"
+        content_type = "application/strategic-merge-patch+json"
+        return _decoded(codec.read_pod, self._send("PATCH", url, doing, body, content_type=content_type))
+
+    def delete_pod(self, name: str, uid: str, grace_seconds: int | None = None) -> None:
         """Ask the pod with this uid to end; see Cluster."""
-        body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}})
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        body = msgspec.json.encode(options)
         try:
             self._send("DELETE", f"{self._pods_url}/{name}", f"delete pod {name}", body)
         except PodNotFound:
@@ -162,6 +181,8 @@ class ApiCluster:
         content_type: str = "application/json",
     ) -> bytes:
         self._throttle.wait()
+        if method != "GET":
+            self._permit()
         headers = {"accept": accept, "user-agent": f"syncctl/{__version__}", **self._credentials()}
         if body is not None:
             headers["content-type"] = content_type
@@ -185,6 +206,10 @@ class ApiCluster:
         with self._credentials_lock:
             settings = self._connection.configuration.auth_settings()
         return {setting["key"]: setting["value"] for setting in settings.values() if setting.get("in") == "header"}
+
+
+def _always() -> None:
+    """Permit every write."""
 
 
 class _Throttle:

@@ -1,6 +1,6 @@
 """What the rest of syncctl needs of a cluster, and what each call promises."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from syncctl.core.model import ObservedPod
@@ -12,6 +12,9 @@ class Cluster(Protocol):
     @property
     def address(self) -> str:
         """The API server's URL and the namespace, for a person."""
+
+    def writing_under(self, permit: Callable[[], None]) -> "Cluster":
+        """Return this cluster, asking for permission before every single write; `permit` raises to refuse it."""
 
     def list_pods(self, selector: str) -> list[ObservedPod]:
         """Return all pods that the label selector finds: a complete list from one moment, or an error."""
@@ -38,8 +41,15 @@ class Cluster(Protocol):
             PodNotFound, PreconditionFailed: the pod is gone, or is another one by now.
         """
 
-    def delete_pod(self, name: str, uid: str) -> None:
-        """Ask the pod with this uid to end within its own grace. A pod already gone counts as deleted.
+    def resize_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
+        """Give the containers of the pod with this uid other resources while they run.
+
+        Raises:
+            PodNotFound, PodRejected: the API server or the kubelet cannot do that.
+        """
+
+    def delete_pod(self, name: str, uid: str, grace_seconds: int | None = None) -> None:
+        """Ask the pod with this uid to end, within its own grace if none is given. A pod already gone is deleted.
 
         Raises:
             PreconditionFailed: the name is held by another pod by now; it is left alone.

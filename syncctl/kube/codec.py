@@ -16,6 +16,10 @@ class _Struct(msgspec.Struct, gc=False, rename="camel"):
     """Fields as the API spells them; unknown ones are skipped while parsing."""
 
 
+class _OwnerReference(_Struct):
+    kind: str = ""
+
+
 class _Metadata(_Struct):
     name: str
     uid: str = ""
@@ -25,6 +29,7 @@ class _Metadata(_Struct):
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
     finalizers: list[str] | None = None
+    owner_references: list[_OwnerReference] | None = None
 
 
 class _Resources(_Struct):
@@ -201,7 +206,10 @@ def _observed(pod: _Pod) -> ObservedPod:
         deleted_at=metadata.deletion_timestamp,
         grace_seconds=30 if grace is None else grace,
         finalizers=tuple(metadata.finalizers or ()),
-        unschedulable=_unschedulable(status),
+        controlled=bool(metadata.owner_references),
+        unready=_condition(status, "Ready", "False") or _condition(status, "Ready", "Unknown"),
+        unschedulable=_condition(status, "PodScheduled", "False"),
+        resize_refused=_condition(status, "PodResizePending", "True"),
         containers=tuple(
             _container_state(found)
             for found in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
@@ -216,10 +224,11 @@ def _resources(resources: _Resources) -> Resources:
     )
 
 
-def _unschedulable(status: _Status) -> str:
+def _condition(status: _Status, kind: str, value: str) -> str:
+    """Return what a condition says while it has this value, else ""."""
     for condition in status.conditions or ():
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return condition.message or condition.reason
+        if condition.type == kind and condition.status == value:
+            return ": ".join(filter(None, (condition.reason, condition.message))) or condition.type
     return ""
 
 

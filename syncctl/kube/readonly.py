@@ -1,6 +1,6 @@
 """A cluster that cannot be written to: what a dry run, a plan and a status table are given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from syncctl.core.model import ObservedPod
@@ -17,6 +17,10 @@ class ReadOnlyCluster:
         self.list_owners = cluster.list_owners
         self.get_pod = cluster.get_pod
 
+    def writing_under(self, permit: Callable[[], None]) -> "ReadOnlyCluster":  # noqa: ARG002 - the protocol's
+        """Return this cluster: permission changes nothing."""
+        return self
+
     def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
         """Refuse."""
         _refuse("create", manifest["metadata"]["name"])
@@ -25,7 +29,11 @@ class ReadOnlyCluster:
         """Refuse."""
         _refuse("patch", name)
 
-    def delete_pod(self, name: str, uid: str) -> None:  # noqa: ARG002 - the protocol's
+    def resize_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:  # noqa: ARG002
+        """Refuse."""
+        _refuse("resize", name)
+
+    def delete_pod(self, name: str, uid: str, grace_seconds: int | None = None) -> None:  # noqa: ARG002
         """Refuse."""
         _refuse("delete", name)
 

@@ -70,6 +70,9 @@ INVALID = desired_by(a_client(7, cpu="1,5"))
 TABLE = {
     "yes | none | create | missing": Row(WANTED, (None,)),
     "yes | none, and another pod holds the name | conflict | name-taken": Row(WANTED, (None,), "vwap-107"),
+    "yes | none, and a pod that goes holds the name | wait | name-taken": Row(
+        WANTED, (None,), beside=(replace(pod_of(a_client(8)), name="vwap-107"),)
+    ),
     "yes | terminating | wait | terminating": Row(WANTED, (TERMINATING, replace(TERMINATING, phase="Failed"))),
     "any | terminating, long past its grace | wait | stuck": Row(desired_by(a_client(8, enabled="")), (STUCK,)),
     "yes | Failed, Succeeded, Evicted, node lost | replace | finished": Row(
@@ -321,15 +324,15 @@ def test_a_name_held_by_a_pod_that_is_left_alone_is_a_conflict() -> None:
     desired = desired_by(CLIENT, a_client(8, cpu="1,5"))
     steps = planned(desired, replace(pod_of(a_client(8)), name="vwap-107"))
     assert in_brief(steps) == [("conflict", "name-taken", "vwap-107"), ("keep", "client-invalid", "vwap-107")]
-    assert steps[0].reason == "the name is held by the pod of vwap of client 8"
+    assert steps[0].reason == "the name is held by the pod of vwap of client 8, which is invalid"
 
 
 def test_a_terminating_pod_of_another_key_holds_its_name() -> None:
     steps = planned(WANTED, replace(pod_of(a_client(8)), name="vwap-107", deleted_at=LEAVING))
-    assert in_brief(steps) == [("wait", "terminating", "vwap-107"), ("conflict", "name-taken", "vwap-107")]
+    assert in_brief(steps) == [("wait", "name-taken", "vwap-107"), ("wait", "terminating", "vwap-107")]
+    assert steps[0].reason == "the name is held by the pod of vwap of client 8, which has to go first"
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py: each waits for the other's name, for ever, and both are conflicts")
 def test_two_pods_that_hold_each_others_names_are_both_replaced() -> None:
     one, other = pod_of(a_client(7)), pod_of(a_client(8))
     steps = planned(desired_by(a_client(7), a_client(8)), replace(one, name=other.name), replace(other, name=one.name))

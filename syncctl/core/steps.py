@@ -1,0 +1,145 @@
+"""What is to be done to pods: the values that a plan is made of. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from syncctl.core import names
+from syncctl.core.manifest import Blueprint
+from syncctl.core.model import DesiredPod, ObservedPod, PodKey
+
+
+class StepKind(StrEnum):
+    """What is to be done, in the order in which a plan shows it."""
+
+    DELETE = "delete"
+    REPLACE = "replace"
+    CREATE = "create"
+    UPDATE = "update"
+    WAIT = "wait"
+    CONFLICT = "conflict"
+    KEEP = "keep"
+
+
+class Cause(StrEnum):
+    """Why: the row of the planner's table."""
+
+    MISSING = "missing"
+    NAME_TAKEN = "name-taken"
+    TERMINATING = "terminating"
+    STUCK = "stuck"
+    FINISHED = "finished"
+    IN_SYNC = "in-sync"
+    METADATA_DIFFERS = "metadata-differs"
+    RESTART_ASKED = "restart-asked"
+    IMAGE_DIFFERS = "image-differs"
+    RESOURCES_DIFFER = "resources-differ"
+    RESIZE_REFUSED = "resize-refused"
+    SPEC_DIFFERS = "spec-differs"
+    MISNAMED = "misnamed"
+    ADOPTED = "adopted"
+    DUPLICATE = "duplicate"
+    SWITCHED_OFF = "switched-off"
+    CLIENT_DELETED = "client-deleted"
+    ORPHAN = "orphan"
+    CLIENT_INVALID = "client-invalid"
+    UNREADABLE_LABELS = "unreadable-labels"
+
+
+class HoldKind(StrEnum):
+    """Why a step is not carried out in this pass."""
+
+    REFUSED = "refused"
+    DEFERRED = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A step's stay: refused until a person allows it, or deferred to a later pass."""
+
+    kind: HoldKind
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do, or to leave, with its reason in words for a person.
+
+    `key` is None only for a pod of ours whose labels name no client. `observed` is None when there is no pod yet,
+    `desired` when there should be none. A step that is `held` is shown and not carried out.
+    """
+
+    kind: StepKind
+    cause: Cause
+    name: str
+    key: PodKey | None
+    reason: str
+    desired: DesiredPod | None = None
+    observed: ObservedPod | None = None
+    held: Hold | None = None
+
+    @property
+    def wanted(self) -> DesiredPod:
+        """The desired pod of a step that has one: create, replace, update."""
+        if self.desired is None:
+            raise ValueError(f"{self.kind} {self.name} has no desired pod")
+        return self.desired
+
+    @property
+    def pod(self) -> ObservedPod:
+        """The observed pod of a step that has one: delete, replace, update."""
+        if self.observed is None:
+            raise ValueError(f"{self.kind} {self.name} has no observed pod")
+        return self.observed
+
+    @property
+    def client_name(self) -> str:
+        """The client's name as the row has it, else as the pod remembers it, else ""."""
+        if self.desired:
+            return self.desired.client_name
+        return self.observed.annotations.get(names.CLIENT_NAME, "") if self.observed else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every (client, algorithm) that is desired or observed, accounted for once, sorted."""
+
+    steps: tuple[Step, ...]
+    blueprint: Blueprint
+
+    def count(self, kind: StepKind) -> int:
+        """Return how many steps there are of a kind."""
+        return sum(step.kind is kind for step in self.steps)
+
+    def counts(self) -> dict[StepKind, int]:
+        """Return how many steps there are of each kind; they add up to the number of steps."""
+        found = Counter(step.kind for step in self.steps)
+        return {kind: found[kind] for kind in StepKind}
+
+    @property
+    def live(self) -> int:
+        """How many pods of the fleet there are that have not been told to go."""
+        return sum(step.observed is not None and not step.observed.terminating for step in self.steps)
+
+    def holding(self, holds: Mapping[str, Hold]) -> "Plan":
+        """Return the plan with the steps of these pods held; a step that is held already stays as it is."""
+        if not holds:
+            return self
+        return replace(
+            self,
+            steps=tuple(
+                replace(step, held=holds[step.name]) if step.name in holds and step.held is None else step
+                for step in self.steps
+            ),
+        )
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        """The steps that are not `keep`."""
+        return tuple(step for step in self.steps if step.kind is not StepKind.KEEP)
+
+    @property
+    def drift(self) -> bool:
+        """Whether the cluster is not as the database asks, for whatever reason."""
+        return any(step.kind is not StepKind.KEEP or step.cause is Cause.CLIENT_INVALID for step in self.steps)
