@@ -1,13 +1,13 @@
 """What passes have done: one row each, kept for a number of days."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from syncctl.db.engine import reading
-from syncctl.db.tables import passes
+from syncctl.db.tables import pass_steps, passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,30 @@ class PassRecord:
     id: int = 0
 
 
-def record_pass(connection: Connection, record: PassRecord, *, keep_days: int) -> None:
-    """Store a record, and forget those that began more than `keep_days` before it ended."""
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What became of one step of a pass."""
+
+    pod: str
+    uid: str | None
+    client_id: int | None
+    algorithm: str | None
+    step: str
+    cause: str
+    result: str
+    reason: str
+
+
+def record_pass(
+    connection: Connection, record: PassRecord, steps: Iterable[StepRecord] = (), *, keep_days: int
+) -> None:
+    """Store a record with its steps, and forget those that began more than `keep_days` before it ended."""
     connection.execute(delete(passes).where(passes.c.started_at < record.finished_at - timedelta(days=keep_days)))
     values = asdict(record)
     del values["id"]
-    connection.execute(insert(passes).values(values))
+    pass_id = connection.execute(insert(passes).values(values).returning(passes.c.id)).scalar_one()
+    if rows := [{"pass_id": pass_id, **asdict(step)} for step in steps]:
+        connection.execute(insert(pass_steps), rows)
 
 
 def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
@@ -43,3 +61,11 @@ def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
     with reading(engine) as connection:
         rows = connection.execute(select(passes).order_by(passes.c.started_at.desc(), passes.c.id.desc()).limit(limit))
         return tuple(PassRecord(**row._asdict()) for row in rows)
+
+
+def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:
+    """Read the steps of one pass, in the order of its plan; none when there is no such pass."""
+    columns = [pass_steps.c[field.name] for field in fields(StepRecord)]
+    with reading(engine) as connection:
+        rows = connection.execute(select(*columns).where(pass_steps.c.pass_id == pass_id).order_by(pass_steps.c.id))
+        return tuple(StepRecord(*row) for row in rows)

@@ -1,6 +1,7 @@
 """Read the whole fleet at one moment: complete, or an error. Pods whose client is missing here get deleted."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, false, func, select, true, update
@@ -8,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
 from syncctl.core.model import Client, Snapshot
+from syncctl.db.back_offs import read_back_offs
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.rows import client_of, select_clients
@@ -17,34 +19,41 @@ _ATTEMPTS = 5
 _LOST_A_RACE = ("40001", "40P01")
 
 
-def read_snapshot(engine: Engine, *, consume_restarts: bool) -> Snapshot:
+def read_snapshot(
+    engine: Engine, *, consume_restarts: bool, accept: Callable[[Snapshot], None] = lambda _snapshot: None
+) -> Snapshot:
     """Read clients, tombstones and the fleet's uuid in one transaction.
 
     A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
     is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
-    dies has lost nothing. Without, nothing is written.
+    dies has lost nothing. Without, nothing is written. `accept` is shown the snapshot before that is final, and may
+    raise to leave everything as it was.
     Raises DatabaseError when anything about the answer is odd, and all that `reading` raises.
     """
     if not consume_restarts:
         with reading(engine) as connection:
-            return _read(connection)
+            snapshot = _read(connection)
+            accept(snapshot)
+            return snapshot
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _consume(engine)
+            return _consume(engine, accept)
         except DatabaseError as error:
             if not _lost_a_race(error):
                 raise
-    return _consume(engine)
+    return _consume(engine, accept)
 
 
-def _consume(engine: Engine) -> Snapshot:
+def _consume(engine: Engine, accept: Callable[[Snapshot], None]) -> Snapshot:
     with writing(engine, at_one_moment=True) as connection:
         connection.execute(
             update(clients)
             .where(clients.c.need_restart == true())
             .values(restart_generation=clients.c.restart_generation + 1, need_restart=false())
         )
-        return _read(connection)
+        snapshot = _read(connection)
+        accept(snapshot)
+        return snapshot
 
 
 def _lost_a_race(error: DatabaseError) -> bool:
@@ -65,6 +74,7 @@ def _read(connection: Connection) -> Snapshot:
         clients=tuple(_restarted(client) for client in found),
         # A row put back by hand lives again, whatever its tombstone says.
         deleted=frozenset(deleted) - living,
+        back_offs=read_back_offs(connection),
     )
 
 

@@ -1,0 +1,33 @@
+"""How long pods that keep ending have to wait for their next replacement."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, delete, insert, select, tuple_
+
+from syncctl.core.model import Algorithm, BackOff, PodKey
+from syncctl.db.tables import back_offs
+
+_BATCH = 1000
+
+
+def read_back_offs(connection: Connection) -> dict[PodKey, BackOff]:
+    """Return the back-off of each key that has one."""
+    rows = connection.execute(
+        select(back_offs.c.client_id, back_offs.c.algorithm, back_offs.c.failures, back_offs.c.wait)
+    )
+    return {PodKey(row.client_id, Algorithm(row.algorithm)): BackOff(row.failures, row.wait) for row in rows}
+
+
+def store_back_offs(connection: Connection, changed: Mapping[PodKey, BackOff | None]) -> None:
+    """Store the changed back-offs; None removes one."""
+    keys = [(key.client_id, key.algorithm.value) for key in changed]
+    for start in range(0, len(keys), _BATCH):
+        batch = keys[start : start + _BATCH]
+        connection.execute(delete(back_offs).where(tuple_(back_offs.c.client_id, back_offs.c.algorithm).in_(batch)))
+    rows = [
+        {"client_id": key.client_id, "algorithm": key.algorithm.value, "failures": each.failures, "wait": each.wait}
+        for key, each in changed.items()
+        if each is not None
+    ]
+    if rows:
+        connection.execute(insert(back_offs), rows)
