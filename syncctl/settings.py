@@ -32,6 +32,9 @@ _DEFAULT_PROBLEMS = {
 _PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@[^@]*$)|(?<=password=)[^&\s]+")
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
 class Settings(BaseSettings):
     """Everything that can be set, in the order in which `syncctl config show` lists it."""
 
@@ -57,6 +60,12 @@ class Settings(BaseSettings):
     page_size: Annotated[int, Field(ge=1, le=10000)] = Field(500, description="Pods a list request")
     request_timeout: Annotated[float, Field(gt=0)] = Field(30.0, description="Seconds to wait for an answer")
     pass_deadline: Annotated[float, Field(gt=0)] = Field(270.0, description="Seconds after which no step is begun")
+
+    orphan_limit: Annotated[int, Field(ge=0)] = Field(10, description="Orphans that a pass may delete unasked")
+    orphan_percent: Percent = Field(30.0, description="The same as a share of the live pods; both count")
+    switch_off_limit: Annotated[int, Field(ge=0)] = Field(0, description="Switched-off pods a pass may stop; 0 for any")
+    replace_percent: Percent = Field(25.0, description="Share of the live pods that a pass may replace, 10 at least")
+    halt_percent: Percent = Field(20.0, description="Share of unhealthy replaced pods that halts a change")
 
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")

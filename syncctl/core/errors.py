@@ -6,6 +6,9 @@
       ClientNotFound
       ClientExists
       SettingsError         the settings cannot be read, or contradict each other
+      LeaseHeld             another pass is at work
+      LeaseLost             this pass is no longer the one that may write
+      StalePlan             rows or pods have changed since the plan was saved
       DatabaseError
         DatabaseUnavailable nobody answers, or the connection broke
         SchemaMismatch      the tables are not those of this version of syncctl
@@ -22,6 +25,8 @@
 
 A message says what is wrong, what was measured or expected; a hint says the way out. Neither ends with a full stop.
 """
+
+from datetime import UTC, datetime
 
 
 class SyncctlError(Exception):
@@ -62,6 +67,25 @@ class ClientExists(SyncctlError):
 
 class SettingsError(SyncctlError):
     """A setting that cannot be used."""
+
+
+class LeaseHeld(SyncctlError):
+    """Another pass of the fleet holds the lease."""
+
+    def __init__(self, holder: str, since: datetime | None, until: datetime | None) -> None:
+        times = f"since {_moment(since)}, until {_moment(until)} unless it is renewed"
+        super().__init__(
+            f"another pass is at work: {holder} holds the lease {times}",
+            "wait for it; if that process is certainly dead, the lease ends by itself, or `syncctl lease release`",
+        )
+
+
+class LeaseLost(SyncctlError):
+    """The lease has expired, was released by a person or taken by another; nothing more may be written."""
+
+
+class StalePlan(SyncctlError):
+    """What a saved plan was made from has changed; nothing was written."""
 
 
 class DatabaseError(SyncctlError):
@@ -131,3 +155,7 @@ class PodRejected(ClusterError):
 
 class ListExpired(ClusterError):
     """The continue token is too old; only a new list from the start is whole."""
+
+
+def _moment(time: datetime | None) -> str:
+    return "?" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from syncctl.core.errors import SyncctlError, UsageError
+from syncctl.core.errors import LeaseHeld, LeaseLost, StalePlan, SyncctlError, UsageError
 from syncctl.core.report import Report
 
 
@@ -13,7 +13,12 @@ class ExitCode(IntEnum):
     ERROR = 1
     USAGE = 2
     DRIFT = 3
+    REFUSED = 4
+    LEASE_HELD = 5
     INCOMPLETE = 6
+    STALE_PLAN = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MEANINGS = {
@@ -21,15 +26,34 @@ MEANINGS = {
     ExitCode.ERROR: "error: nothing was changed, or the message says what was",
     ExitCode.USAGE: "the command line cannot be understood, or needs a confirmation that nobody can give",
     ExitCode.DRIFT: "`sync plan --exit-code`: the cluster is not as the database asks",
+    ExitCode.REFUSED: "`sync once`: the guard refused deletions; everything else was done",
+    ExitCode.LEASE_HELD: "`sync once`: another pass holds the lease, or took it over",
     ExitCode.INCOMPLETE: "`sync once`: some steps failed, or cannot be taken; the report names them",
+    ExitCode.STALE_PLAN: "`sync once --plan`: rows or pods have changed since the plan was saved; nothing was written",
+    ExitCode.INTERRUPTED: "stopped by SIGINT: what was begun was finished and reported",
+    ExitCode.TERMINATED: "stopped by SIGTERM: what was begun was finished and reported",
+}
+
+
+_OF_ERROR = {
+    UsageError: ExitCode.USAGE,
+    LeaseHeld: ExitCode.LEASE_HELD,
+    LeaseLost: ExitCode.LEASE_HELD,
+    StalePlan: ExitCode.STALE_PLAN,
 }
 
 
 def exit_code_of_error(error: SyncctlError) -> ExitCode:
     """Return the exit code of a command that ended with this error."""
-    return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.ERROR
+    return _OF_ERROR.get(type(error), ExitCode.ERROR)
 
 
 def exit_code_of_report(report: Report) -> ExitCode:
-    """Return the exit code of a pass that ended with this report."""
+    """Return the exit code of a pass that ended with this report: the first that fits, from the most urgent down."""
+    if report.lease_lost:
+        return ExitCode.LEASE_HELD
+    if report.stopped_by:
+        return ExitCode(128 + report.stopped_by)
+    if report.refusals:
+        return ExitCode.REFUSED
     return ExitCode.INCOMPLETE if report.problems else ExitCode.DONE

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from syncctl.core.plan import Cause, Plan, Step
+from syncctl.core.guard import Refusal
+from syncctl.core.steps import Cause, Plan, Step
 
 
 class Result(StrEnum):
@@ -18,6 +19,7 @@ class Result(StrEnum):
     UNCHANGED = "unchanged"
     WAITING = "waiting"
     DEFERRED = "deferred"
+    REFUSED = "refused"
     CONFLICT = "conflict"
     FAILED = "failed"
 
@@ -37,10 +39,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One outcome for each step of the plan."""
+    """One outcome for each step of the plan.
+
+    `refusals` says what the guard refused; `stopped_by` is the number of the signal that ended the pass early, and
+    `lease_lost` tells that it ended because it was no longer the one that may write.
+    """
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
+    refusals: tuple[Refusal, ...] = ()
+    stopped_by: int = 0
+    lease_lost: bool = False
 
     def counts(self) -> dict[Result, int]:
         """Return how many outcomes there are of each result; they add up to the number of steps."""
@@ -60,7 +69,8 @@ class Report:
         return tuple(
             outcome
             for outcome in self.outcomes
-            if outcome.result in (Result.FAILED, Result.CONFLICT) or outcome.step.cause is Cause.CLIENT_INVALID
+            if outcome.result in (Result.FAILED, Result.CONFLICT)
+            or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
         )
 
 

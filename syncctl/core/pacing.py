@@ -1,0 +1,124 @@
+"""Do no more at a time than can be undone: how many running processes one pass may stop for something new. Pure.
+
+Three rules, each a function from plan to plan that holds steps back for a later pass:
+
+    heal    a pod that has ended is replaced at once, then after 1, 2, 4 ... passes, so that none spins
+    halt    a change whose first pods do not come up healthy goes no further
+    pace    at most replace_percent of the live pods, at least AT_LEAST, lowest priority first
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from syncctl.core import names
+from syncctl.core.health import HealthCode, pod_health
+from syncctl.core.model import BackOff, ObservedPod, PodKey
+from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
+
+AT_LEAST = 10
+"""Replacements that any pass may make, however small the fleet."""
+LONGEST_BACK_OFF = 64
+"""Passes, a little over five hours at one in five minutes."""
+HEALED_AFTER = timedelta(hours=1)
+"""A pod that has been up this long has recovered; its next end is a first one again."""
+
+_RESTARTS_CONTAINER = {Cause.IMAGE_DIFFERS, Cause.RESOURCES_DIFFER}
+
+
+def heal(plan: Plan, back_offs: Mapping[PodKey, BackOff], now: datetime) -> tuple[Plan, dict[PodKey, BackOff | None]]:
+    """Hold replacements of ended pods that are still backing off.
+
+    Returns:
+        The plan, and the back-offs to be stored: None means that the key has recovered.
+    """
+    holds: dict[str, Hold] = {}
+    changed: dict[PodKey, BackOff | None] = {}
+    for step in plan.steps:
+        if step.key is None or step.held is not None:
+            continue
+        known = back_offs.get(step.key)
+        if step.kind is StepKind.REPLACE and step.cause is Cause.FINISHED:
+            if known is not None and known.wait > 0:
+                changed[step.key] = BackOff(known.failures, known.wait - 1)
+                why = f"has ended {known.failures} times in a row; backing off for {known.wait} more passes"
+                holds[step.name] = Hold(HoldKind.DEFERRED, why)
+            else:
+                failures = known.failures + 1 if known else 1
+                changed[step.key] = BackOff(failures, min(LONGEST_BACK_OFF, 2 ** (failures - 1)))
+        elif known is not None and step.observed is not None and _recovered(step.observed, now):
+            changed[step.key] = None
+    return plan.holding(holds), changed
+
+
+def halt(plan: Plan, percent: float, now: datetime) -> Plan:
+    """Hold further replacements of healthy pods by a change whose first pods do not come up healthy.
+
+    A change is told from another by what it changes: the pod template, else the image, else neither (a restart). Of
+    the pods that were replaced for it and are as they should be, more than `percent` must be unhealthy.
+    """
+    if not any(map(_stops_a_process, plan.steps)):
+        return plan
+    tried: dict[tuple[str, str], list[ObservedPod]] = {}
+    for step in plan.steps:
+        pod = step.observed
+        if pod is not None and step.kind is StepKind.KEEP and names.REPLACED in pod.annotations:
+            for cohort in _cohorts(pod.annotations.get(names.TEMPLATE, ""), pod.image):
+                tried.setdefault(cohort, []).append(pod)
+    holds: dict[str, Hold] = {}
+    for step in filter(_stops_a_process, plan.steps):
+        if pod_health(step.pod, now).code is not HealthCode.HEALTHY:
+            continue
+        pods = tried.get(_cohort(step, plan), [])
+        unhealthy = [pod for pod in pods if pod_health(pod, now).code is not HealthCode.HEALTHY]
+        if len(unhealthy) * 100 > percent * len(pods):
+            holds[step.name] = Hold(HoldKind.DEFERRED, _halted(pods, unhealthy, now))
+    return plan.holding(holds)
+
+
+def pace(plan: Plan, percent: float) -> Plan:
+    """Hold replacements beyond the budget of a pass; those of the lowest priority go first.
+
+    A pod that has ended stops nothing when it is replaced, so it does not count.
+    """
+    budget = max(AT_LEAST, int(plan.live * percent / 100))
+    stopping = sorted(
+        (step for step in plan.steps if _stops_a_process(step)), key=lambda step: (step.wanted.priority, step.name)
+    )
+    why = f"{len(stopping)} to be replaced, {budget} a pass"
+    return plan.holding({step.name: Hold(HoldKind.DEFERRED, why) for step in stopping[budget:]})
+
+
+def _stops_a_process(step: Step) -> bool:
+    """Whether the step ends a process that runs. A resize may fall back to a replacement, so it counts."""
+    if step.held is not None:
+        return False
+    if step.kind is StepKind.REPLACE:
+        return step.cause is not Cause.FINISHED
+    return step.kind is StepKind.UPDATE and step.cause in _RESTARTS_CONTAINER
+
+
+def _cohorts(template: str, image: str) -> Iterable[tuple[str, str]]:
+    """Return the changes for which a replaced pod is evidence: its template, its image on any template, both."""
+    return (template, ""), ("", image), (template, image)
+
+
+def _cohort(step: Step, plan: Plan) -> tuple[str, str]:
+    template = plan.blueprint.template.digest[:16]
+    if step.pod.annotations.get(names.TEMPLATE) != template:
+        return template, ""
+    return ("", step.wanted.image) if step.pod.image != step.wanted.image else (template, step.wanted.image)
+
+
+def _halted(pods: list[ObservedPod], unhealthy: list[ObservedPod], now: datetime) -> str:
+    first = min(unhealthy, key=lambda pod: pod.name)
+    health = pod_health(first, now)
+    cause = f"{first.name} is {health.code}" + (f": {health.message}" if health.message else "")
+    return f"halted: {len(unhealthy)} of {len(pods)} pods replaced for this are not healthy; look at {cause}"
+
+
+def _recovered(pod: ObservedPod, now: datetime) -> bool:
+    return (
+        pod_health(pod, now).code is HealthCode.HEALTHY
+        and bool(pod.created_at)
+        and now - datetime.fromisoformat(pod.created_at) > HEALED_AFTER
+    )
