@@ -20,6 +20,8 @@ COMMANDS = {
     "algo": "Switch algorithms on and off, and show them",
     "sync": "Make the cluster follow the database, or show what that would do",
     "status": "Show desired beside observed: pods, their health, and drift",
+    "lease": "Show or end the lease by which one pass runs at a time",
+    "pod": "Deal with a single pod that needs a person",
     "history": "List the passes of the last days",
     "db": "Upgrade the database's schema, or show it",
     "config": "Show the settings and where each comes from",

@@ -8,7 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.operations.connect import open_engine
-from syncctl.operations.sync import PassRecord, list_passes
+from syncctl.operations.history import PassRecord, StepRecord, list_passes, list_steps
 from syncctl.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -34,9 +34,9 @@ def _data(record: PassRecord) -> dict[str, Any]:
     }
 
 
-VIEW = View[PassRecord](
+PASSES = View[PassRecord](
     columns=(
-        Column("ID", lambda record: record.id),
+        Column("PASS", lambda record: record.id),
         Column("STARTED", lambda record: output.moment(record.started_at)),
         Column("SECONDS", _seconds),
         Column("WHO", lambda record: f"{record.who}@{record.host}"),
@@ -48,18 +48,38 @@ VIEW = View[PassRecord](
     name=lambda record: f"pass/{record.id}",
 )
 
+STEPS = View[StepRecord](
+    columns=(
+        Column("RESULT", lambda step: step.result),
+        Column("STEP", lambda step: step.step),
+        Column("POD", lambda step: step.pod),
+        Column("CLIENT-ID", lambda step: step.client_id),
+        Column("ALGORITHM", lambda step: step.algorithm, wide=True),
+        Column("CAUSE", lambda step: step.cause, wide=True),
+        Column("UID", lambda step: step.uid, wide=True),
+        Column("REASON", lambda step: step.reason),
+    ),
+    data=lambda step: {field: getattr(step, field) for field in StepRecord.__slots__},
+    name=lambda step: f"pod/{step.pod}",
+)
+
 
 @app.command()
 @with_settings(*DATABASE)
 def history(
     settings: Settings,
-    limit: Annotated[int, typer.Option(min=1, help="How many, newest first")] = 20,
+    number: Annotated[int | None, typer.Argument(metavar="[PASS]", help="Show the steps of this pass")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many passes, newest first")] = 20,
     output_format: Output = Format.TABLE,
 ) -> None:
     """List the passes of the last days: who ran one, when, for how long, and what came of it.
 
     \b
     Example:
-      syncctl history --limit 5
+      syncctl history --limit 5 && syncctl history 42 -o wide
     """
-    output.show_list(VIEW, list_passes(open_engine(settings), limit), output_format, "No pass has been run.")
+    engine = open_engine(settings)
+    if number is None:
+        output.show_list(PASSES, list_passes(engine, limit), output_format, "No pass has been run.")
+    else:
+        output.show_list(STEPS, list_steps(engine, number), output_format, f"Pass {number} changed nothing.")

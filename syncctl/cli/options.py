@@ -17,6 +17,7 @@ from syncctl.settings import Settings, load_settings
 DATABASE = ("database_url",)
 CLUSTER = ("kubeconfig", "context", "namespace", "page_size", "request_timeout", "request_rate", "concurrency")
 PODS = ("fleet_name", "pod_template", "default_image", "default_cpu", "default_memory")
+GUARD = ("orphan_limit", "orphan_percent", "switch_off_limit", "replace_percent", "halt_percent")
 PASS = ("pass_deadline", "history_days")
 LOGS = ("log_format", "log_level")
 ALL = tuple(Settings.model_fields)

@@ -9,10 +9,9 @@ from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, PODS, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.model import ObservedPod
-from syncctl.core.plan import StepKind
-from syncctl.operations import sync
+from syncctl.core.steps import Cause
 from syncctl.operations.connect import open_cluster, open_engine
-from syncctl.operations.sync import StatusRow
+from syncctl.operations.status import StatusRow, read_status
 from syncctl.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -20,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 def _drift(row: StatusRow) -> str:
     step = row.step
-    return "" if step.kind is StepKind.KEEP and not step.reason.startswith("left") else f"{step.kind}: {step.reason}"
+    return "" if step.cause is Cause.IN_SYNC else f"{step.kind}: {step.reason}"
 
 
 def _health(row: StatusRow) -> str:
@@ -89,5 +88,5 @@ def status(
     Example:
       syncctl status acme -o wide
     """
-    rows = sync.read_status(open_engine(settings), open_cluster(settings), settings, reference)
+    rows = read_status(open_engine(settings), open_cluster(settings), settings, reference)
     output.show_list(VIEW, rows, output_format, "No algorithm is switched on, and there are no pods.")

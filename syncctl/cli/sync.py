@@ -1,6 +1,8 @@
 """syncctl sync: once, plan."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,13 +10,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from syncctl.cli import output
-from syncctl.cli.options import CLUSTER, DATABASE, PASS, PODS, Format, Output, with_settings
+from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.plan import Plan, Step, StepKind
+from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.steps import Plan, Step, StepKind
 from syncctl.operations import sync
 from syncctl.operations.connect import open_cluster, open_engine
+from syncctl.operations.saved import read_plan, save_plan
+from syncctl.operations.sync import JudgedPlan, PassOptions
 from syncctl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make the cluster follow the database.")
@@ -36,6 +42,7 @@ def step_data(step: Step) -> dict[str, Any]:
         "client_name": step.client_name,
         "algorithm": str(step.key.algorithm) if step.key else None,
         "reason": step.reason,
+        "held": {"kind": str(step.held.kind), "why": step.held.why} if step.held else None,
     }
 
 
@@ -46,18 +53,33 @@ STEPS = View[Step](
         Column("CLIENT", lambda step: step.client_name),
         _ALGORITHM,
         Column("CAUSE", lambda step: step.cause, wide=True),
-        Column("REASON", lambda step: step.reason),
+        Column(
+            "REASON", lambda step: f"{step.reason} ({step.held.kind}: {step.held.why})" if step.held else step.reason
+        ),
     ),
     data=step_data,
     name=lambda step: f"pod/{step.name}",
 )
 
 
+PolicyOption = Annotated[Policy, typer.Option("--policy", help="What this run may do at all")]
+AllowDeletions = Annotated[
+    int | None, typer.Option(min=0, help="Let the guard pass, in this run, if no more than this many pods would go")
+]
+Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go service, by replacing them")]
+
+
 @app.command()
-@with_settings(*DATABASE, *CLUSTER, *PODS, *PASS)
+@with_settings(*DATABASE, *CLUSTER, *PODS, *GUARD, *PASS)
 def once(
     settings: Settings,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing")] = False,
+    policy: PolicyOption = Policy.SYNC,
+    allow_deletions: AllowDeletions = None,
+    adopt: Adopt = False,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
+    ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
     """Run one pass: start, stop, replace and update pods until the cluster is as the database asks.
@@ -66,20 +88,32 @@ def once(
     Example:
       syncctl sync once --namespace trading
     """
+    options = PassOptions(policy, allow_deletions, adopt)
+    if plan_file is not None:
+        if options != PassOptions():
+            raise UsageError(
+                "--plan goes without --policy, --allow-deletions and --adopt",
+                "give them to `syncctl sync plan --out FILE`: the plan remembers them",
+            )
+        options = read_plan(plan_file)
     engine, cluster = open_engine(settings), open_cluster(settings)
     if dry_run:
-        show_plan(sync.plan_sync(engine, cluster, settings), output_format)
+        show_plan(sync.plan_sync(engine, cluster, settings, options), output_format)
         return
     with _Screen(output_format) as screen:
-        report = sync.sync_once(engine, cluster, settings, screen)
+        report = sync.sync_once(engine, cluster, settings, options, screen)
     raise typer.Exit(exit_code_of_report(report))
 
 
 @app.command()
-@with_settings(*DATABASE, *CLUSTER, *PODS)
+@with_settings(*DATABASE, *CLUSTER, *PODS, *GUARD)
 def plan(
     settings: Settings,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there is anything to do")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the plan in this file, for `sync once --plan`")] = None,
+    policy: PolicyOption = Policy.SYNC,
+    allow_deletions: AllowDeletions = None,
+    adopt: Adopt = False,
     output_format: Output = Format.TABLE,
 ) -> None:
     """Show what a pass would do now, and why. Nothing is written.
@@ -88,28 +122,44 @@ def plan(
     Example:
       syncctl sync plan --exit-code -o json
     """
-    found = sync.plan_sync(open_engine(settings), open_cluster(settings), settings)
-    show_plan(found, output_format)
-    if exit_code and found.drift:
+    options = PassOptions(policy, allow_deletions, adopt)
+    judged = sync.plan_sync(open_engine(settings), open_cluster(settings), settings, options)
+    show_plan(judged, output_format)
+    if out is not None:
+        save_plan(out, judged, options, [step_data(step) for step in judged.plan.changes])
+        output.say(f"Saved. `syncctl sync once --plan {out}` does exactly this.")
+    if exit_code and judged.plan.drift:
         raise typer.Exit(ExitCode.DRIFT)
 
 
-def show_plan(found: Plan, output_format: Format) -> None:
-    """Print the steps that are not `keep`, and how many there are of each kind."""
-    counts = found.counts()
+def show_plan(judged: JudgedPlan, output_format: Format) -> None:
+    """Print the steps that are not `keep`, how many there are of each kind, and what the guard refuses."""
+    plan, counts = judged.plan, judged.plan.counts()
     if output_format in (Format.JSON, Format.YAML):
-        steps = [step_data(step) for step in found.changes]
-        data = {"schema": SCHEMA, "counts": {str(kind): number for kind, number in counts.items()}, "steps": steps}
+        data = {
+            "schema": SCHEMA,
+            "digest": judged.digest,
+            "counts": {str(kind): number for kind, number in counts.items()},
+            "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in judged.refusals],
+            "steps": [step_data(step) for step in plan.changes],
+        }
         output.show_data(data, output_format)
         return
-    if found.changes:
-        output.show_list(STEPS, found.changes, output_format)
+    if plan.changes:
+        output.show_list(STEPS, plan.changes, output_format)
     listed = ", ".join(f"{counts[kind]} to {kind}" for kind in StepKind if counts[kind] and kind is not StepKind.KEEP)
-    output.say(f"Plan: {listed}, {counts[StepKind.KEEP]} to keep." if listed else f"No changes. {_all_in_sync(found)}")
+    held = sum(step.held is not None for step in plan.steps)
+    output.say(
+        f"Plan: {listed}, {counts[StepKind.KEEP]} to keep{f'; {held} of them not in this pass' if held else ''}."
+        if listed
+        else f"No changes. {_all_in_sync(plan)}"
+    )
+    for refusal in judged.refusals:
+        output.say(f"guard: {refusal.message}\nhint: {refusal.hint}")
 
 
-def _all_in_sync(found: Plan) -> str:
-    number = len(found.steps)
+def _all_in_sync(plan: Plan) -> str:
+    number = len(plan.steps)
     return f"{number} pod{'s are' if number != 1 else ' is'} as the database asks."
 
 
@@ -126,12 +176,13 @@ class _Screen:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, judged: JudgedPlan) -> None:
         """Show the plan before anything is done, and start the bar."""
         if self._format not in (Format.JSON, Format.YAML):
-            show_plan(plan, self._format)
+            # What the guard refuses is in the log.
+            show_plan(replace(judged, refusals=()), self._format)
         self._progress.start()
-        self._task = self._progress.add_task("Applying", total=len(plan.changes))
+        self._task = self._progress.add_task("Applying", total=len(judged.plan.changes))
 
     def settled(self, outcome: Outcome) -> None:
         """Move the bar."""
@@ -150,6 +201,7 @@ def report_data(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "summary": report.summary,
+        "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in report.refusals],
         "counts": {str(result): number for result, number in report.counts().items()},
         "outcomes": [
             {"result": str(outcome.result), "detail": outcome.detail, **step_data(outcome.step)}

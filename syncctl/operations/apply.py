@@ -9,16 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from syncctl.core import names
-from syncctl.core.errors import ClusterError, PodExists
+from syncctl.core.errors import ClusterError, LeaseLost, PodExists, PodNotFound, PodRejected
 from syncctl.core.manifest import pod_annotations, pod_labels, pod_manifest
-from syncctl.core.model import PodKey
-from syncctl.core.plan import Plan, Step, StepKind
+from syncctl.core.model import ObservedPod, PodKey
+from syncctl.core.plan import admission, image_difference, resources_difference
 from syncctl.core.report import Outcome, Result
+from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.codec import owner
+from syncctl.operations.brake import Brake
 
 GRACE_MARGIN = 10.0
 """Seconds beyond its grace for which a pass waits for a pod to be gone."""
@@ -27,131 +30,196 @@ LONGEST_LOOK = 2.0
 """Seconds between two looks at what is terminating."""
 CLIENTS_A_LOOK = 100
 """Clients in one label selector: about a kilobyte of URL."""
-REPLACES_A_LOOK = 100
-"""Replacements begun between two looks."""
+BATCH = 100
+"""Steps between two questions to the database whether the lease is still ours."""
 
 _WITHOUT_WORK = {
     StepKind.KEEP: Result.UNCHANGED,
     StepKind.WAIT: Result.WAITING,
     StepKind.CONFLICT: Result.CONFLICT,
 }
+_HELD = {HoldKind.REFUSED: Result.REFUSED, HoldKind.DEFERRED: Result.DEFERRED}
 _Work = Callable[[Step], Outcome | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds an apply: requests at a time, and the time.monotonic() after which no step is begun."""
-
-    concurrency: int
-    deadline: float
-
-
 def apply_plan(
-    plan: Plan, cluster: Cluster, limits: Limits, on_outcome: Callable[[Outcome], None]
+    plan: Plan,
+    cluster: Cluster,
+    *,
+    concurrency: int,
+    brake: Brake,
+    confirm_lease: Callable[[], None],
+    on_outcome: Callable[[Outcome], None],
 ) -> tuple[Outcome, ...]:
     """Carry out exactly the plan and return one outcome for each step, in the plan's order.
 
-    `on_outcome` is called from this thread as each outcome becomes known.
+    Args:
+        plan: its held steps are reported and not carried out.
+        cluster: where.
+        concurrency: requests at a time.
+        brake: asked before each step; the rest is deferred once it says stop.
+        confirm_lease: called before each batch of writes; raises LeaseLost.
+        on_outcome: called from this thread as each outcome becomes known.
     """
-    with ThreadPoolExecutor(limits.concurrency, thread_name_prefix="apply") as pool:
-        apply = _Apply(plan, cluster, limits.deadline, pool)
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="apply") as pool:
         outcomes = {}
-        for outcome in apply.run():
+        for outcome in _Apply(plan, cluster, brake, confirm_lease, pool).run():
             outcomes[id(outcome.step)] = outcome
             on_outcome(outcome)
     return tuple(outcomes[id(step)] for step in plan.steps)
 
 
 class _Apply:
-    """One run of one plan. Methods named after a step's kind run in the pool and do one step."""
+    """One run of one plan. Methods that take a step run in the pool; None means that the step is not done yet."""
 
-    def __init__(self, plan: Plan, cluster: Cluster, deadline: float, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        cluster: Cluster,
+        brake: Brake,
+        confirm_lease: Callable[[], None],
+        pool: ThreadPoolExecutor,
+    ) -> None:
         self._plan = plan
         self._cluster = cluster
-        self._deadline = deadline
+        self._brake = brake
+        self._confirm_lease = confirm_lease
         self._pool = pool
+        # Updates that the server or the node will not make in place.
+        self._to_replace: deque[Step] = deque()
 
     def run(self) -> Iterator[Outcome]:
-        of_kind: dict[StepKind, list[Step]] = {kind: [] for kind in StepKind}
+        to_do: dict[StepKind, list[Step]] = {kind: [] for kind in StepKind}
         for step in self._plan.steps:
-            of_kind[step.kind].append(step)
-        for kind, result in _WITHOUT_WORK.items():
-            yield from (Outcome(step, result) for step in of_kind[kind])
+            if step.held is not None:
+                yield Outcome(step, _HELD[step.held.kind], step.held.why)
+            elif step.kind in _WITHOUT_WORK:
+                yield Outcome(step, _WITHOUT_WORK[step.kind])
+            else:
+                to_do[step.kind].append(step)
         for kind, work in (
             (StepKind.DELETE, self._delete),
             (StepKind.UPDATE, self._update),
             (StepKind.CREATE, self._create),
         ):
-            yield from filter(None, self._each(work, of_kind[kind]))
-        yield from self._replace_all(of_kind[StepKind.REPLACE])
+            yield from filter(None, self._each(work, to_do[kind]))
+        yield from self._replace_all(to_do[StepKind.REPLACE] + list(self._to_replace))
 
-    def _each(self, work: _Work, steps: Iterable[Step]) -> Iterator[Outcome | None]:
-        """Do the work for each step, in order of beginning; a step that comes after the deadline is deferred."""
+    def _each(self, work: _Work, steps: list[Step]) -> Iterator[Outcome | None]:
+        """Do the work for each step, a batch at a time, until the brake says stop; what is left is deferred."""
 
         def guarded(step: Step) -> Outcome | None:
-            if time.monotonic() >= self._deadline:
-                return Outcome(step, Result.DEFERRED, "the pass's deadline came first")
+            if stop := self._brake.reason():
+                return Outcome(step, Result.DEFERRED, stop)
             try:
                 return work(step)
+            except LeaseLost as error:
+                self._brake.lost(error)
+                return Outcome(step, Result.DEFERRED, error.message)
             except ClusterError as error:
                 return Outcome(step, Result.FAILED, error.message)
 
-        return self._pool.map(guarded, steps)
+        for start in range(0, len(steps), BATCH):
+            if not self._brake.reason():
+                try:
+                    self._confirm_lease()
+                except LeaseLost as error:
+                    self._brake.lost(error)
+            yield from self._pool.map(guarded, steps[start : start + BATCH])
 
     def _delete(self, step: Step) -> Outcome:
-        self._tell_to_go(step)
+        self._cluster.delete_pod(step.pod.name, step.pod.uid)
         return Outcome(step, Result.DELETED)
 
-    def _update(self, step: Step) -> Outcome:
-        blueprint, wanted = self._plan.blueprint, step.wanted
-        metadata = {"labels": pod_labels(blueprint, wanted), "annotations": pod_annotations(blueprint, wanted)}
-        self._cluster.patch_pod(step.pod.name, step.pod.uid, {"metadata": metadata})
+    def _update(self, step: Step) -> Outcome | None:
+        wanted, pod = step.wanted, step.pod
+        resources = {"requests": {"cpu": wanted.cpu, "memory": wanted.memory}}
+        resources["limits"] = resources["requests"]
+        metadata: dict[str, Any] = self._metadata(step)
+        if step.cause is Cause.RESOURCES_DIFFER:
+            spec = {"containers": [{"name": names.CONTAINER, "resources": resources}]}
+            try:
+                self._cluster.resize_pod(pod.name, pod.uid, {"spec": spec})
+            except (PodNotFound, PodRejected):
+                # An old API server has no such thing, an old kubelet refuses it.
+                self._to_replace.append(step)
+                return None
+        patch: dict[str, Any] = {"metadata": metadata}
+        if step.cause is Cause.IMAGE_DIFFERS:
+            metadata["annotations"][names.REPLACED] = _now()
+            patch["spec"] = {"containers": [{"name": names.CONTAINER, "image": wanted.image}]}
+        self._note_admission(step, self._cluster.patch_pod(pod.name, pod.uid, patch))
         return Outcome(step, Result.UPDATED)
 
     def _create(self, step: Step) -> Outcome:
+        manifest = pod_manifest(self._plan.blueprint, step.wanted)
+        if step.kind is not StepKind.CREATE:
+            manifest["metadata"]["annotations"][names.REPLACED] = _now()
         try:
-            self._cluster.create_pod(pod_manifest(self._plan.blueprint, step.wanted))
+            self._note_admission(step, self._cluster.create_pod(manifest))
         except PodExists:
             # It came between the list and now.
             holder = self._cluster.get_pod(step.wanted.name)
-            whose = owner(holder) if holder else "a pod that has gone since"
-            return Outcome(step, Result.CONFLICT, f"the name is held by {whose}")
+            return Outcome(step, Result.CONFLICT, f"the name is held by {self._whose(holder)}")
         return Outcome(step, Result.CREATED if step.kind is StepKind.CREATE else Result.REPLACED)
 
-    def _begin_replace(self, step: Step) -> None:
-        self._tell_to_go(step)
+    def _whose(self, holder: ObservedPod | None) -> str:
+        if holder is None:
+            return "a pod that has gone since"
+        if holder.labels.get(names.FLEET) == self._plan.blueprint.fleet:
+            return "a pod of this fleet that was not there when the plan was made, or has not gone yet"
+        return owner(holder)
 
-    def _tell_to_go(self, step: Step) -> None:
+    def _metadata(self, step: Step) -> dict[str, dict[str, str]]:
+        blueprint = self._plan.blueprint
+        return {"labels": pod_labels(blueprint, step.wanted), "annotations": pod_annotations(blueprint, step.wanted)}
+
+    def _note_admission(self, step: Step, made: ObservedPod) -> None:
+        """Keep a note on the pod when the cluster's admission made something else of it than was asked for."""
+        if image_difference(step.wanted, made) or resources_difference(step.wanted, made):
+            note = {names.ADMITTED: admission(step.wanted, made)}
+            self._cluster.patch_pod(made.name, made.uid, {"metadata": {"annotations": note}})
+
+    def _begin_replace(self, step: Step) -> None:
         self._cluster.delete_pod(step.pod.name, step.pod.uid)
 
     def _replace_all(self, steps: list[Step]) -> Iterator[Outcome]:
         to_begin = deque(steps)
-        leaving: dict[PodKey, tuple[Step, float]] = {}
+        leaving: dict[PodKey | None, tuple[Step, float]] = {}
         pause = FIRST_LOOK
         while to_begin or leaving:
-            beginning = [to_begin.popleft() for _ in range(min(len(to_begin), REPLACES_A_LOOK))]
+            beginning = [to_begin.popleft() for _ in range(min(len(to_begin), BATCH))]
             for step, outcome in zip(beginning, self._each(self._begin_replace, beginning), strict=True):
                 if outcome is not None:
                     yield outcome
-                elif step.key is not None:
+                else:
                     leaving[step.key] = step, time.monotonic() + step.pod.grace_seconds + GRACE_MARGIN
-            gone = leaving.keys() - self._still_there(leaving)
+            gone = leaving.keys() - self._still_there(step for step, _ in leaving.values())
             yield from filter(None, self._each(self._create, [leaving.pop(key)[0] for key in gone]))
-            now = time.monotonic()
-            for key in [key for key, (_, until) in leaving.items() if now >= min(until, self._deadline)]:
+            now, stop = time.monotonic(), self._brake.reason()
+            for key in [key for key, (_, until) in leaving.items() if stop or now >= until]:
                 step, _ = leaving.pop(key)
-                yield Outcome(step, Result.WAITING, "its old pod is still terminating; the next pass goes on")
+                yield Outcome(step, Result.WAITING, stop or "its old pod is still terminating; the next pass goes on")
             pause = FIRST_LOOK if beginning or gone else min(LONGEST_LOOK, pause * 1.5)
             if leaving and not to_begin:
-                time.sleep(min(pause, max(0.0, self._deadline - now)))
+                self._brake.wait(pause)
 
-    def _still_there(self, keys: Iterable[PodKey]) -> set[PodKey]:
+    def _still_there(self, steps: Iterable[Step]) -> set[PodKey | None]:
         """Return the keys of which some pod is left. When the cluster does not answer, that is all of them."""
-        clients = sorted({key.client_id for key in keys})
+        leaving = list(steps)
+        clients = sorted({step.key.client_id for step in leaving if step.key})
         batches = [clients[start : start + CLIENTS_A_LOOK] for start in range(0, len(clients), CLIENTS_A_LOOK)]
         selectors = [names.clients_selector(self._plan.blueprint.fleet, batch) for batch in batches]
+        # Pods of the Go service carry no label of ours to be found by.
+        adopted = [step for step in leaving if step.cause is Cause.ADOPTED]
         try:
             pages = list(self._pool.map(self._cluster.list_pods, selectors))
+            seeds = list(self._pool.map(lambda step: self._cluster.get_pod(step.pod.name), adopted))
         except ClusterError:
-            return set(keys)
-        return {key for page in pages for pod in page if (key := names.pod_key(pod.labels)) is not None}
+            return {step.key for step in leaving}
+        found: set[PodKey | None] = {names.pod_key(pod.labels) for page in pages for pod in page}
+        return found | {step.key for step, pod in zip(adopted, seeds, strict=True) if pod and pod.uid == step.pod.uid}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

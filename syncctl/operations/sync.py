@@ -3,40 +3,72 @@
 import logging
 import socket
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from syncctl import __version__
 from syncctl.core import names
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
-from syncctl.core.errors import ClientNotFound, SyncctlError
+from syncctl.core.errors import StalePlan, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
-from syncctl.core.health import MISSING, Health, pod_health
-from syncctl.core.manifest import Blueprint
-from syncctl.core.model import Snapshot
-from syncctl.core.plan import Cause, Plan, Step, StepKind, make_plan
+from syncctl.core.guard import GuardLimits, Policy, Refusal, guard, restrict
+from syncctl.core.manifest import Blueprint, PodTemplate
+from syncctl.core.model import BackOff, ObservedPod, PodKey, Snapshot
+from syncctl.core.pacing import halt, heal, pace
+from syncctl.core.plan import Others, make_plan
 from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.saved import plan_digest
+from syncctl.core.steps import Cause, Plan, StepKind
+from syncctl.db.back_offs import store_back_offs
 from syncctl.db.clients import record_spawned
 from syncctl.db.engine import Engine, writing
-from syncctl.db.history import PassRecord, list_passes, record_pass
+from syncctl.db.history import PassRecord, StepRecord, record_pass
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.readonly import ReadOnlyCluster
-from syncctl.operations.apply import Limits, apply_plan
+from syncctl.operations.apply import apply_plan
+from syncctl.operations.brake import Brake
 from syncctl.operations.clients import user_name
 from syncctl.operations.connect import read_template
+from syncctl.operations.lease import HeldLease
 from syncctl.settings import Settings
 
-__all__ = ["PassRecord", "StatusRow", "Witness", "list_passes", "plan_sync", "read_status", "sync_once"]
-
 log = logging.getLogger("syncctl")
+
+
+@dataclass(frozen=True, slots=True)
+class PassOptions:
+    """What a person may say of one run.
+
+    `expected_digest` is that of a saved plan: the run does exactly that plan or nothing.
+    """
+
+    policy: Policy = Policy.SYNC
+    allow_deletions: int | None = None
+    adopt: bool = False
+    expected_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPlan:
+    """A plan with its holds, what the guard refused, and the back-offs that carrying it out will leave."""
+
+    plan: Plan
+    refusals: tuple[Refusal, ...]
+    back_offs: Mapping[PodKey, BackOff | None]
+
+    @property
+    def digest(self) -> str:
+        """What identifies this plan."""
+        return plan_digest(self.plan)
 
 
 class Witness(Protocol):
     """Who is told of a pass while it goes on."""
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, judged: JudgedPlan) -> None:
         """Hear the plan, before anything is done or refused."""
 
     def settled(self, outcome: Outcome) -> None:
@@ -46,97 +78,146 @@ class Witness(Protocol):
         """Hear the whole report, before anything else can go wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRow:
-    """What should be beside what is, for one (client, algorithm)."""
-
-    client_name: str
-    step: Step
-    health: Health
-
-
-def plan_sync(engine: Engine, cluster: Cluster, settings: Settings) -> Plan:
+def plan_sync(engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions) -> JudgedPlan:
     """Return what a pass would do now. Nothing is written, to neither side."""
-    desired = _desired(read_snapshot(engine, consume_restarts=False), settings)
-    return _plan(desired, ReadOnlyCluster(cluster))
+    fleet = _Fleet(ReadOnlyCluster(cluster), settings, options)
+    return fleet.judged(read_snapshot(engine, consume_restarts=False))
 
 
-def sync_once(engine: Engine, cluster: Cluster, settings: Settings, witness: Witness) -> Report:
+def sync_once(engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions, witness: Witness) -> Report:
     """Run one pass and leave its record in the history.
 
     Raises:
+        LeaseHeld: another pass is at work.
+        StalePlan: the plan is not the one that was expected; nothing was written.
         DatabaseError, ClusterError, InvalidInput: the pass could not begin; its record says so, if it can be written.
     """
-    started_at, deadline = datetime.now(UTC), time.monotonic() + settings.pass_deadline
+    started_at = datetime.now(UTC)
+    lease = HeldLease(engine)
+    brake = Brake(time.monotonic() + settings.pass_deadline, lease.check)
     try:
-        desired = _desired(read_snapshot(engine, consume_restarts=True), settings)
-        plan = _plan(desired, cluster)
+        with brake.pressed_by_signals(), lease:
+            return _pass(engine, cluster, settings, options, witness, started_at, brake, lease)
     except SyncctlError as error:
         _record_failure(engine, settings, started_at, error)
         raise
-    witness.planned(plan)
-    report = Report(plan, apply_plan(plan, cluster, Limits(settings.concurrency, deadline), witness.settled))
+
+
+def _pass(
+    engine: Engine,
+    cluster: Cluster,
+    settings: Settings,
+    options: PassOptions,
+    witness: Witness,
+    started_at: datetime,
+    brake: Brake,
+    lease: HeldLease,
+) -> Report:
+    fleet = _Fleet(cluster, settings, options)
+    if options.expected_digest is not None:
+        # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
+        fleet.expect(read_snapshot(engine, consume_restarts=False))
+    judged = fleet.judged(read_snapshot(engine, consume_restarts=True, accept=fleet.accept))
+    witness.planned(judged)
+    for refusal in judged.refusals:
+        log.error(refusal.message, extra={"hint": refusal.hint})
+    if judged.back_offs:
+        # Before the replacements: a pass that is killed in between must not make a pod that dies at birth spin.
+        with writing(engine) as connection:
+            store_back_offs(connection, judged.back_offs)
+    outcomes = apply_plan(
+        judged.plan,
+        cluster.writing_under(lease.check),
+        concurrency=settings.concurrency,
+        brake=brake,
+        confirm_lease=lease.confirm,
+        on_outcome=witness.settled,
+    )
+    report = Report(judged.plan, outcomes, judged.refusals, brake.signal, brake.lease_lost is not None)
     witness.reported(report)
-    counts = {str(result): number for result, number in report.counts().items()}
     for outcome in report.problems:
         log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
+    counts = _counts(report)
     log.info(report.summary, extra={"counts": counts})
     with writing(engine) as connection:
         record_spawned(connection, _made(report), datetime.now(UTC))
         record = _record(started_at, exit_code_of_report(report), report.summary, counts)
-        record_pass(connection, record, keep_days=settings.history_days)
+        record_pass(connection, record, _steps(report), keep_days=settings.history_days)
     return report
 
 
-def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference: str | None) -> list[StatusRow]:
-    """Return desired beside observed, of the whole fleet or of one client.
+class _Fleet:
+    """What turns a snapshot into a judged plan: the settings, the options, and the pods, listed once."""
 
-    Raises:
-        ClientNotFound
-    """
-    snapshot = read_snapshot(engine, consume_restarts=False)
-    selector = names.fleet_selector(snapshot.fleet)
-    if reference is not None:
-        snapshot = _only(snapshot, reference)
-        selector = names.clients_selector(snapshot.fleet, [client.id for client in snapshot.clients])
-    plan = _plan(_desired(snapshot, settings), ReadOnlyCluster(cluster), selector)
-    client_names = {client.id: client.name for client in snapshot.clients}
-    now = datetime.now(UTC)
-    rows = [
-        StatusRow(
-            client_name=client_names.get(step.key.client_id, "") if step.key else "",
-            step=step,
-            health=pod_health(step.observed, now) if step.observed else MISSING,
-        )
-        for step in plan.steps
-    ]
-    return sorted(rows, key=lambda row: (row.step.key is None, row.step.key or (), row.step.name))
+    def __init__(self, cluster: Cluster, settings: Settings, options: PassOptions) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._options = options
+        self._template = read_template(settings.pod_template)
+        self._observed: list[ObservedPod] | None = None
+        self._others: Others | None = None
+
+    def judged(self, snapshot: Snapshot) -> JudgedPlan:
+        """Plan, and hold what may not be done now."""
+        now = datetime.now(UTC)
+        settings, options = self._settings, self._options
+        limits = GuardLimits(settings.orphan_limit, settings.orphan_percent, settings.switch_off_limit)
+        plan = restrict(self._plan(snapshot, now), options.policy)
+        plan, refusals = guard(plan, limits, options.allow_deletions)
+        plan, back_offs = heal(plan, snapshot.back_offs, now)
+        plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
+        return JudgedPlan(plan, refusals, back_offs)
+
+    def expect(self, snapshot: Snapshot) -> None:
+        """Return when the plan is the one that was expected.
+
+        Raises:
+            StalePlan
+        """
+        if self._options.expected_digest not in (None, self.judged(snapshot).digest):
+            raise StalePlan(
+                "rows or pods have changed since the plan was saved; nothing was written",
+                "make a new one: `syncctl sync plan --out FILE`",
+            )
+
+    def accept(self, snapshot: Snapshot) -> None:
+        """As expect, when a plan is expected at all."""
+        if self._options.expected_digest is not None:
+            self.expect(snapshot)
+
+    def _plan(self, snapshot: Snapshot, now: datetime) -> Plan:
+        desired = read_desired(snapshot, self._settings, self._template)
+        if self._observed is None:
+            self._observed = self._cluster.list_pods(names.fleet_selector(snapshot.fleet))
+        plan = make_plan(desired, self._observed, now, self._others or Others())
+        if self._others is None and (self._options.adopt or _needs_names(plan)):
+            self._others = self._read_others(snapshot.fleet)
+            plan = make_plan(desired, self._observed, now, self._others)
+        return plan
+
+    def _read_others(self, fleet: str) -> Others:
+        """Look up who holds which name: only a new pod needs one, so only then."""
+        owners = self._cluster.list_owners(names.foreign_selector(fleet))
+        if not self._options.adopt:
+            return Others(owners)
+        unowned = self._cluster.list_pods(names.unowned_selector())
+        return Others(owners, tuple(pod for pod in unowned if not pod.controlled))
 
 
-def _desired(snapshot: Snapshot, settings: Settings) -> DesiredState:
-    blueprint = Blueprint(read_template(settings.pod_template), snapshot.fleet, settings.fleet_name)
-    defaults = PodDefaults(settings.default_image, settings.default_cpu, settings.default_memory)
-    return desired_state(snapshot, blueprint, defaults)
+def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) -> DesiredState:
+    """Return what the snapshot asks for under these settings."""
+    blueprint = Blueprint(template, snapshot.fleet, settings.fleet_name)
+    return desired_state(
+        snapshot, blueprint, PodDefaults(settings.default_image, settings.default_cpu, settings.default_memory)
+    )
 
 
-def _plan(desired: DesiredState, cluster: Cluster, selector: str | None = None) -> Plan:
-    fleet = desired.blueprint.fleet
-    observed = cluster.list_pods(selector or names.fleet_selector(fleet))
-    plan = make_plan(desired, observed, {})
-    if any(step.kind is StepKind.CREATE or step.cause is Cause.MISNAMED for step in plan.steps):
-        # Only a new pod needs a name, so only then is it looked up who holds which.
-        plan = make_plan(desired, observed, cluster.list_owners(names.foreign_selector(fleet)))
-    return plan
+def _needs_names(plan: Plan) -> bool:
+    return any(step.kind is StepKind.CREATE or step.cause is Cause.MISNAMED for step in plan.steps)
 
 
-def _only(snapshot: Snapshot, reference: str) -> Snapshot:
-    for found in (
-        [client for client in snapshot.clients if str(client.id) == reference],
-        [client for client in snapshot.clients if client.name == reference],
-    ):
-        if found:
-            return replace(snapshot, clients=tuple(found))
-    raise ClientNotFound(reference)
+def _counts(report: Report) -> dict[str, int]:
+    return {str(result): number for result, number in report.counts().items()}
 
 
 def _made(report: Report) -> set[int]:
@@ -146,6 +227,23 @@ def _made(report: Report) -> set[int]:
         for outcome in report.outcomes
         if outcome.result in (Result.CREATED, Result.REPLACED) and outcome.step.key
     }
+
+
+def _steps(report: Report) -> list[StepRecord]:
+    return [
+        StepRecord(
+            pod=outcome.step.name,
+            uid=outcome.step.observed.uid if outcome.step.observed else None,
+            client_id=outcome.step.key.client_id if outcome.step.key else None,
+            algorithm=outcome.step.key.algorithm.value if outcome.step.key else None,
+            step=outcome.step.kind.value,
+            cause=outcome.step.cause.value,
+            result=outcome.result.value,
+            reason=": ".join(filter(None, (outcome.step.reason, outcome.detail))),
+        )
+        for outcome in report.outcomes
+        if outcome.result is not Result.UNCHANGED
+    ]
 
 
 def _record(

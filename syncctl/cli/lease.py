@@ -1,0 +1,77 @@
+"""syncctl lease: status, release."""
+
+from typing import Annotated, Any
+
+import typer
+
+from syncctl.cli import output
+from syncctl.cli.client import confirm
+from syncctl.cli.options import DATABASE, Format, Output, with_settings
+from syncctl.cli.output import Column, View
+from syncctl.operations.connect import open_engine
+from syncctl.operations.lease import Lease, lease_release, lease_status
+from syncctl.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or end the lease by which one pass runs.")
+
+
+def _state(lease: Lease) -> str:
+    if lease.holder is None:
+        return "free"
+    return "expired" if lease.expired else "held"
+
+
+def _data(lease: Lease) -> dict[str, Any]:
+    return {
+        "state": _state(lease),
+        "holder": lease.holder,
+        "token": lease.token,
+        "acquired_at": output.moment(lease.acquired_at),
+        "expires_at": output.moment(lease.expires_at),
+    }
+
+
+VIEW = View[Lease](
+    columns=(
+        Column("STATE", _state),
+        Column("HOLDER", lambda lease: lease.holder),
+        Column("TOKEN", lambda lease: lease.token),
+        Column("SINCE", lambda lease: output.moment(lease.acquired_at)),
+        Column("UNTIL", lambda lease: output.moment(lease.expires_at)),
+    ),
+    data=_data,
+    name=_state,
+)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def status(settings: Settings, output_format: Output = Format.TABLE) -> None:
+    """Show who holds the lease, since when and until when.
+
+    \b
+    Example:
+      syncctl lease status
+    """
+    output.show_one(VIEW, lease_status(open_engine(settings)), output_format)
+
+
+@app.command()
+@with_settings(*DATABASE)
+def release(settings: Settings, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False) -> None:
+    """Take the lease away from whoever holds it. A pass that is at work stops writing.
+
+    A lease ends by itself within a minute of its holder's death, so this is for those who cannot wait.
+
+    \b
+    Example:
+      syncctl lease release
+    """
+    engine = open_engine(settings)
+    lease = lease_status(engine)
+    if lease.holder is None:
+        output.say("Nobody holds the lease.")
+        return
+    output.say(f"{lease.holder} holds the lease ({_state(lease)}); if it is at work, it will stop half-way")
+    confirm(yes)
+    output.say(f"Taken from {lease_release(engine).holder}. The next pass may begin.")

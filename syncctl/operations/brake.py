@@ -1,0 +1,71 @@
+"""What makes a pass begin no further step: its deadline, a signal, a lost lease."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from syncctl.core.errors import LeaseLost
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Brake:
+    """Asked before every step. Once it says stop, it goes on saying so."""
+
+    def __init__(self, deadline: float, check_lease: Callable[[], None]) -> None:
+        """Make a brake.
+
+        Args:
+            deadline: a time.monotonic().
+            check_lease: raises LeaseLost when the lease is lost.
+        """
+        self._deadline = deadline
+        self._check_lease = check_lease
+        self.signal = 0
+        self.lease_lost: LeaseLost | None = None
+
+    def reason(self) -> str:
+        """Return why no further step may begin, "" while one may."""
+        if self.signal:
+            return f"the pass was told to stop by {signal.Signals(self.signal).name}"
+        if self.lease_lost is None:
+            try:
+                self._check_lease()
+            except LeaseLost as error:
+                self.lease_lost = error
+        if self.lease_lost:
+            return self.lease_lost.message
+        return "the pass's deadline came first" if time.monotonic() >= self._deadline else ""
+
+    def lost(self, error: LeaseLost) -> None:
+        """Remember that the lease is lost."""
+        self.lease_lost = error
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not beyond a signal or the deadline."""
+        # In small steps, for a signal handler may not touch the locks of threading.Event.
+        until = min(time.monotonic() + seconds, self._deadline)
+        while not self.signal and (left := until - time.monotonic()) > 0:
+            time.sleep(min(0.1, left))
+
+    def tell(self, number: int, _frame: FrameType | None = None) -> None:
+        """Begin no further step because of this signal; a second signal ends the process at once."""
+        self.signal = number
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+
+    @contextmanager
+    def pressed_by_signals(self) -> Iterator[None]:
+        """Let SIGTERM and SIGINT press the brake in this block; only the main thread can be told."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.tell) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,132 @@
+"""Hold the lease while a pass is at work, and know the moment when it is lost."""
+
+import os
+import socket
+import threading
+import time
+from types import TracebackType
+
+from syncctl.core.errors import DatabaseError, LeaseLost
+from syncctl.db.engine import Engine, reading, writing
+from syncctl.db.lease import (
+    TERM,
+    Lease,
+    acquire_lease,
+    read_lease,
+    release_lease,
+    renew_lease,
+    take_away_lease,
+)
+
+__all__ = ["HeldLease", "Lease", "lease_release", "lease_status"]
+
+RENEW_EVERY = TERM.total_seconds() / 4
+RETRY_EVERY = 2.0
+"""Seconds between attempts to renew while the database does not answer."""
+SAFETY = 5.0
+"""Seconds before the expiry from which nothing is written any more: as long as a request may be on its way."""
+
+
+class HeldLease:
+    """The lease, from entering to leaving a `with` block; a thread renews it.
+
+    Whether it is still held is answered without asking the database, by a clock that runs on while the process is
+    stopped or the machine asleep: after its expiry nothing is written, whoever else may have it by then.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._holder = f"{socket.gethostname()}, process {os.getpid()}"
+        self._ended = threading.Event()
+        self._renewing = threading.Thread(target=self._renew_for_ever, name="lease", daemon=True)
+        self._valid_until = 0.0
+        self._token = 0
+        self._lost = ""
+
+    def __enter__(self) -> "HeldLease":
+        """Take the lease.
+
+        Raises:
+            LeaseHeld: another pass has it.
+        """
+        asked_at = _clock()
+        with writing(self._engine) as connection:
+            self._token = acquire_lease(connection, self._holder).token
+        self._extend(asked_at)
+        self._renewing.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give the lease back. When the database is away it ends by itself."""
+        self._ended.set()
+        self._renewing.join()
+        try:
+            with writing(self._engine) as connection:
+                release_lease(connection, self._token)
+        except DatabaseError:
+            if error is None:
+                raise
+
+    def check(self) -> None:
+        """Return while the lease is surely held; costs no request.
+
+        Raises:
+            LeaseLost
+        """
+        if not self._lost and _clock() >= self._valid_until:
+            self._lost = "the lease has expired before it could be renewed"
+        if self._lost:
+            raise LeaseLost(self._lost, "`syncctl lease status` tells who has it; the next pass goes on from here")
+
+    def confirm(self) -> None:
+        """Ask the database whether the lease is still held, and renew it: before each batch of writes.
+
+        Raises:
+            LeaseLost
+        """
+        self.check()
+        self._renew()
+        self.check()
+
+    def _renew_for_ever(self) -> None:
+        pause = RENEW_EVERY
+        while not self._ended.wait(pause):
+            try:
+                self._renew()
+                pause = RENEW_EVERY
+            except DatabaseError:
+                pause = RETRY_EVERY
+            if self._lost:
+                return
+
+    def _renew(self) -> None:
+        asked_at = _clock()
+        with writing(self._engine) as connection:
+            renewed = renew_lease(connection, self._token)
+        if renewed:
+            self._extend(asked_at)
+        else:
+            self._lost = "the lease was lost: it expired, was released or is another's"
+
+    def _extend(self, asked_at: float) -> None:
+        # From before the question, so that this clock is never behind the database's.
+        self._valid_until = asked_at + TERM.total_seconds() - SAFETY
+
+
+def lease_status(engine: Engine) -> Lease:
+    """Return who holds the lease."""
+    with reading(engine) as connection:
+        return read_lease(connection)
+
+
+def lease_release(engine: Engine) -> Lease:
+    """Take the lease away from whoever holds it, who then stops writing; return it as it was."""
+    with writing(engine) as connection:
+        return take_away_lease(connection)
+
+
+def _clock() -> float:
+    """Return seconds on a clock that counts sleep of the machine where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
