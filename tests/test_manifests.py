@@ -122,13 +122,16 @@ def test_the_role_allows_just_what_the_program_asks_of_the_cluster(tmp_path: Pat
 def use_all_of(cluster: ApiCluster) -> None:
     """Call each method of the protocol; a new one fails here until it is called too."""
     container = {"name": "algorithm", "image": "registry.example.com/desk/vwap:1.4.2"}
-    pod = {"metadata": {"name": "vwap-1"}, "spec": {"containers": [container]}}
+    small, larger = ({bound: {"cpu": cpu} for bound in ("requests", "limits")} for cpu in ("500m", "1"))
+    pod = {"metadata": {"name": "vwap-1"}, "spec": {"containers": [{**container, "resources": small}]}}
     made = cluster.create_pod({"apiVersion": "v1", "kind": "Pod", **pod})
     arguments: dict[str, tuple[object, ...]] = {
         "get_pod": (made.name,),
         "list_pods": (names.MANAGED_BY,),
         "list_owners": (names.MANAGED_BY,),
         "patch_pod": (made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}}),
+        "resize_pod": (made.name, made.uid, {"spec": {"containers": [{**container, "resources": larger}]}}),
+        "writing_under": (lambda: None,),
         "delete_pod": (made.name, made.uid),
     }
     methods = {name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")}
