@@ -100,7 +100,8 @@ class _Planner:
                 self._holders[pod.name] = "a pod of this fleet with unreadable labels"
             else:
                 pods_of.setdefault(key, []).append(pod)
-                if key.client_id in self._desired.invalid:
+                invalid = self._desired.invalid.get(key.client_id)
+                if invalid is not None and key.algorithm in invalid.algorithms.enabled():
                     self._holders[pod.name] = f"the pod of {key}, which is invalid"
                 else:
                     self._going[pod.name] = key

@@ -171,12 +171,16 @@ def test_two_passes_bring_any_fleet_to_rest(fleet: Fleet, replaces_in_one_pass: 
     for _ in range(2 + squatters(fleet)):
         cluster.apply(make_plan(fleet.desired, cluster.pods.values(), NOW, Others(fleet.foreign)))
     plan = make_plan(fleet.desired, cluster.pods.values(), NOW, Others(fleet.foreign))
-    unreadable = {pod.name for pod in fleet.pods if is_unreadable(pod)}
+    left_alone = {
+        pod.name
+        for pod in fleet.pods
+        if (key := names.pod_key(pod.labels)) is None or key.client_id in fleet.desired.invalid
+    }
     for step in plan.steps:
         event(f"at rest: {step.kind}, {step.cause}")
         if step.cause is Cause.NAME_TAKEN:
             assert step.desired is not None
-            assert step.desired.name in fleet.foreign.keys() | unreadable
+            assert step.desired.name in fleet.foreign.keys() | left_alone
         elif step.cause not in LEFT_ALONE:
             assert (step.kind, step.cause) == (StepKind.KEEP, Cause.IN_SYNC)
 
