@@ -16,6 +16,7 @@ from syncctl.sandbox.schema import DELETE_OPTIONS
 from syncctl.sandbox.store import Outcome, Store
 from syncctl.sandbox.wire import Request, Response
 
+LONGEST_WATCH_SECONDS = 3600.0
 _JSON_TYPES = {"", "application/json", "*/*", "application/*"}
 
 
@@ -111,7 +112,7 @@ def _list(store: Store, request: Request, target: Target, form: str) -> Response
     options = ListOptions(
         query.get("labelSelector", ""),
         query.get("fieldSelector", ""),
-        _number(query, "limit"),
+        max(0, _number(query, "limit")),
         query.get("continue", ""),
         query.get("resourceVersion", ""),
         query.get("resourceVersionMatch", ""),
@@ -139,6 +140,7 @@ def _table(store: Store, request: Request, resource: Resource, records: list[Rec
 def begin_watch(store: Store, request: Request, target: Target) -> Watch:
     """Raises ApiError for selectors and versions that cannot be watched; 410 comes as an event, as it does for real."""
     query = request.query
+    watch_seconds(request)
     name = f"metadata.name={target.name}" if target.name else ""
     return store.watch(
         target.route.resource,
@@ -148,6 +150,15 @@ def begin_watch(store: Store, request: Request, target: Target) -> Watch:
         field_selector=query.get("fieldSelector", "") or name,
         initial=request.flag("sendInitialEvents") if "sendInitialEvents" in query else None,
     )
+
+
+def watch_seconds(request: Request) -> float:
+    """How long a watch may last, as its client asks."""
+    text = request.query.get("timeoutSeconds") or str(LONGEST_WATCH_SECONDS)
+    try:
+        return min(float(text), LONGEST_WATCH_SECONDS)
+    except ValueError as error:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
 
 
 class EventWriter:

@@ -7,7 +7,7 @@ import msgspec
 
 from syncctl.sandbox.errors import ApiError, bad_request
 from syncctl.sandbox.objects import Json
-from syncctl.sandbox.schema import QUANTITIES, Shape
+from syncctl.sandbox.schema import DELETE_OPTIONS, QUANTITIES, Shape
 
 _JSON_NAMES = {
     "int": "number",
@@ -26,7 +26,7 @@ def decode(body: bytes | Json, shape: Shape, field_validation: str = "Warn") -> 
     except WrongType as error:
         raise _cannot_handle(shape, str(error)) from error
     kind, version = content.get("kind") or shape.name, content.get("apiVersion") or "v1"
-    if (kind, version) != (shape.name, "v1"):
+    if shape is not DELETE_OPTIONS and (kind, version) != (shape.name, "v1"):
         raise bad_request(
             f"{kind} in version {version!r} cannot be handled as a {shape.name}: "
             f"no kind {kind!r} is registered for version {version!r}".replace("'", '"')
@@ -37,7 +37,7 @@ def decode(body: bytes | Json, shape: Shape, field_validation: str = "Warn") -> 
 def parse_json(body: bytes, shape: Shape) -> Json:
     try:
         raw = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(
             f"the object provided is unrecognized (must be of type {shape.name}): couldn't get version/kind; "
             f"json parse error: {error}"

@@ -80,7 +80,7 @@ def _container_defaults(container: Json) -> None:
         port.setdefault("protocol", "TCP")
     for variable in container.get("env") or ():
         reference = (variable.get("valueFrom") or {}).get("fieldRef")
-        if reference:
+        if isinstance(reference, dict):
             reference.setdefault("apiVersion", "v1")
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if probe := container.get(name):
@@ -97,7 +97,8 @@ def _pull_policy(image: str) -> str:
 def _probe_defaults(probe: Json) -> None:
     for name, value in _PROBE:
         probe.setdefault(name, value)
-    if request := probe.get("httpGet"):
+    request = probe.get("httpGet")
+    if isinstance(request, dict):
         request.setdefault("path", "/")
         request.setdefault("scheme", "HTTP")
 

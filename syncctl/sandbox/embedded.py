@@ -1,6 +1,7 @@
 """A sandbox inside this process: what tests use, and what the background process is made of."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,7 @@ from syncctl.sandbox.faults import Faults
 from syncctl.sandbox.kubeconfig import write_kubeconfig
 from syncctl.sandbox.kubelet import Kubelet
 from syncctl.sandbox.objects import Clock
-from syncctl.sandbox.server import ApiServer
+from syncctl.sandbox.server import ApiServer, RequestKey
 from syncctl.sandbox.store import Store
 
 
@@ -35,7 +36,9 @@ class Sandbox:
         history_limit: int = 10_000,
         store: Store | None = None,
     ) -> None:
-        self.store = store or Store(clock, namespaces=namespaces, history_limit=history_limit)
+        if store is None:
+            store = Store(clock, namespaces=namespaces, history_limit=history_limit)
+        self.store = store
         self.kubelet = Kubelet(self.store, start_delay=start_delay, stop_delay=stop_delay)
         self.faults = Faults()
         self.server = ApiServer(self.store, port=port, token=token, faults=self.faults)
@@ -56,6 +59,11 @@ class Sandbox:
     @property
     def url(self) -> str:
         return self.server.url
+
+    @property
+    def requests(self) -> Counter[RequestKey]:
+        """How often each (method, path template, verb) was asked for."""
+        return self.server.requests
 
     def kubeconfig(self, path: Path, namespace: str = "trading") -> Path:
         """Write a kubeconfig for this sandbox to `path`."""

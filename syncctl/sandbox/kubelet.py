@@ -129,7 +129,9 @@ class Kubelet:
             return self._stop_pod(record, when, now)
         if record.phase in TERMINAL_PHASES:
             return None
-        return self._run_pod(record, when, now) if record.node else self._place(record, when, now)
+        if record.node == self.node:
+            return self._run_pod(record, when, now)
+        return None if record.node else self._place(record, when, now)
 
     def _place(self, record: Record, when: float, now: float) -> float | None:
         pod = record.content
@@ -154,8 +156,8 @@ class Kubelet:
 
     def _stop_pod(self, record: Record, when: float, now: float) -> float | None:
         pod = record.content
-        if not record.node or _asked(pod) in podlife.NEVER_CONFIRMED:
-            return None  # without a node only a finalizer holds it
+        if record.node != self.node or _asked(pod) in podlife.NEVER_CONFIRMED:
+            return None  # without a node only a finalizer holds it; on another one it is not ours
         began = self._stopping.setdefault(record.uid, when)
         ends = min(began + self.stop_delay, seconds_of(pod["metadata"]["deletionTimestamp"]))
         if now < ends:

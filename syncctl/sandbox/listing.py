@@ -5,7 +5,6 @@ resourceVersion in their token, so objects changed or deleted since are served a
 """
 
 import base64
-import binascii
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import NoReturn
@@ -183,11 +182,11 @@ def decode_token(token: str) -> tuple[int, str]:
         written = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         content = msgspec.json.decode(written)
         version, start = content["rv"], content["start"]
-    except (binascii.Error, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        character = ascii(chr(written[0])) if written else "''"
+        _refuse(f"continue key is not valid: invalid character {character} looking for beginning of value")
+    except (ValueError, KeyError, TypeError) as error:
         _refuse(f"continue key is not valid: {error}")
-    except (msgspec.DecodeError, ValueError):
-        character = chr(written[0]) if written and written[0] < 0x80 else f"\\x{written[0]:02x}" if written else ""
-        _refuse(f"continue key is not valid: invalid character '{character}' looking for beginning of value")
     if not isinstance(version, int) or version == 0:
         _refuse("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
     if not isinstance(start, str) or not start:
@@ -197,3 +196,12 @@ def decode_token(token: str) -> tuple[int, str]:
 
 def _refuse(why: str) -> NoReturn:
     raise bad_request(f"invalid continue token: {why}")
+
+
+def version_number(text: str) -> int:
+    """A resourceVersion that a client sent; 0 for none. Raises ApiError 400."""
+    if text and not text.isdecimal():
+        raise bad_request(
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    return int(text or 0)

@@ -37,7 +37,7 @@ def apply_patch(current: Json, body: bytes, content_type: str) -> Json:
         raise unsupported_media_type()
     try:
         patch = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(f"error decoding patch: {error}") from error
     target = copy_json(current)
     if kind == JSON_PATCH:
@@ -72,7 +72,8 @@ def strategic_merge(target: Json, patch: Json) -> Json:
             keep = isinstance(inner, dict) and value.get("$patch") != "replace"
             target[name] = strategic_merge(inner if keep and inner else {}, value)
         elif isinstance(value, list):
-            target[name] = _merge_lists(name, target.get(name) or [], value)
+            current = target.get(name)
+            target[name] = _merge_lists(name, current if isinstance(current, list) else [], value)
         else:
             target[name] = value
     return target
@@ -111,7 +112,7 @@ def _json_patch(target: Any, operations: Any) -> Json:
     for operation in operations:
         try:
             target = _apply_operation(target, operation)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             message = "the server rejected our request due to an error in our request"
             raise ApiError(422, "Invalid", message, {}) from error
     result: Json = target

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncctl.sandbox.objects import Json, seconds_of, timestamp
+from syncctl.sandbox.podstatus import is_sidecar
 
 _LONGEST_BACK_OFF = 300.0
 _EVICTED = (
@@ -35,7 +36,7 @@ Condition = Callable[[Json, float], Report]
 def unschedulable(pod: Json, now: float) -> Report:
     """Pending, on no node."""
     scheduled = flag(pod, now, "PodScheduled", "False", "Unschedulable", _UNSCHEDULABLE)
-    return Report({"phase": "Pending", "conditions": [scheduled], "qosClass": pod["status"]["qosClass"]})
+    return Report({"phase": "Pending", "conditions": [scheduled], "qosClass": pod["status"].get("qosClass")})
 
 
 def creating(pod: Json, now: float) -> Report:
@@ -153,7 +154,10 @@ def _status(pod: Json, now: float, phase: str, containers: list[Json], reason: s
     status["startTime"] = old.get("startTime") or timestamp(now)
     if initial := pod["spec"].get("initContainers"):
         done = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": status["startTime"]}}
-        status["initContainerStatuses"] = [_container(pod, one, done, ready=True) for one in initial]
+        status["initContainerStatuses"] = [
+            _running(pod, one, now, ready=True) if is_sidecar(one) else _container(pod, one, done, ready=True)
+            for one in initial
+        ]
     if containers:
         status["containerStatuses"] = containers
     status["qosClass"] = old.get("qosClass", "BestEffort")

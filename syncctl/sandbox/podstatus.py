@@ -16,7 +16,7 @@ def pod_cells(pod: Json, now: float) -> list[str]:
     restarts = str(tally.restarts)
     if tally.restarts and tally.restarted:
         restarts += f" ({human_duration(now - seconds_of(tally.restarted))} ago)"
-    total = len(spec["containers"]) + sum(map(_is_sidecar, spec.get("initContainers") or ()))
+    total = len(spec["containers"]) + sum(map(is_sidecar, spec.get("initContainers") or ()))
     return [
         pod["metadata"]["name"],
         f"{tally.ready}/{total}",
@@ -80,18 +80,18 @@ def _add_containers(tally: _Tally, status: Json) -> _Tally:
 def _init_containers(pod: Json) -> tuple[_Tally, _Tally]:
     """All init containers (with a status word while they are not done), and the sidecars among them."""
     declared = pod["spec"].get("initContainers") or []
-    sidecar_names = {one["name"] for one in declared if _is_sidecar(one)}
+    sidecar_names = {one["name"] for one in declared if is_sidecar(one)}
     everything, sidecars = _Tally(), _Tally()
     for index, container in enumerate(pod.get("status", {}).get("initContainerStatuses") or ()):
         state = container.get("state", {})
         ended, waiting = state.get("terminated"), state.get("waiting") or {}
-        is_sidecar = container["name"] in sidecar_names
+        beside = container["name"] in sidecar_names
         everything.count(container)
-        if is_sidecar:
+        if beside:
             sidecars.count(container)
         if ended and ended.get("exitCode") == 0:
             continue
-        if is_sidecar and container.get("started"):
+        if beside and container.get("started"):
             everything.ready += bool(container.get("ready"))
             sidecars.ready = everything.ready
             continue
@@ -118,7 +118,8 @@ def _ending(ended: Json) -> str:
     return f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode', 0)}"
 
 
-def _is_sidecar(container: Json) -> bool:
+def is_sidecar(container: Json) -> bool:
+    """An init container that keeps running beside the others."""
     return container.get("restartPolicy") == "Always"
 
 

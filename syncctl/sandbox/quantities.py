@@ -42,7 +42,7 @@ def _parse(text: str) -> tuple[Fraction, str]:
     elif suffix in _DECIMAL:
         value *= Fraction(1000) ** _DECIMAL[suffix]
     else:
-        value *= Fraction(10) ** int(suffix[1:])
+        value *= Fraction(10) ** max(-30, min(30, int(suffix[1:])))  # beyond these it is 1n or the largest
     nano = value * 10**9
     rounded = Fraction(-(-nano.numerator // nano.denominator), 10**9)
     rounded = min(rounded, _LARGEST)

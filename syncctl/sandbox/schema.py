@@ -55,7 +55,13 @@ class Shape:
 
 def _shape(name: str, children: dict[str, Shape] | None = None, lists: str = "", **kinds: str) -> Shape:
     types = {"text": str, "number": int, "flag": bool, "anything": ANYTHING, "texts": list[str]}
-    types |= {"mapping": dict[str, str], "items": list[Any], "struct": dict[str, Any], "quantities": QUANTITIES}
+    types |= {
+        "mapping": dict[str, str],
+        "items": list[dict[str, Any]],
+        "numbers": list[int],
+        "struct": dict[str, Any],
+        "quantities": QUANTITIES,
+    }
     children = children or {}
     leaves = {field: types[kind] for kind, fields in kinds.items() for field in fields.split()}
     list_names = frozenset(lists.split())
@@ -110,7 +116,8 @@ _POD_SECURITY = _shape(
     struct="seLinuxOptions windowsOptions seccompProfile appArmorProfile",
     number="runAsUser runAsGroup fsGroup",
     flag="runAsNonRoot",
-    items="supplementalGroups sysctls",
+    numbers="supplementalGroups",
+    items="sysctls",
     text="fsGroupChangePolicy supplementalGroupsPolicy seLinuxChangePolicy",
 )
 _TOLERATION = _shape("Toleration", text="key operator value effect", number="tolerationSeconds")

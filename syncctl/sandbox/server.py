@@ -1,5 +1,6 @@
 """The HTTP face of a store, on loopback: one thread a connection, one send a response."""
 
+import contextlib
 import socket
 import socketserver
 import threading
@@ -21,7 +22,6 @@ from syncctl.sandbox.wire import BadHttp, Request, Response, chunk, has_closed, 
 RequestKey = tuple[str, str, str]
 RequestHook = Callable[[Request, str], None]
 _BOOKMARK_SECONDS = 60.0
-_LONGEST_WATCH_SECONDS = 3600.0
 _LOOK_SECONDS = 1.0
 
 
@@ -127,7 +127,8 @@ class ApiServer:
         return Stream(self, request, writer, watch)
 
     def _count(self, request: Request, target: Target | None, verb: str) -> None:
-        template = target.route.template if target else "other"
+        document = request.path.rstrip("/")
+        template = target.route.template if target else document if document in discovery.DOCUMENTS else "other"
         method = request.method if request.method in {"GET", "POST", "PUT", "PATCH", "DELETE"} else "other"
         with self._count_lock:
             self.requests[method, template, verb] += 1
@@ -166,8 +167,7 @@ class Stream:
     def _events(self, client: socket.socket, watch: Watch) -> bool:
         """Send events; False when the connection is of no more use."""
         bookmarks = self._request.flag("allowWatchBookmarks")
-        asked = float(self._request.query.get("timeoutSeconds") or _LONGEST_WATCH_SECONDS)
-        end = time.monotonic() + min(asked, _LONGEST_WATCH_SECONDS)
+        end = time.monotonic() + api.watch_seconds(self._request)
         next_bookmark = time.monotonic() + _BOOKMARK_SECONDS
         initial_end = self._request.flag("sendInitialEvents") and bookmarks
         while not self._server.stopping.is_set():
@@ -210,7 +210,7 @@ def _name(request: Request, target: Target | None) -> str:
         return target.name if target else ""
     try:
         return str(msgspec.json.decode(request.body)["metadata"]["name"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
         return ""
 
 
@@ -241,21 +241,25 @@ class _Connection(socketserver.StreamRequestHandler):
 
 
 class _Listener(socketserver.ThreadingTCPServer):
+    """Keeps track of its connections and their threads, to end both. The threads never keep a process alive."""
+
     allow_reuse_address = True
     request_queue_size = 256
-    daemon_threads = False
-    block_on_close = True
     api: ApiServer
 
     def __init__(self, address: tuple[str, int], handler: type[_Connection]) -> None:
         self._open: set[socket.socket] = set()
+        self._workers: list[threading.Thread] = []
         self._open_lock = threading.Lock()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         with self._open_lock:
             self._open.add(request)
-        super().process_request(request, client_address)
+            self._workers = [one for one in self._workers if one.is_alive()]
+            self._workers.append(thread)
+            thread.start()
 
     def shutdown_request(self, request: Any) -> None:
         with self._open_lock:
@@ -263,10 +267,11 @@ class _Listener(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """End the reads that idle keep-alive connections wait in."""
+        """End the reads that idle keep-alive connections wait in, and wait for their threads."""
         with self._open_lock:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # closed by the client at the same moment
+            threads, connections = self._workers, list(self._open)
+        for connection in connections:
+            with contextlib.suppress(OSError):  # closed by the client at the same moment
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()

@@ -1,31 +1,25 @@
-"""The objects of the sandbox and the rules of the API for them. No HTTP.
+"""What one can do with the objects of the sandbox: the verbs of the API, without HTTP.
 
-Thread-safe by one lock. Every change gets the next resourceVersion of the whole store, is remembered for watches (a
-bounded number of them) and is told to the subscribers in order. Refusals are `ApiError`.
+Thread-safe by one lock. Refusals are `ApiError`, worded as the real server words them.
 """
 
-import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from syncctl.sandbox import rules
 from syncctl.sandbox.decoding import WrongType, decode, shaped, unknown_field_warnings
-from syncctl.sandbox.deletion import TERMINAL_PHASES, DeleteOptions, check_preconditions, goes_now, marked_for_deletion
-from syncctl.sandbox.errors import already_exists, bad_request, forbidden, method_not_allowed, no_such_path, not_found
-from syncctl.sandbox.history import History, Watch
-from syncctl.sandbox.listing import ListOptions, Page, Pager, Shelf
+from syncctl.sandbox.deletion import DeleteOptions, check_preconditions, marked_for_deletion
+from syncctl.sandbox.errors import already_exists, forbidden, method_not_allowed, no_such_path, not_found
+from syncctl.sandbox.history import Watch
+from syncctl.sandbox.ledger import Ledger, Listener
+from syncctl.sandbox.listing import ListOptions, Page, Pager, version_number
 from syncctl.sandbox.objects import (
-    EVENTS,
     NAMESPACES,
     NODES,
     PODS,
-    RESOURCES,
     Clock,
-    Event,
-    EventType,
     Json,
     Record,
     Resource,
@@ -34,7 +28,6 @@ from syncctl.sandbox.objects import (
 from syncctl.sandbox.patches import STRATEGIC, apply_patch
 from syncctl.sandbox.selectors import parse_selection
 
-Listener = Callable[[Event], None]
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
 
@@ -66,35 +59,28 @@ class Store:
         version: int = 0,
     ) -> None:
         self.clock = clock
-        self.lock = threading.RLock()
+        self._ledger = Ledger(history_limit, saved, version)
+        self.lock = self._ledger.lock
+        self.history = self._ledger.history
         self.supports_resize = True
         self.priority_classes = dict(_SYSTEM_PRIORITIES)
-        self._version = version
-        self._shelves = {resource: Shelf(resource) for resource in RESOURCES.values()}
-        self._live_pods: Counter[str] = Counter()
         self._quotas: dict[str, Quota] = {}
-        self._listeners: list[Listener] = []
         self._pager = Pager(clock)
-        for resource, content in saved:
-            self._restore(resource, content)
-        self.history = History(self.lock, history_limit, self._version)
         for name in namespaces:
-            if not self._shelves[NAMESPACES].get("", name):
+            if not self._ledger.shelves[NAMESPACES].get("", name):
                 self.create(NAMESPACES, "", {"metadata": {"name": name}})
         for name in nodes:
-            if not self._shelves[NODES].get("", name):
-                with self.lock:
-                    self._commit("ADDED", NODES, rules.node_object(name, str(uuid.uuid4()), timestamp(clock())), None)
+            if not self._ledger.shelves[NODES].get("", name):
+                self._ledger.add(NODES, rules.node_object(name, str(uuid.uuid4()), timestamp(clock())))
 
     @property
     def version(self) -> int:
         """The resourceVersion of the newest change."""
-        return self._version
+        return self._ledger.version
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener` with every change from now on, in order and under the lock: it must be quick."""
-        with self.lock:
-            self._listeners.append(listener)
+        """Call `listener` with every change from now on, in order, under the lock: it must be quick."""
+        self._ledger.subscribe(listener)
 
     def set_quota(self, namespace: str, pods: int | None, name: str = "sandbox") -> None:
         """Allow at most this many pods that have not ended in the namespace; None lifts the quota."""
@@ -114,7 +100,7 @@ class Store:
 
     def find(self, resource: Resource, namespace: str, name: str) -> Record | None:
         with self.lock:
-            return self._shelves[resource].get(namespace, name)
+            return self._ledger.shelves[resource].get(namespace, name)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Record:
         record = self.find(resource, namespace, name)
@@ -126,11 +112,11 @@ class Store:
         """One page, or everything without a limit. No namespace means all of them."""
         options = options or ListOptions()
         selection = parse_selection(resource, options.label_selector, options.field_selector)
-        asked = _version_number(options.resource_version)
+        asked = version_number(options.resource_version)
         with self.lock:
-            if asked > self._version:
-                self.history.place_after(asked, self._version)  # raises
-            return self._pager.page(self._shelves[resource], namespace, self._version, selection, options)
+            if asked > self._ledger.version:
+                self.history.place_after(asked, self._ledger.version)  # raises
+            return self._pager.page(self._ledger.shelves[resource], namespace, self._ledger.version, selection, options)
 
     def watch(
         self,
@@ -144,13 +130,13 @@ class Store:
     ) -> Watch:
         """Changes after this version. Without one (or with "0") the objects that exist come first, as ADDED."""
         selection = parse_selection(resource, label_selector, field_selector)
-        asked = _version_number(resource_version)
+        asked = version_number(resource_version)
         with self.lock:
             records: list[Record] = []
             if initial or (initial is None and not asked):
-                records = [one for one in self._shelves[resource].ordered(namespace) if selection.matches(one)]
+                records = [one for one in self._ledger.shelves[resource].ordered(namespace) if selection.matches(one)]
                 asked = 0
-            place = self.history.place_after(asked or self._version, self._version)
+            place = self.history.place_after(asked or self._ledger.version, self._ledger.version)
             return Watch(self.history, resource, namespace, selection, place, records)
 
     # Writing
@@ -176,11 +162,11 @@ class Store:
             name = new["metadata"]["name"]
             if resource is PODS:
                 self._check_quota(namespace, name)
-            if namesake := self._shelves[resource].get(namespace, name):
+            if namesake := self._ledger.shelves[resource].get(namespace, name):
                 raise already_exists(resource.plural, name, terminating=namesake.terminating)
             if dry_run:
                 return Outcome(_unstored(resource, new), warnings)
-            return Outcome(self._commit("ADDED", resource, new, None), warnings)
+            return Outcome(self._ledger.add(resource, new), warnings)
 
     def patch(
         self,
@@ -209,7 +195,7 @@ class Store:
                 raise rules.wrong_patch(patched, str(error)) from error
             warnings = unknown_field_warnings(patched, shape, field_validation)
             new = rules.changed_object(record, content, resize=resize)
-            return Outcome(self._save(record, new, dry_run=dry_run), warnings)
+            return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
 
     def replace(
         self,
@@ -229,7 +215,7 @@ class Store:
             record = self.get(resource, namespace, name)
             precondition = (content.get("metadata") or {}).get("uid") or ""
             new = rules.changed_object(record, content, resize=False, precondition_uid=precondition)
-            return Outcome(self._save(record, new, dry_run=dry_run), warnings)
+            return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
 
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions | None = None) -> Record:
         """Begin (or shorten, or finish) the deletion of an object, and answer what is left of it."""
@@ -241,7 +227,9 @@ class Store:
             check_preconditions(record, options)
             if resource is NAMESPACES:
                 return self._delete_namespace(record, options)
-            return self._save(record, marked_for_deletion(record, options, self.clock()), dry_run=options.dry_run)
+            return self._ledger.save(
+                record, marked_for_deletion(record, options, self.clock()), dry_run=options.dry_run
+            )
 
     # The kubelet's side
 
@@ -253,25 +241,25 @@ class Store:
                 return record
             new = record.content
             new["spec"]["nodeName"] = node
-            return self._save(record, {**new, "status": status})
+            return self._ledger.save(record, {**new, "status": status})
 
     def write_status(self, namespace: str, name: str, status: Json, uid: str = "") -> Record | None:
         """Replace a pod's status; None when the pod is gone or (with a uid) is another pod by now."""
         with self.lock:
             record = self._same(namespace, name, uid)
-            return record and self._save(record, {**record.content, "status": status})
+            return record and self._ledger.save(record, {**record.content, "status": status})
 
     def confirm_deletion(self, namespace: str, name: str, uid: str) -> None:
         """The pod's processes have ended: it goes, unless finalizers hold it."""
         with self.lock:
             record = self._same(namespace, name, uid)
             if record is not None and record.terminating:
-                self._save(record, marked_for_deletion(record, DeleteOptions(0), self.clock()))
+                self._ledger.save(record, marked_for_deletion(record, DeleteOptions(0), self.clock()))
 
     # Below, the caller holds the lock
 
     def _same(self, namespace: str, name: str, uid: str) -> Record | None:
-        record = self._shelves[PODS].get(namespace, name)
+        record = self._ledger.shelves[PODS].get(namespace, name)
         return record if record is not None and uid in {"", record.uid} else None
 
     def _check_namespace_open(self, namespace: str, name: str) -> None:
@@ -282,7 +270,7 @@ class Store:
             raise forbidden("pods", name, why, [cause])
 
     def _check_quota(self, namespace: str, name: str) -> None:
-        quota, used = self._quotas.get(namespace), self._live_pods[namespace]
+        quota, used = self._quotas.get(namespace), self._ledger.live_pods[namespace]
         if quota and used + 1 > quota.pods:
             numbers = f"requested: pods=1, used: pods={used}, limited: pods={quota.pods}"
             raise forbidden("pods", name, f"exceeded quota: {quota.name}, {numbers}")
@@ -293,70 +281,14 @@ class Store:
         marked = record.content if record.terminating else marked_for_deletion(record, options, self.clock())
         marked["status"] = {"phase": "Terminating"}
         marked["metadata"].pop("deletionGracePeriodSeconds", None)
-        answer = self._save(record, marked, dry_run=options.dry_run)
+        answer = self._ledger.save(record, marked, dry_run=options.dry_run)
         if not options.dry_run:
-            for pod in self._shelves[PODS].ordered(record.name):
+            for pod in self._ledger.shelves[PODS].ordered(record.name):
                 self.delete(PODS, pod.namespace, pod.name)
-            self._finish_namespace(record.name)
+            self._ledger.finish_namespace(record.name)
         return answer
-
-    def _finish_namespace(self, name: str) -> None:
-        namespace = self._shelves[NAMESPACES].get("", name)
-        if namespace and namespace.terminating and not self._shelves[PODS].count(name):
-            self._commit("DELETED", NAMESPACES, namespace.content, namespace)
-
-    def _save(self, record: Record, new: Json, *, dry_run: bool = False) -> Record:
-        """Store a changed object and let it go when nothing holds it. No change is no event and no new version."""
-        if dry_run:
-            return Record(record.resource, new, record.version)
-        if new != record.content:
-            record = self._commit("MODIFIED", record.resource, new, record)
-        if goes_now(new):
-            record = self._commit("DELETED", record.resource, new, record)
-            self._finish_namespace(record.namespace)
-        return record
-
-    def _commit(self, event_type: EventType, resource: Resource, content: Json, previous: Record | None) -> Record:
-        self._version += 1
-        metadata = {**content["metadata"], "resourceVersion": str(self._version)}
-        record = Record(resource, {**content, "metadata": metadata}, self._version)
-        shelf = self._shelves[resource]
-        if event_type == "DELETED":
-            shelf.remove(record)
-        else:
-            shelf.put(record)
-        if resource is PODS:
-            self._live_pods[record.namespace] += (event_type != "DELETED" and _lives(record)) - _lives(previous)
-        event = Event(event_type, record, previous)
-        self.history.append(event)
-        for listener in self._listeners:
-            listener(event)
-        return record
-
-    def _restore(self, resource: Resource, content: Json) -> None:
-        record = Record(resource, content, int(content["metadata"]["resourceVersion"]))
-        self._version = max(self._version, record.version)
-        self._shelves[resource].put(record)
-        if resource is PODS:
-            self._live_pods[record.namespace] += _lives(record)
-
-
-def _lives(record: Record | None) -> bool:
-    """Whether a pod counts against a quota."""
-    return record is not None and record.phase not in TERMINAL_PHASES
 
 
 def _unstored(resource: Resource, content: Json) -> Record:
     metadata = {name: value for name, value in content["metadata"].items() if name != "resourceVersion"}
     return Record(resource, {**content, "metadata": metadata}, 0)
-
-
-def _version_number(text: str) -> int:
-    if text and not text.isdecimal():
-        raise bad_request(
-            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        )
-    return int(text or 0)
-
-
-__all__ = ["EVENTS", "NAMESPACES", "NODES", "PODS", "DeleteOptions", "ListOptions", "Outcome", "Page", "Store", "Watch"]
