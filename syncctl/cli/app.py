@@ -4,6 +4,8 @@ A command's module is imported when the command is called: `client get` does not
 """
 
 import importlib
+import signal
+import sys
 from typing import Any
 
 import typer
@@ -95,4 +97,6 @@ def root(
 
 def main() -> None:
     """Run the command line."""
+    # Process 1 of a container is not ended by a signal that it has no handler for. A pass has its own.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     app()

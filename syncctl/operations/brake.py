@@ -1,15 +1,21 @@
 """What makes a pass begin no further step: its deadline, a signal, a lost lease."""
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from syncctl.core.errors import LeaseLost
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
 
 
 class Brake:
@@ -55,7 +61,8 @@ class Brake:
         """Begin no further step because of this signal; a second signal ends the process at once."""
         self.signal = number
         for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+            # Not SIG_DFL, which the kernel ignores for process 1 of a container.
+            signal.signal(each, _end_at_once)
 
     @contextmanager
     def pressed_by_signals(self) -> Iterator[None]:
