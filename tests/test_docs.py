@@ -1,0 +1,97 @@
+"""What the documents say is what the code does."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from syncctl.cli.app import app
+from syncctl.core import plan
+from syncctl.core.exits import MEANINGS
+from syncctl.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ONE_PASS = (ROOT / "docs/one-pass.md").read_text()
+
+
+def commands(command: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every command of the command line that does something, by its full name."""
+    if hasattr(command, "list_commands"):
+        context = typer.Context(command)
+        for child in command.list_commands(context):
+            yield from commands(command.get_command(context, child), f"{name} {child}".strip())
+    else:
+        yield name, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readmes_table(name: str) -> None:
+    table = README.split("## Commands")[1].split("\n## ")[0]
+    assert f"`{name}`" in table
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
+    text = COMMANDS[name].help
+    assert "Example:" in text
+    assert f"syncctl {name}" in text.split("Example:")[1]
+
+
+def test_the_readmes_table_of_settings_is_that_of_the_code() -> None:
+    assert table_below("## Settings") == [
+        f"| `{key}` | {shown_default(key)} | {field.description} |" for key, field in Settings.model_fields.items()
+    ]
+
+
+def test_the_readmes_table_of_exit_codes_is_that_of_the_code() -> None:
+    assert table_below("## Exit codes") == [f"| {int(code)} | {meaning} |" for code, meaning in MEANINGS.items()]
+
+
+def test_the_table_of_steps_is_the_planners() -> None:
+    rows = [line.strip() for line in plan.__doc__.splitlines() if line.count("|") == 3]
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows[1:]]
+    section = ONE_PASS.split("## The steps")[1].split("\n\n")[1]
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()[2:]] == cells
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            assert target.startswith("https://") or (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readmes_commands_by_hand_do_what_it_says(tmp_path: Path) -> None:
+    (script,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SYNCCTL_", "KUBE"))}
+    environment |= {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", script], env=environment, cwd=tmp_path, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 pods: 3 created, 0 replaced, 0 deleted, 0 unchanged, 0 waiting" in done.stderr
+    assert "stopped" in done.stderr
+
+
+def table_below(heading: str) -> list[str]:
+    section = README.split(f"{heading}\n")[1].split("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| ")][1:]
+
+
+def shown_default(key: str) -> str:
+    default = Settings.model_fields[key].default
+    if key == "database_url":
+        return "a SQLite file"
+    if default in (None, ""):
+        return "none"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
