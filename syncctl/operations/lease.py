@@ -87,7 +87,11 @@ class HeldLease:
             LeaseLost
         """
         self.check()
-        self._renew()
+        try:
+            self._renew()
+        except DatabaseError as error:
+            # It may well be ours still, but nobody can say; what is not begun now, the next pass begins.
+            self._lost = f"the lease cannot be confirmed: {error.message}"
         self.check()
 
     def _renew_for_ever(self) -> None:
