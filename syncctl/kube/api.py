@@ -49,7 +49,13 @@ class ApiCluster:
     """The pods of one namespace of a real API server. Safe to use from many threads."""
 
     def __init__(
-        self, connection: Connection, *, page_size: int = 500, request_timeout: float = 30.0, request_rate: float = 0.0
+        self,
+        connection: Connection,
+        *,
+        page_size: int = 500,
+        request_timeout: float = 30.0,
+        request_rate: float = 0.0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Take over a connection.
 
@@ -58,12 +64,14 @@ class ApiCluster:
             page_size: pods a list request.
             request_timeout: seconds for an answer to begin, and between two parts of it.
             request_rate: requests a second at the most, 0 for no limit.
+            sleep: how to wait between two attempts.
         """
         self._connection = connection
         self._page_size = page_size
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
         self._throttle = _Throttle(request_rate)
         self._permit: Callable[[], None] = _always
+        self._sleep = sleep
         self._credentials_lock = threading.Lock()
         self._pods_url = f"{connection.configuration.host}/api/v1/namespaces/{connection.namespace}/pods"
         self.address = f"{connection.configuration.host}, namespace {connection.namespace}"
@@ -109,7 +117,7 @@ class ApiCluster:
                 uncertain = uncertain or error.sent
                 if error.sent and (found := self.get_pod(name)) is not None and _made_by(manifest, found):
                     return found
-                _back_off_or_raise(error, attempt)
+                self._back_off_or_raise(error, attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
@@ -167,7 +175,7 @@ class ApiCluster:
             try:
                 return self._send_once(method, url, doing, body, **headers)
             except ClusterUnavailable as error:
-                _back_off_or_raise(error, attempt)
+                self._back_off_or_raise(error, attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _send_once(
@@ -198,6 +206,13 @@ class ApiCluster:
             return bytes(response.data)
         raise _translated(doing, response.status, response.data, response.headers.get("retry-after"))
 
+    def _back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
+        """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
+        if attempt == ATTEMPTS:
+            raise error
+        ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**attempt)
+        self._sleep(error.retry_after if error.retry_after is not None else random.uniform(0, ceiling))  # noqa: S311
+
     def _hint(self) -> str:
         return f"is {self._connection.configuration.host} the right cluster, and is it up?"
 
@@ -227,14 +242,6 @@ class _Throttle:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._interval
         time.sleep(max(0.0, turn - time.monotonic()))
-
-
-def _back_off_or_raise(error: ClusterUnavailable, attempt: int) -> None:
-    """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
-    if attempt == ATTEMPTS:
-        raise error
-    ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**attempt)
-    time.sleep(error.retry_after if error.retry_after is not None else random.uniform(0, ceiling))  # noqa: S311
 
 
 def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:

@@ -5,11 +5,9 @@ stands still no longer than its own end and start take. A replacement's old pod 
 created when no pod of the key is left; all that are on their way out are looked at together.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core import names
@@ -22,6 +20,7 @@ from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.codec import owner
 from syncctl.operations.brake import Brake
+from syncctl.operations.clock import SYSTEM, Clock
 
 GRACE_MARGIN = 10.0
 """Seconds beyond its grace for which a pass waits for a pod to be gone."""
@@ -50,6 +49,7 @@ def apply_plan(
     brake: Brake,
     confirm_lease: Callable[[], None],
     on_outcome: Callable[[Outcome], None],
+    clock: Clock = SYSTEM,
 ) -> tuple[Outcome, ...]:
     """Carry out exactly the plan and return one outcome for each step, in the plan's order.
 
@@ -60,10 +60,11 @@ def apply_plan(
         brake: asked before each step; the rest is deferred once it says stop.
         confirm_lease: called before each batch of writes; raises LeaseLost.
         on_outcome: called from this thread as each outcome becomes known.
+        clock: by which pods get their time to go.
     """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="apply") as pool:
         outcomes = {}
-        for outcome in _Apply(plan, cluster, brake, confirm_lease, pool).run():
+        for outcome in _Apply(plan, cluster, brake, confirm_lease, pool, clock).run():
             outcomes[id(outcome.step)] = outcome
             on_outcome(outcome)
     return tuple(outcomes[id(step)] for step in plan.steps)
@@ -79,12 +80,14 @@ class _Apply:
         brake: Brake,
         confirm_lease: Callable[[], None],
         pool: ThreadPoolExecutor,
+        clock: Clock,
     ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._brake = brake
         self._confirm_lease = confirm_lease
         self._pool = pool
+        self._clock = clock
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()
 
@@ -146,7 +149,7 @@ class _Apply:
                 return None
         patch: dict[str, Any] = {"metadata": metadata}
         if step.cause is Cause.IMAGE_DIFFERS:
-            metadata["annotations"][names.REPLACED] = _now()
+            metadata["annotations"][names.REPLACED] = self._now()
             patch["spec"] = {"containers": [{"name": names.CONTAINER, "image": wanted.image}]}
         self._note_admission(step, self._cluster.patch_pod(pod.name, pod.uid, patch))
         return Outcome(step, Result.UPDATED)
@@ -154,7 +157,7 @@ class _Apply:
     def _create(self, step: Step) -> Outcome:
         manifest = pod_manifest(self._plan.blueprint, step.wanted)
         if step.kind is not StepKind.CREATE:
-            manifest["metadata"]["annotations"][names.REPLACED] = _now()
+            manifest["metadata"]["annotations"][names.REPLACED] = self._now()
         try:
             self._note_admission(step, self._cluster.create_pod(manifest))
         except PodExists:
@@ -193,10 +196,11 @@ class _Apply:
                 if outcome is not None:
                     yield outcome
                 else:
-                    leaving[step.key] = step, time.monotonic() + step.pod.grace_seconds + GRACE_MARGIN
-            gone = leaving.keys() - self._still_there(step for step, _ in leaving.values())
+                    leaving[step.key] = step, self._clock.monotonic() + step.pod.grace_seconds + GRACE_MARGIN
+            left = self._still_there(step for step, _ in leaving.values())
+            gone = [key for key in leaving if key not in left]
             yield from filter(None, self._each(self._create, [leaving.pop(key)[0] for key in gone]))
-            now, stop = time.monotonic(), self._brake.reason()
+            now, stop = self._clock.monotonic(), self._brake.reason()
             for key in [key for key, (_, until) in leaving.items() if stop or now >= until]:
                 step, _ = leaving.pop(key)
                 yield Outcome(step, Result.WAITING, stop or "its old pod is still terminating; the next pass goes on")
@@ -220,6 +224,5 @@ class _Apply:
         found: set[PodKey | None] = {names.pod_key(pod.labels) for page in pages for pod in page}
         return found | {step.key for step, pod in zip(adopted, seeds, strict=True) if pod and pod.uid == step.pod.uid}
 
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    def _now(self) -> str:
+        return self._clock.now().isoformat(timespec="seconds")

@@ -3,13 +3,13 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 from syncctl.core.errors import LeaseLost
+from syncctl.operations.clock import SYSTEM, Clock
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -21,15 +21,17 @@ def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
 class Brake:
     """Asked before every step. Once it says stop, it goes on saying so."""
 
-    def __init__(self, deadline: float, check_lease: Callable[[], None]) -> None:
+    def __init__(self, deadline: float, check_lease: Callable[[], None], clock: Clock = SYSTEM) -> None:
         """Make a brake.
 
         Args:
-            deadline: a time.monotonic().
+            deadline: by the clock's monotonic().
             check_lease: raises LeaseLost when the lease is lost.
+            clock: also what `wait` waits by.
         """
         self._deadline = deadline
         self._check_lease = check_lease
+        self._clock = clock
         self.signal = 0
         self.lease_lost: LeaseLost | None = None
 
@@ -44,7 +46,7 @@ class Brake:
                 self.lease_lost = error
         if self.lease_lost:
             return self.lease_lost.message
-        return "the pass's deadline came first" if time.monotonic() >= self._deadline else ""
+        return "the pass's deadline came first" if self._clock.monotonic() >= self._deadline else ""
 
     def lost(self, error: LeaseLost) -> None:
         """Remember that the lease is lost."""
@@ -53,9 +55,9 @@ class Brake:
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond a signal or the deadline."""
         # In small steps, for a signal handler may not touch the locks of threading.Event.
-        until = min(time.monotonic() + seconds, self._deadline)
-        while not self.signal and (left := until - time.monotonic()) > 0:
-            time.sleep(min(0.1, left))
+        until = min(self._clock.monotonic() + seconds, self._deadline)
+        while not self.signal and (left := until - self._clock.monotonic()) > 0:
+            self._clock.sleep(min(0.1, left))
 
     def tell(self, number: int, _frame: FrameType | None = None) -> None:
         """Begin no further step because of this signal; a second signal ends the process at once."""

@@ -3,7 +3,6 @@
 import os
 import socket
 import threading
-import time
 from types import TracebackType
 
 from syncctl.core.errors import DatabaseError, LeaseLost
@@ -17,6 +16,7 @@ from syncctl.db.lease import (
     renew_lease,
     take_away_lease,
 )
+from syncctl.operations.clock import SYSTEM, Clock
 
 __all__ = ["HeldLease", "Lease", "lease_release", "lease_status"]
 
@@ -34,8 +34,9 @@ class HeldLease:
     stopped or the machine asleep: after its expiry nothing is written, whoever else may have it by then.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock = SYSTEM) -> None:
         self._engine = engine
+        self._clock = clock
         self._holder = f"{socket.gethostname()}, process {os.getpid()}"
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew_for_ever, name="lease", daemon=True)
@@ -49,7 +50,7 @@ class HeldLease:
         Raises:
             LeaseHeld: another pass has it.
         """
-        asked_at = _clock()
+        asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
             self._token = acquire_lease(connection, self._holder).token
         self._extend(asked_at)
@@ -75,7 +76,7 @@ class HeldLease:
         Raises:
             LeaseLost
         """
-        if not self._lost and _clock() >= self._valid_until:
+        if not self._lost and self._clock.boottime() >= self._valid_until:
             self._lost = "the lease has expired before it could be renewed"
         if self._lost:
             raise LeaseLost(self._lost, "`syncctl lease status` tells who has it; the next pass goes on from here")
@@ -106,7 +107,7 @@ class HeldLease:
                 return
 
     def _renew(self) -> None:
-        asked_at = _clock()
+        asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
             renewed = renew_lease(connection, self._token)
         if renewed:
@@ -129,8 +130,3 @@ def lease_release(engine: Engine) -> Lease:
     """Take the lease away from whoever holds it, who then stops writing; return it as it was."""
     with writing(engine) as connection:
         return take_away_lease(connection)
-
-
-def _clock() -> float:
-    """Return seconds on a clock that counts sleep of the machine where there is one."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

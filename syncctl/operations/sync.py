@@ -2,10 +2,9 @@
 
 import logging
 import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from syncctl import __version__
@@ -31,6 +30,7 @@ from syncctl.kube.readonly import ReadOnlyCluster
 from syncctl.operations.apply import apply_plan
 from syncctl.operations.brake import Brake
 from syncctl.operations.clients import user_name
+from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.connect import read_template
 from syncctl.operations.lease import HeldLease
 from syncctl.settings import Settings
@@ -78,13 +78,22 @@ class Witness(Protocol):
         """Hear the whole report, before anything else can go wrong."""
 
 
-def plan_sync(engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions) -> JudgedPlan:
+def plan_sync(
+    engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions, clock: Clock = SYSTEM
+) -> JudgedPlan:
     """Return what a pass would do now. Nothing is written, to neither side."""
-    fleet = _Fleet(ReadOnlyCluster(cluster), settings, options)
+    fleet = _Fleet(ReadOnlyCluster(cluster), settings, options, clock)
     return fleet.judged(read_snapshot(engine, consume_restarts=False))
 
 
-def sync_once(engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions, witness: Witness) -> Report:
+def sync_once(
+    engine: Engine,
+    cluster: Cluster,
+    settings: Settings,
+    options: PassOptions,
+    witness: Witness,
+    clock: Clock = SYSTEM,
+) -> Report:
     """Run one pass and leave its record in the history.
 
     Raises:
@@ -92,14 +101,14 @@ def sync_once(engine: Engine, cluster: Cluster, settings: Settings, options: Pas
         StalePlan: the plan is not the one that was expected; nothing was written.
         DatabaseError, ClusterError, InvalidInput: the pass could not begin; its record says so, if it can be written.
     """
-    started_at = datetime.now(UTC)
-    lease = HeldLease(engine)
-    brake = Brake(time.monotonic() + settings.pass_deadline, lease.check)
+    started_at = clock.now()
+    lease = HeldLease(engine, clock)
+    brake = Brake(clock.monotonic() + settings.pass_deadline, lease.check, clock)
     try:
         with brake.pressed_by_signals(), lease:
-            return _pass(engine, cluster, settings, options, witness, started_at, brake, lease)
+            return _pass(engine, cluster, settings, options, witness, clock, started_at, brake, lease)
     except SyncctlError as error:
-        _record_failure(engine, settings, started_at, error)
+        _record_failure(engine, settings, started_at, clock.now(), error)
         raise
 
 
@@ -109,11 +118,12 @@ def _pass(
     settings: Settings,
     options: PassOptions,
     witness: Witness,
+    clock: Clock,
     started_at: datetime,
     brake: Brake,
     lease: HeldLease,
 ) -> Report:
-    fleet = _Fleet(cluster, settings, options)
+    fleet = _Fleet(cluster, settings, options, clock)
     if options.expected_digest is not None:
         # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
         fleet.expect(read_snapshot(engine, consume_restarts=False))
@@ -132,6 +142,7 @@ def _pass(
         brake=brake,
         confirm_lease=lease.confirm,
         on_outcome=witness.settled,
+        clock=clock,
     )
     report = Report(judged.plan, outcomes, judged.refusals, brake.signal, brake.lease_lost is not None)
     witness.reported(report)
@@ -140,8 +151,9 @@ def _pass(
     counts = _counts(report)
     log.info(report.summary, extra={"counts": counts})
     with writing(engine) as connection:
-        record_spawned(connection, _made(report), datetime.now(UTC))
-        record = _record(started_at, exit_code_of_report(report), report.summary, counts)
+        finished_at = clock.now()
+        record_spawned(connection, _made(report), finished_at)
+        record = _record(started_at, finished_at, exit_code_of_report(report), report.summary, counts)
         record_pass(connection, record, _steps(report), keep_days=settings.history_days)
     return report
 
@@ -149,17 +161,18 @@ def _pass(
 class _Fleet:
     """What turns a snapshot into a judged plan: the settings, the options, and the pods, listed once."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, options: PassOptions) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, options: PassOptions, clock: Clock) -> None:
         self._cluster = cluster
         self._settings = settings
         self._options = options
+        self._clock = clock
         self._template = read_template(settings.pod_template)
         self._observed: list[ObservedPod] | None = None
         self._others: Others | None = None
 
     def judged(self, snapshot: Snapshot) -> JudgedPlan:
         """Plan, and hold what may not be done now."""
-        now = datetime.now(UTC)
+        now = self._clock.now()
         settings, options = self._settings, self._options
         limits = GuardLimits(settings.orphan_limit, settings.orphan_percent, settings.switch_off_limit)
         plan = restrict(self._plan(snapshot, now), options.policy)
@@ -247,11 +260,16 @@ def _steps(report: Report) -> list[StepRecord]:
 
 
 def _record(
-    started_at: datetime, code: ExitCode, outcome: str, counts: dict[str, int], error: str | None = None
+    started_at: datetime,
+    finished_at: datetime,
+    code: ExitCode,
+    outcome: str,
+    counts: dict[str, int],
+    error: str | None = None,
 ) -> PassRecord:
     return PassRecord(
         started_at=started_at,
-        finished_at=datetime.now(UTC),
+        finished_at=finished_at,
         host=socket.gethostname(),
         who=user_name(),
         version=__version__,
@@ -262,8 +280,10 @@ def _record(
     )
 
 
-def _record_failure(engine: Engine, settings: Settings, started_at: datetime, error: SyncctlError) -> None:
-    record = _record(started_at, exit_code_of_error(error), "error", {}, error.message)
+def _record_failure(
+    engine: Engine, settings: Settings, started_at: datetime, finished_at: datetime, error: SyncctlError
+) -> None:
+    record = _record(started_at, finished_at, exit_code_of_error(error), "error", {}, error.message)
     try:
         with writing(engine) as connection:
             record_pass(connection, record, keep_days=settings.history_days)
