@@ -22,6 +22,10 @@ class StepKind(StrEnum):
     KEEP = "keep"
 
 
+ACTING = frozenset({StepKind.DELETE, StepKind.REPLACE, StepKind.CREATE, StepKind.UPDATE})
+"""The kinds that write to the cluster; of the others there is nothing to hold back."""
+
+
 class Cause(StrEnum):
     """Why: the row of the planner's table."""
 
@@ -62,7 +66,7 @@ class Hold:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One thing to do, or to leave, with its reason in words for a person.
 
@@ -123,16 +127,18 @@ class Plan:
         return sum(step.observed is not None and not step.observed.terminating for step in self.steps)
 
     def holding(self, holds: Mapping[str, Hold]) -> "Plan":
-        """Return the plan with the steps of these pods held; a step that is held already stays as it is."""
+        """Return the plan with what is to be done to these pods held; what is held already stays as it is.
+
+        A name may occur twice: one pod has to go from it before another one comes. Only the first has something to do.
+        """
         if not holds:
             return self
-        return replace(
-            self,
-            steps=tuple(
-                replace(step, held=holds[step.name]) if step.name in holds and step.held is None else step
-                for step in self.steps
-            ),
-        )
+
+        def held(step: Step) -> Step:
+            free = step.kind in ACTING and step.held is None
+            return replace(step, held=holds[step.name]) if free and step.name in holds else step
+
+        return replace(self, steps=tuple(map(held, self.steps)))
 
     @property
     def changes(self) -> tuple[Step, ...]:

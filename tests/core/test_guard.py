@@ -1,0 +1,293 @@
+"""The guard: stop means stop, disappearance is suspicious. Limits are tested at the limit and one beyond."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncctl.core.guard import NAMES_SHOWN, GuardLimits, Policy, Refusal, guard, restrict
+from syncctl.core.model import Client, ObservedPod
+from syncctl.core.plan import Others, make_plan
+from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
+
+from .builders import NOW, a_client, desired_by, labelled, pod_of
+
+DEFAULTS = GuardLimits()
+LEAVING = "2026-03-02T14:30:30Z"
+# So many live pods that the percentage is no question at orphan_limit.
+MANY = int(DEFAULTS.orphan_limit * 100 / DEFAULTS.orphan_percent) * 3
+# So few that the count is no question at orphan_percent.
+FEW = 20
+PERCENT_OF_FEW = int(FEW * DEFAULTS.orphan_percent / 100)
+
+
+def a_plan(*, live: int, orphans: int = 0, off: int = 0, deleted: int = 0, leaving: int = 0) -> Plan:
+    """Return the plan of a fleet with so many live pods, of which so many have no right to be there.
+
+    `leaving` orphans come on top: they have been told to go.
+    """
+    kept = [a_client(number) for number in range(1, live - orphans - off - deleted + 1)]
+    switched_off = [a_client(number) for number in range(1001, 1001 + off)]
+    removed = [a_client(number) for number in range(2001, 2001 + deleted)]
+    vanished = [a_client(number) for number in range(3001, 3001 + orphans)]
+    gone = [pod_of(a_client(number), deleted_at=LEAVING) for number in range(4001, 4001 + leaving)]
+    rows: list[Client] = [
+        *kept,
+        *(replace(one, algorithms=a_client(one.id, enabled="").algorithms) for one in switched_off),
+    ]
+    pods: Iterable[ObservedPod] = [*map(pod_of, [*kept, *switched_off, *removed, *vanished]), *gone]
+    desired = desired_by(*rows, deleted=tuple(one.id for one in removed))
+    plan = make_plan(desired, pods, NOW, Others())
+    assert plan.live == live
+    return plan
+
+
+def held(plan: Plan, *causes: Cause) -> int:
+    """Return how many steps of these causes the guard refuses."""
+    return sum(
+        step.held is not None and step.held.kind is HoldKind.REFUSED and step.cause in causes for step in plan.steps
+    )
+
+
+def free(plan: Plan) -> int:
+    """Return how many deletions will be carried out."""
+    return sum(step.kind is StepKind.DELETE and step.held is None for step in plan.steps)
+
+
+def test_nothing_to_delete_is_nothing_to_refuse() -> None:
+    for plan in (a_plan(live=0), a_plan(live=5)):
+        assert guard(plan, DEFAULTS) == (plan, ())
+        assert guard(plan, GuardLimits(0, 0.0, 1)) == (plan, ())
+
+
+@pytest.mark.parametrize(
+    ("live", "orphans", "refused"),
+    [
+        pytest.param(MANY, DEFAULTS.orphan_limit, False, id="as many as the count allows"),
+        pytest.param(MANY, DEFAULTS.orphan_limit + 1, True, id="one more than the count allows"),
+        pytest.param(FEW, PERCENT_OF_FEW, False, id="as many as the share allows"),
+        pytest.param(FEW, PERCENT_OF_FEW + 1, True, id="one more than the share allows"),
+        pytest.param(MANY, MANY, True, id="all, by both"),
+        pytest.param(1, 1, True, id="the only pod"),
+        pytest.param(10, 10, True, id="all of a fleet within the count"),
+    ],
+)
+def test_orphans_over_a_limit_are_refused_as_a_group(live: int, orphans: int, refused: bool) -> None:
+    judged, refusals = guard(a_plan(live=live, orphans=orphans), DEFAULTS)
+    assert held(judged, Cause.ORPHAN) == (orphans if refused else 0)
+    assert free(judged) == (0 if refused else orphans)
+    assert len(refusals) == refused
+
+
+def test_exactly_the_share_is_allowed_and_a_trace_more_is_not() -> None:
+    assert not guard(a_plan(live=10, orphans=3), GuardLimits(10, 30.0))[1]
+    assert guard(a_plan(live=10, orphans=3), GuardLimits(10, 29.9))[1]
+    assert not guard(a_plan(live=3, orphans=1), GuardLimits(10, 33.4))[1]
+    assert guard(a_plan(live=3, orphans=1), GuardLimits(10, 33.3))[1]
+
+
+def test_a_limit_of_nothing_refuses_the_first_orphan() -> None:
+    assert guard(a_plan(live=100, orphans=1), GuardLimits(0, 100.0))[1]
+    assert guard(a_plan(live=100, orphans=1), GuardLimits(100, 0.0))[1]
+    assert not guard(a_plan(live=100, orphans=100), GuardLimits(100, 100.0))[1]
+
+
+def test_the_refusal_names_counts_limits_pods_and_the_command_that_allows_it() -> None:
+    _, refusals = guard(a_plan(live=40, orphans=13, off=2), DEFAULTS)
+    assert refusals == (
+        Refusal(
+            "refused to delete 13 pods: 13 of 40 live pods (32%) are orphans: their clients have vanished from the"
+            " database without being deleted (at most 10 and at most 30% may go unasked):"
+            " vwap-3101, vwap-3102, vwap-3103, vwap-3104, vwap-3105, ...",
+            "look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions 13`",
+        ),
+    )
+
+
+def test_as_many_names_as_are_shown_need_no_dots() -> None:
+    exactly, one_more = (guard(a_plan(live=9, orphans=NAMES_SHOWN + more), DEFAULTS)[1][0] for more in (0, 1))
+    assert exactly.message.endswith("vwap-3101, vwap-3102, vwap-3103, vwap-3104, vwap-3105")
+    assert one_more.message.endswith("vwap-3105, ...")
+
+
+def test_each_refused_step_says_why() -> None:
+    judged, _ = guard(a_plan(live=4, orphans=2), GuardLimits(1, 12.5))
+    assert {step.held for step in judged.steps if step.cause is Cause.ORPHAN} == {
+        Hold(
+            HoldKind.REFUSED,
+            "2 of 4 live pods (50%) are orphans: their clients have vanished from the database without being deleted;"
+            " at most 1 and at most 12.5% may go unasked",
+        )
+    }
+
+
+def test_everything_else_goes_on() -> None:
+    plan = a_plan(live=30, orphans=12, off=5, deleted=5)
+    judged, (refusal,) = guard(plan, DEFAULTS)
+    assert refusal.message.startswith("refused to delete 12 pods: 12 of 30 live pods (40%)")
+    assert held(judged, *Cause) == 12
+    assert free(judged) == 10
+
+
+def test_a_persons_word_is_carried_out_however_many_it_stops() -> None:
+    plan = a_plan(live=300, off=150, deleted=150)
+    assert guard(plan, DEFAULTS) == (plan, ())
+    assert free(plan) == 300
+
+
+@pytest.mark.parametrize(("off", "deleted", "refused"), [(3, 2, False), (3, 3, True), (6, 0, True), (0, 6, True)])
+def test_switching_off_has_a_limit_for_those_who_ask_for_one(off: int, deleted: int, refused: bool) -> None:
+    judged, refusals = guard(a_plan(live=40, off=off, deleted=deleted), GuardLimits(switch_off_limit=5))
+    assert held(judged, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED) == (off + deleted if refused else 0)
+    assert len(refusals) == refused
+
+
+def test_the_refusal_to_switch_off_names_its_limit() -> None:
+    _, refusals = guard(a_plan(live=40, off=2, deleted=1), GuardLimits(switch_off_limit=2))
+    assert refusals == (
+        Refusal(
+            "refused to delete 3 pods: 3 of 40 live pods were switched off or their clients deleted"
+            " (switch_off_limit is 2): vwap-1101, vwap-1102, vwap-2101",
+            "look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions 3`",
+        ),
+    )
+
+
+def test_two_groups_are_refused_apart_and_allowed_together() -> None:
+    plan, limits = a_plan(live=40, orphans=13, off=4), GuardLimits(switch_off_limit=3)
+    judged, refusals = guard(plan, limits)
+    assert [refusal.message.split(":")[0] for refusal in refusals] == [
+        "refused to delete 13 pods",
+        "refused to delete 4 pods",
+    ]
+    assert {refusal.hint for refusal in refusals} == {
+        "look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions 17`"
+    }
+    assert held(judged, *Cause) == 17
+    assert guard(plan, limits, 17) == (plan, ())
+    assert held(guard(plan, limits, 16)[0], *Cause) == 17
+
+
+@pytest.mark.parametrize(("allowed", "refused"), [(12, True), (13, False), (14, False), (0, True)])
+def test_a_person_allows_a_number_and_no_more_than_that_goes(allowed: int, refused: bool) -> None:
+    plan = a_plan(live=40, orphans=13)
+    judged, refusals = guard(plan, DEFAULTS, allowed)
+    assert free(judged) == (0 if refused else 13)
+    assert len(refusals) == refused
+
+
+def test_too_small_a_number_is_named_beside_the_right_one() -> None:
+    _, (refusal,) = guard(a_plan(live=40, orphans=13), DEFAULTS, 12)
+    assert "(at most 10 and at most 30% may go unasked; --allow-deletions 12 is fewer than 13)" in refusal.message
+    assert refusal.hint.endswith("--allow-deletions 13`")
+
+
+def test_allowing_more_than_there_is_changes_nothing_else() -> None:
+    plan = a_plan(live=MANY, orphans=DEFAULTS.orphan_limit, off=3)
+    assert guard(plan, DEFAULTS, 500) == (plan, ())
+
+
+def test_pods_that_were_told_to_go_count_on_neither_side() -> None:
+    # 3 of 10 is just allowed; were the 7 that go counted as live, so would 5 of 10 be.
+    judged, refusals = guard(a_plan(live=10, orphans=3, leaving=7), DEFAULTS)
+    assert (free(judged), refusals) == (3, ())
+    judged, (refusal,) = guard(a_plan(live=10, orphans=4, leaving=7), DEFAULTS)
+    assert free(judged) == 0
+    assert refusal.message.startswith("refused to delete 4 pods: 4 of 10 live pods (40%)")
+
+
+def test_it_stays_refused_on_each_following_pass() -> None:
+    plan = a_plan(live=20, orphans=11)
+    first = guard(plan, DEFAULTS)
+    assert all(guard(plan, DEFAULTS) == first for _ in range(3))
+
+
+def test_a_new_pod_that_waits_for_a_refused_orphans_name_still_waits() -> None:
+    # The orphan of client 9 holds the name that client 7's pod needs.
+    wanted = a_client(7)
+    orphan = pod_of(wanted, labels=labelled(pod_of(wanted), client_id="9"))
+    judged, (refusal,) = guard(make_plan(desired_by(wanted), [orphan], NOW, Others()), DEFAULTS)
+    assert "refused to delete 1 pods" in refusal.message
+    assert {(step.kind, step.held is not None) for step in judged.steps} == {
+        (StepKind.DELETE, True),
+        (StepKind.WAIT, False),
+    }
+
+
+def test_the_policy_sync_may_do_everything() -> None:
+    plan = a_plan(live=10, orphans=1, off=2, leaving=1)
+    assert restrict(plan, Policy.SYNC) == plan
+
+
+@pytest.mark.parametrize(
+    ("policy", "may"),
+    [
+        (Policy.SYNC, {StepKind.DELETE, StepKind.REPLACE, StepKind.CREATE, StepKind.UPDATE}),
+        (Policy.UPSERT_ONLY, {StepKind.REPLACE, StepKind.CREATE, StepKind.UPDATE}),
+        (Policy.CREATE_ONLY, {StepKind.CREATE}),
+    ],
+)
+def test_a_policy_holds_what_it_does_not_allow(policy: Policy, may: set[StepKind]) -> None:
+    off, missing, restarted, image = (a_client(number) for number in range(1, 5))
+    renamed, waiting, kept = (a_client(number) for number in range(5, 8))
+    plan = make_plan(
+        desired_by(
+            replace(off, algorithms=a_client(1, enabled="").algorithms),
+            missing,
+            replace(restarted, restart_generation=3),
+            replace(image, image="desk/vwap:2"),
+            replace(renamed, name="other"),
+            waiting,
+            kept,
+        ),
+        [*map(pod_of, (off, restarted, image, renamed, kept)), pod_of(waiting, deleted_at=LEAVING)],
+        NOW,
+        Others(),
+    )
+    judged = restrict(plan, policy)
+    acting = {StepKind.DELETE, StepKind.REPLACE, StepKind.CREATE, StepKind.UPDATE}
+    assert {step.kind for step in plan.steps} == acting | {StepKind.WAIT, StepKind.KEEP}
+    for step in judged.steps:
+        if step.kind in acting - may:
+            assert step.held == Hold(HoldKind.DEFERRED, f"not in this run: --policy {policy}")
+        else:
+            assert step.held is None
+
+
+def test_the_guard_does_not_refuse_what_the_policy_holds_anyway() -> None:
+    plan = restrict(a_plan(live=20, orphans=20), Policy.UPSERT_ONLY)
+    assert guard(plan, DEFAULTS) == (plan, ())
+
+
+limits = st.builds(GuardLimits, st.integers(0, 15), st.sampled_from([0.0, 10.0, 30.0, 33.3, 100.0]), st.integers(0, 15))
+
+
+@given(st.data(), limits, st.none() | st.integers(0, 30))
+def test_no_more_goes_than_the_limits_or_a_person_allow(
+    data: st.DataObject, limits: GuardLimits, allowed: int | None
+) -> None:
+    orphans, off, kept = (data.draw(st.integers(0, 15), label=what) for what in ("orphans", "off", "kept"))
+    plan = a_plan(live=orphans + off + kept, orphans=orphans, off=off)
+    judged, refusals = guard(plan, limits, allowed)
+    gone = {cause: sum(step.cause is cause and step.held is None for step in judged.steps) for cause in Cause}
+    within = gone[Cause.ORPHAN] <= limits.orphan_limit and (
+        gone[Cause.ORPHAN] * 100 <= limits.orphan_percent * plan.live
+    )
+    within_off = not limits.switch_off_limit or gone[Cause.SWITCHED_OFF] <= limits.switch_off_limit
+    over = (0 if within else gone[Cause.ORPHAN]) + (0 if within_off else gone[Cause.SWITCHED_OFF])
+    assert over <= (allowed or 0)
+    # All of a group or none of it, and nothing is held without being told.
+    assert gone[Cause.ORPHAN] in (0, orphans)
+    assert gone[Cause.SWITCHED_OFF] in (0, off)
+    assert bool(refusals) == (free(judged) < free(plan))
+
+
+@given(st.integers(0, 8), st.integers(0, 8), st.sampled_from(Policy))
+def test_what_is_held_stays_held_as_it_was(orphans: int, off: int, policy: Policy) -> None:
+    plan = restrict(a_plan(live=orphans + off + 3, orphans=orphans, off=off), policy)
+    judged, _ = guard(plan, GuardLimits(0, 0.0, 1))
+    for before, after in zip(plan.steps, judged.steps, strict=True):
+        assert after == replace(before, held=after.held)
+        assert before.held is None or after.held == before.held
