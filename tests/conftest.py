@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clusters import RealCluster, SandboxCluster, open_cluster
 from sqlalchemy import Engine, create_engine, text, update
 
 from syncctl.db.engine import connect, writing
@@ -16,6 +17,27 @@ from syncctl.db.migrations import upgrade
 from syncctl.db.tables import fleet
 
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kubeconfig", metavar="PATH", help="Run the cluster's tests on this real cluster, in namespaces of their own"
+    )
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SandboxCluster | RealCluster]:
+    """An empty cluster: the sandbox, or a throw-away namespace of the cluster that --kubeconfig names."""
+    with open_cluster(request.config.getoption("--kubeconfig"), tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[SandboxCluster]:
+    """An empty sandbox, whatever --kubeconfig says: for what a real cluster does not do on request."""
+    with open_cluster(None, tmp_path) as cluster:
+        assert isinstance(cluster, SandboxCluster)
+        yield cluster
 
 
 class PostgresServer:

@@ -64,12 +64,12 @@ class ApiCluster:
             page_size: pods a list request.
             request_timeout: seconds for an answer to begin, and between two parts of it.
             request_rate: requests a second at the most, 0 for no limit.
-            sleep: how to wait between two attempts.
+            sleep: how to wait, between two attempts or for the request's turn.
         """
         self._connection = connection
         self._page_size = page_size
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
-        self._throttle = _Throttle(request_rate)
+        self._throttle = _Throttle(request_rate, sleep)
         self._permit: Callable[[], None] = _always
         self._sleep = sleep
         self._credentials_lock = threading.Lock()
@@ -230,8 +230,9 @@ def _always() -> None:
 class _Throttle:
     """Lets callers through at no more than a rate; they wait for their turn in the order in which they came."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, sleep: Callable[[float], None]) -> None:
         self._interval = 1 / rate if rate else 0.0
+        self._sleep = sleep
         self._next = 0.0
         self._lock = threading.Lock()
 
@@ -241,7 +242,7 @@ class _Throttle:
         with self._lock:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._interval
-        time.sleep(max(0.0, turn - time.monotonic()))
+        self._sleep(max(0.0, turn - time.monotonic()))
 
 
 def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:
@@ -276,6 +277,10 @@ def _translated(doing: str, status: int, body: bytes, retry_after: str | None) -
         return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
     if status == 409 and told.reason == "AlreadyExists":
         return PodExists(said)
+    causes = told.details.causes if told.details else None
+    if status == 422 and any(cause.field == "metadata.uid" for cause in causes or ()):
+        # The server takes the uid of a patch for an attempt to change it.
+        return PreconditionFailed(f"cannot {doing}: the name is held by another pod by now")
     leaf = {404: PodNotFound, 410: ListExpired, 409: PreconditionFailed}.get(status, PodRejected)
     return leaf(said)
 
