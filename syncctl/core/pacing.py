@@ -54,14 +54,15 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
     """Hold further replacements of healthy pods by a change whose first pods do not come up healthy.
 
     A change is told from another by what it changes: the pod template, else the image, else neither (a restart). Of
-    the pods that were replaced for it and are as they should be, more than `percent` must be unhealthy.
+    the pods that were replaced for it, and are as they should be or have ended, more than `percent` must be unhealthy.
     """
     if not any(map(_stops_a_process, plan.steps)):
         return plan
     tried: dict[tuple[str, str], list[ObservedPod]] = {}
     for step in plan.steps:
         pod = step.observed
-        if pod is not None and step.kind is StepKind.KEEP and names.REPLACED in pod.annotations:
+        tells = step.kind is StepKind.KEEP or step.cause is Cause.FINISHED
+        if pod is not None and tells and names.REPLACED in pod.annotations:
             for cohort in _cohorts(pod.annotations.get(names.TEMPLATE, ""), pod.image):
                 tried.setdefault(cohort, []).append(pod)
     holds: dict[str, Hold] = {}

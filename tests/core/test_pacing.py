@@ -1,0 +1,412 @@
+"""Heal, halt and pace: no more at a time than can be undone. Limits are tested at the limit and one beyond."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncctl.core import names
+from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.model import BackOff, Client, ContainerState, ObservedPod, PodKey
+from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, pace
+from syncctl.core.plan import Others, make_plan
+from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
+
+from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, pod_of
+
+PERCENT = 25.0
+HALT = 20.0
+# So many that the percentage is more than AT_LEAST.
+MANY = int(AT_LEAST * 100 / PERCENT) * 3
+LONG_AGO = "2026-03-01T09:00:00Z"
+OTHER_TEMPLATE = Blueprint(
+    make_template({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeSelector": {"disk": "ssd"}}}), FLEET, "desk"
+)
+CRASHING = (ContainerState("algorithm", waiting="CrashLoopBackOff", last_terminated="Error", exit_code=1),)
+PULLING = (ContainerState("algorithm", waiting="ImagePullBackOff", message="no such image"),)
+
+
+def planned(
+    wanted: list[Client], pods: list[ObservedPod], *, blueprint: Blueprint = BLUEPRINT, now: datetime = NOW
+) -> Plan:
+    """Return the plan of these rows and pods."""
+    return make_plan(desired_by(*wanted, blueprint=blueprint), pods, now, Others())
+
+
+def held(plan: Plan) -> set[int]:
+    """Return the clients whose step is held, all of them as deferred."""
+    assert all(step.held is None or step.held.kind is HoldKind.DEFERRED for step in plan.steps)
+    return {step.key.client_id for step in plan.steps if step.held and step.key}
+
+
+def why(plan: Plan) -> str:
+    """Return the one reason for all that is held."""
+    (reason,) = {step.held.why for step in plan.steps if step.held}
+    return reason
+
+
+# Pace
+
+
+def to_restart(number: int, kept: int = 0, **fields: Any) -> Plan:
+    """Return the plan of a fleet of which so many clients ask for a restart."""
+    asking = [a_client(each, **fields) for each in range(1, number + 1)]
+    staying = [a_client(each) for each in range(1001, 1001 + kept)]
+    return planned(
+        [*(replace(one, restart_generation=3) for one in asking), *staying], [*map(pod_of, asking + staying)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("live", "budget"),
+    [
+        pytest.param(AT_LEAST, AT_LEAST, id="a fleet of no more than the least"),
+        pytest.param(AT_LEAST + 1, AT_LEAST, id="one more than the least"),
+        pytest.param(int(AT_LEAST * 100 / PERCENT) - 1, AT_LEAST, id="where the share is still less than the least"),
+        pytest.param(int(AT_LEAST * 100 / PERCENT), AT_LEAST, id="where both are the same"),
+        pytest.param(int(AT_LEAST * 100 / PERCENT) + 4, AT_LEAST + 1, id="where the share is one more than the least"),
+        pytest.param(MANY, int(MANY * PERCENT / 100), id="a large fleet"),
+    ],
+)
+def test_no_more_than_the_share_is_replaced_in_a_pass_and_ten_at_least(live: int, budget: int) -> None:
+    paced = pace(to_restart(live), PERCENT)
+    assert len(held(paced)) == live - budget
+    if live > budget:
+        assert why(paced) == f"{live} to be replaced, {budget} a pass"
+
+
+def test_what_is_within_the_budget_is_not_held() -> None:
+    plan = to_restart(AT_LEAST, kept=5)
+    assert pace(plan, PERCENT) == plan
+
+
+def test_the_share_is_of_the_live_pods() -> None:
+    going = [pod_of(a_client(each), deleted_at="2026-03-02T14:30:30Z") for each in range(2001, 2001 + MANY)]
+    asking = [a_client(each) for each in range(1, MANY + 1)]
+    plan = planned([replace(one, restart_generation=3) for one in asking], [*map(pod_of, asking), *going])
+    assert len(held(pace(plan, PERCENT))) == MANY - int(MANY * PERCENT / 100)
+
+
+def test_a_share_of_nothing_still_lets_ten_go_and_all_lets_all_go() -> None:
+    assert len(held(pace(to_restart(MANY), 0.0))) == MANY - AT_LEAST
+    assert not held(pace(to_restart(MANY), 100.0))
+
+
+def test_the_lowest_priority_goes_first_and_among_equals_the_name_decides() -> None:
+    asking = [a_client(each, priority=float(each % 3)) for each in range(1, 31)]
+    plan = planned([replace(one, restart_generation=3) for one in reversed(asking)], [*map(pod_of, asking)])
+    assert set(range(1, 31)) - held(pace(plan, PERCENT)) == set(range(3, 31, 3))
+
+
+def test_pods_that_have_ended_do_not_count() -> None:
+    asking = [a_client(each) for each in range(1, AT_LEAST + 1)]
+    ended = [a_client(each) for each in range(1001, 1031)]
+    plan = planned(
+        [*(replace(one, restart_generation=3) for one in asking), *ended],
+        [*map(pod_of, asking), *(pod_of(one, phase="Failed") for one in ended)],
+    )
+    assert pace(plan, PERCENT) == plan
+
+
+@pytest.mark.parametrize("change", [{"image": "desk/vwap:2"}, {"cpu": "2"}], ids=["image", "resources"])
+def test_updates_that_may_stop_a_process_count(change: dict[str, Any]) -> None:
+    asking = [a_client(each) for each in range(1, AT_LEAST + 4)]
+    plan = planned([replace(one, **change) for one in asking], [*map(pod_of, asking)])
+    assert plan.count(StepKind.UPDATE) == AT_LEAST + 3
+    assert len(held(pace(plan, PERCENT))) == 3
+
+
+def test_metadata_creations_and_deletions_do_not_count() -> None:
+    renamed = [a_client(each) for each in range(1, 41)]
+    missing = [a_client(each) for each in range(101, 141)]
+    off = [a_client(each) for each in range(201, 241)]
+    wanted = [replace(one, name="other") for one in renamed] + missing
+    stopped = [replace(one, algorithms=a_client(one.id, enabled="").algorithms) for one in off]
+    plan = planned(wanted + stopped, [*map(pod_of, renamed + off)])
+    assert pace(plan, PERCENT) == plan
+
+
+def test_what_is_held_already_takes_nothing_from_the_budget() -> None:
+    plan = to_restart(AT_LEAST + 5)
+    before = Hold(HoldKind.DEFERRED, "for another reason")
+    first = [step.name for step in plan.steps[:5]]
+    paced = pace(plan.holding(dict.fromkeys(first, before)), PERCENT)
+    assert {step.name for step in paced.steps if step.held} == set(first)
+
+
+@given(
+    restarts=st.integers(0, 60),
+    images=st.integers(0, 30),
+    ended=st.integers(0, 30),
+    kept=st.integers(0, 60),
+    percent=st.sampled_from([0.0, 10.0, 25.0, 50.0, 99.9, 100.0]),
+)
+def test_no_pass_stops_more_than_its_budget(restarts: int, images: int, ended: int, kept: int, percent: float) -> None:
+    bounds = [0, restarts, images, ended, kept]
+    groups = [
+        [a_client(each, priority=float(each % 5)) for each in range(sum(bounds[:end]) + 1, sum(bounds[: end + 1]) + 1)]
+        for end in range(1, 5)
+    ]
+    wanted = [replace(one, restart_generation=3) for one in groups[0]]
+    wanted += [replace(one, image="desk/vwap:2") for one in groups[1]] + groups[2] + groups[3]
+    pods = [pod_of(one, phase="Failed" if one in groups[2] else "Running") for group in groups for one in group]
+    plan = planned(wanted, pods)
+    paced = pace(plan, percent)
+    stopping = [step for step in paced.steps if step.cause in (Cause.RESTART_ASKED, Cause.IMAGE_DIFFERS)]
+    going = [step for step in stopping if step.held is None]
+    assert len(going) == min(len(stopping), max(AT_LEAST, int(len(pods) * percent / 100)))
+    # No held step has a lower priority than one that goes, and nothing else is held.
+    lowest_held = min((step.wanted.priority for step in stopping if step.held), default=99.0)
+    assert all(step.wanted.priority <= lowest_held for step in going)
+    assert all(step.held is None for step in paced.steps if step not in stopping)
+
+
+@given(st.sets(st.integers(1, 40)), st.sampled_from([0.0, 25.0, 100.0]))
+def test_pacing_and_halting_never_let_go_of_what_is_held(already: set[int], percent: float) -> None:
+    hold = Hold(HoldKind.REFUSED, "by somebody else")
+    plan = to_restart(40)
+    plan = plan.holding({step.name: hold for step in plan.steps if step.key and step.key.client_id in already})
+    after = halt(pace(heal(plan, {}, NOW)[0], percent), HALT, NOW)
+    for step in after.steps:
+        assert step.key
+        assert (step.held == hold) == (step.key.client_id in already)
+
+
+# Halt
+
+
+def replaced(client: Client, *, blueprint: Blueprint = BLUEPRINT, **fields: Any) -> ObservedPod:
+    """Return the pod of a client that was replaced for what the client asks for now."""
+    (wanted,) = desired_by(client, blueprint=blueprint).pods.values()
+    pod = as_observed(pod_manifest(blueprint, wanted), **fields)
+    return replace(pod, annotations={**pod.annotations, names.REPLACED: LONG_AGO})
+
+
+def a_rollout(change: str, done: int, unhealthy: int, **ill: Any) -> Plan:
+    """Return the plan in the midst of a change: so many pods have it, of which so many are ill, and five have not."""
+    ill = ill or {"containers": CRASHING}
+    clients = [a_client(each) for each in range(1, done + 6)]
+    ahead, behind = clients[:done], clients[done:]
+    blueprint = OTHER_TEMPLATE if change == "template" else BLUEPRINT
+    new: dict[str, Any] = {"image": {"image": "desk/vwap:2"}, "restart": {"restart_generation": 3}}.get(change, {})
+    pods = [replaced(replace(one, **new), blueprint=blueprint, **(ill if one.id <= unhealthy else {})) for one in ahead]
+    plan = planned([replace(one, **new) for one in clients], [*pods, *map(pod_of, behind)], blueprint=blueprint)
+    if ill.get("phase") != "Failed":
+        # What has the change must be just as it should be, or the tests below would prove nothing.
+        assert plan.counts()[StepKind.KEEP] == done
+    return plan
+
+
+@pytest.mark.parametrize("change", ["template", "image", "restart"])
+@pytest.mark.parametrize(
+    ("done", "unhealthy", "halted"),
+    [
+        pytest.param(0, 0, False, id="nothing tried yet"),
+        pytest.param(10, 0, False, id="all healthy"),
+        pytest.param(10, int(10 * HALT / 100), False, id="exactly the share"),
+        pytest.param(10, int(10 * HALT / 100) + 1, True, id="one more than the share"),
+        pytest.param(1, 1, True, id="the only one tried"),
+        pytest.param(10, 10, True, id="all"),
+    ],
+)
+def test_a_change_whose_first_pods_are_ill_goes_no_further(
+    change: str, done: int, unhealthy: int, halted: bool
+) -> None:
+    plan = a_rollout(change, done, unhealthy)
+    assert held(halt(plan, HALT, NOW)) == (set(range(done + 1, done + 6)) if halted else set())
+
+
+def test_pods_that_end_at_birth_halt_a_change_as_well() -> None:
+    # They are not "as they should be": each is to be replaced, and backs off.
+    plan = a_rollout("template", 10, 10, phase="Failed", reason="UnexpectedAdmissionError")
+    assert plan.count(StepKind.REPLACE) == 15
+    assert held(halt(plan, HALT, NOW)) == set(range(11, 16))
+
+
+def test_pods_that_are_still_starting_halt_a_change_for_the_time_being() -> None:
+    assert held(halt(a_rollout("image", 10, 3, phase="Pending"), HALT, NOW))
+
+
+def test_a_halted_change_says_how_many_and_what_to_look_at() -> None:
+    assert why(halt(a_rollout("template", 10, 4), HALT, NOW)) == (
+        "halted: 4 of 10 pods replaced for this are not healthy;"
+        " look at vwap-101 is Degraded: CrashLoopBackOff: last run ended with Error, exit code 1"
+    )
+    assert why(halt(a_rollout("image", 1, 1, containers=PULLING), HALT, NOW)) == (
+        "halted: 1 of 1 pods replaced for this are not healthy;"
+        " look at vwap-101 is Degraded: ImagePullBackOff: no such image"
+    )
+
+
+def test_a_share_of_all_never_halts_and_one_of_nothing_halts_at_the_first() -> None:
+    assert not held(halt(a_rollout("image", 10, 10), 100.0, NOW))
+    assert held(halt(a_rollout("image", 10, 1), 0.0, NOW))
+    assert not held(halt(a_rollout("image", 10, 0), 0.0, NOW))
+
+
+def test_pods_that_are_ill_themselves_may_still_be_replaced() -> None:
+    # The bad image is everywhere; a good one mends it, also while the first pods that have it are still starting.
+    ill = [pod_of(a_client(each), containers=CRASHING) for each in range(1, 11)]
+    new = [replaced(a_client(each, image="desk/vwap:2"), phase="Pending") for each in range(11, 14)]
+    healthy = pod_of(a_client(14))
+    wanted = [a_client(each, image="desk/vwap:2") for each in range(1, 15)]
+    assert held(halt(planned(wanted, [*ill, *new, healthy]), HALT, NOW)) == {14}
+
+
+def test_a_pod_that_was_not_replaced_is_no_evidence() -> None:
+    clients = [a_client(each) for each in range(1, 11)]
+    pods = [pod_of(one, containers=CRASHING) for one in clients]
+    asking = a_client(11, restart_generation=3)
+    assert not held(halt(planned([*clients, asking], [*pods, pod_of(a_client(11))]), HALT, NOW))
+
+
+def test_old_pods_that_are_well_do_not_outvote_a_new_template() -> None:
+    # A hundred pods were replaced for an older template and are healthy; the new one's first three are not.
+    old = [a_client(each) for each in range(1, 101)]
+    new = [a_client(each) for each in range(101, 104)]
+    pods = [replaced(one) for one in old] + [
+        replaced(one, blueprint=OTHER_TEMPLATE, containers=CRASHING) for one in new
+    ]
+    plan = planned(old + new, pods, blueprint=OTHER_TEMPLATE)
+    halted = halt(plan, HALT, NOW)
+    assert len(held(halted)) == 100
+    assert "3 of 3 pods replaced for this" in why(halted)
+
+
+def test_an_ill_image_on_the_old_template_is_no_evidence_against_the_new_one() -> None:
+    old_and_ill = [replaced(a_client(each), containers=CRASHING) for each in range(1, 6)]
+    well = pod_of(a_client(6))
+    plan = planned([a_client(each) for each in range(1, 7)], [*old_and_ill, well], blueprint=OTHER_TEMPLATE)
+    assert not held(halt(plan, HALT, NOW))
+
+
+def test_metadata_creations_and_deletions_go_on_while_a_change_is_halted() -> None:
+    off, missing, renamed = a_client(101), a_client(102), a_client(103)
+    ahead = [a_client(each, image="desk/vwap:2") for each in range(1, 4)]
+    stopped = replace(off, algorithms=a_client(101, enabled="").algorithms)
+    plan = planned(
+        [*ahead, a_client(4, image="desk/vwap:2"), stopped, missing, replace(renamed, name="other")],
+        [*(replaced(one, containers=CRASHING) for one in ahead), *map(pod_of, (a_client(4), off, renamed))],
+    )
+    assert held(halt(plan, HALT, NOW)) == {4}
+
+
+# Heal
+
+
+def ended(client: Client | None = None, **fields: Any) -> ObservedPod:
+    """Return the client's pod after it has ended."""
+    return pod_of(client, **{"phase": "Failed", "reason": "Evicted", **fields})
+
+
+def healed(
+    back_offs: Mapping[PodKey, BackOff], pod: ObservedPod | None = None
+) -> tuple[Step, dict[PodKey, BackOff | None]]:
+    """Return the one step of the fleet of one client, and the back-offs to be stored."""
+    plan, changed = heal(planned([a_client()], [pod or ended()]), back_offs, NOW)
+    (step,) = plan.steps
+    return step, changed
+
+
+def test_the_first_end_is_replaced_at_once() -> None:
+    step, changed = healed({})
+    assert (step.kind, step.cause, step.held) == (StepKind.REPLACE, Cause.FINISHED, None)
+    assert changed == {key(7): BackOff(failures=1, wait=1)}
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded", "Unknown"])
+def test_whatever_has_ended_backs_off(phase: str) -> None:
+    assert healed({key(7): BackOff(3, 2)}, ended(phase=phase))[0].held
+
+
+def test_while_it_backs_off_it_says_for_how_long() -> None:
+    step, changed = healed({key(7): BackOff(failures=3, wait=2)})
+    assert step.held == Hold(HoldKind.DEFERRED, "has ended 3 times in a row; backing off for 2 more passes")
+    assert changed == {key(7): BackOff(failures=3, wait=1)}
+
+
+def test_a_pod_that_always_dies_at_birth_is_replaced_after_1_2_4_passes_and_so_on() -> None:
+    back_offs: dict[PodKey, BackOff] = {}
+    waits, waited = [], 0
+    while len(waits) < 10:
+        step, changed = healed(back_offs)
+        back_offs |= {each: value for each, value in changed.items() if value}
+        if step.held:
+            waited += 1
+        else:
+            waits.append(waited)
+            waited = 0
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 64, LONGEST_BACK_OFF, LONGEST_BACK_OFF]
+
+
+def test_a_pod_that_has_ended_ten_thousand_times_waits_no_longer() -> None:
+    _, changed = healed({key(7): BackOff(failures=10_000, wait=0)})
+    assert changed == {key(7): BackOff(10_001, LONGEST_BACK_OFF)}
+
+
+@pytest.mark.parametrize(
+    ("up_for", "recovered"), [(HEALED_AFTER, False), (HEALED_AFTER + timedelta(seconds=1), True), (timedelta(0), False)]
+)
+def test_an_hour_of_health_makes_the_next_end_a_first_one(up_for: timedelta, recovered: bool) -> None:
+    pod = pod_of(a_client(), created_at=(NOW - up_for).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    step, changed = healed({key(7): BackOff(4, 3)}, pod)
+    assert step.kind is StepKind.KEEP
+    assert changed == ({key(7): None} if recovered else {})
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"containers": CRASHING}, {"phase": "Pending"}, {"deleted_at": "2026-03-02T14:30:30Z"}, {"created_at": ""}],
+    ids=["crashing", "starting", "terminating", "of unknown age"],
+)
+def test_a_pod_that_is_old_and_not_healthy_has_not_recovered(state: dict[str, Any]) -> None:
+    assert healed({key(7): BackOff(4, 3)}, pod_of(a_client(), **{"created_at": LONG_AGO, **state}))[1] == {}
+
+
+def test_a_healthy_pod_without_a_back_off_leaves_nothing_to_store() -> None:
+    assert healed({}, pod_of(a_client(), created_at=LONG_AGO))[1] == {}
+
+
+def test_keys_that_nothing_has_happened_to_are_not_touched() -> None:
+    others = {key(8): BackOff(2, 1), key(7, "hft"): BackOff(5, 0), key(99): BackOff(1, 1)}
+    plan, changed = heal(planned([a_client(), a_client(8)], [ended(), pod_of(a_client(8))]), others, NOW)
+    assert changed == {key(7): BackOff(1, 1)}
+    assert not held(plan)
+
+
+def test_what_is_held_already_neither_waits_nor_counts() -> None:
+    plan = planned([a_client()], [ended()])
+    hold = Hold(HoldKind.DEFERRED, "--policy create-only")
+    plan = plan.holding({step.name: hold for step in plan.steps})
+    assert heal(plan, {key(7): BackOff(2, 2)}, NOW) == (plan, {})
+
+
+def test_other_replacements_do_not_back_off() -> None:
+    plan, changed = heal(to_restart(3), {key(1): BackOff(5, 9)}, NOW)
+    assert (held(plan), changed) == (set(), {})
+
+
+@given(st.lists(st.sampled_from(["ends", "runs", "is well for an hour"]), max_size=60))
+def test_a_back_off_grows_only_by_ends_and_goes_only_by_health(story: list[str]) -> None:
+    back_offs: dict[PodKey, BackOff] = {}
+    for event in story:
+        pod = {
+            "ends": ended(),
+            "runs": pod_of(a_client(), created_at="2026-03-02T14:29:00Z"),
+            "is well for an hour": pod_of(a_client(), created_at=LONG_AGO),
+        }[event]
+        before = back_offs.get(key(7), BackOff(0, 0))
+        step, changed = healed(back_offs, pod)
+        if None in changed.values():
+            assert event == "is well for an hour"
+            back_offs.clear()
+            continue
+        back_offs |= {each: value for each, value in changed.items() if value}
+        after = back_offs.get(key(7), BackOff(0, 0))
+        assert 0 <= after.wait <= LONGEST_BACK_OFF
+        assert after.failures == before.failures + (event == "ends" and step.held is None)
+        assert bool(step.held) == (event == "ends" and before.wait > 0)
