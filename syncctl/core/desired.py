@@ -42,6 +42,8 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
     """
     pods: dict[PodKey, DesiredPod] = {}
     invalid: dict[int, InvalidClient] = {}
+    # Thousands of clients share a few specs, so each is judged and hashed once.
+    hashes: dict[int, str] = {}
     judged: dict[tuple[str, str, str], tuple[str, ...]] = {}
     for client in snapshot.clients:
         status = client.algorithms
@@ -55,6 +57,9 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
             invalid[client.id] = InvalidClient(client.id, client.name, status, problems)
             continue
         cpu, memory = canonical_cpu(cpu), canonical_memory(memory)
+        generation = client.restart_generation
+        if (identity := hashes.get(generation)) is None:
+            identity = hashes[generation] = spec_hash(blueprint.template, generation)
         for algorithm in enabled:
             key = PodKey(client.id, algorithm)
             pods[key] = DesiredPod(
@@ -66,8 +71,8 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
                 cpu=cpu,
                 memory=memory,
                 priority=client.priority,
-                restart_generation=client.restart_generation,
-                spec_hash=spec_hash(blueprint.template, key, client.restart_generation),
+                restart_generation=generation,
+                spec_hash=identity,
             )
     return DesiredState(
         blueprint=blueprint,

@@ -11,6 +11,7 @@
       StalePlan             rows or pods have changed since the plan was saved
       DatabaseError
         DatabaseUnavailable nobody answers, or the connection broke
+        DatabaseBusy        another transaction was in the way; the same again may well succeed
         SchemaMismatch      the tables are not those of this version of syncctl
       ClusterError          the API server said no, or said nothing
         NoCluster           there is no configuration to find a cluster by
@@ -94,6 +95,10 @@ class DatabaseError(SyncctlError):
 
 class DatabaseUnavailable(DatabaseError):
     """Nobody answers at the database's address, or the connection broke."""
+
+
+class DatabaseBusy(DatabaseError):
+    """Another transaction was in the way. Nothing was changed, and trying again may well succeed."""
 
 
 class SchemaMismatch(DatabaseError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from syncctl.core import names
 from syncctl.core.errors import InvalidInput
-from syncctl.core.model import DesiredPod, PodKey
+from syncctl.core.model import DesiredPod
 
 Json = Mapping[str, Any]
 
@@ -97,25 +97,31 @@ def make_template(document: object = None, source: str = "pod template") -> PodT
     )
 
 
-def spec_hash(template: PodTemplate, key: PodKey, restart_generation: int) -> str:
+def spec_hash(template: PodTemplate, restart_generation: int) -> str:
     """Return the identity of what only a new pod can change: 16 hexadecimal digits.
 
-    Image, cpu and memory are not in it: they are compared with the live pod, and changed in place. Whatever changes
-    this function or the template's digest restarts every pod of every fleet, at the pace of the guard; a test holds it
-    still.
+    The key is not in it, for the pod's name says that; nor are image, cpu and memory, which are compared with the live
+    pod and changed in place. Whatever changes this function or the template's digest restarts every pod of every fleet,
+    at the pace of the guard; a test holds it still.
     """
-    identity = f"{template.digest}|{key.client_id}|{key.algorithm.value}|{restart_generation}"
-    return sha256(identity.encode()).hexdigest()[:16]
+    return sha256(f"{template.digest}|{restart_generation}".encode()).hexdigest()[:16]
+
+
+def fleet_labels(blueprint: Blueprint) -> dict[str, str]:
+    """Return the labels that all pods of the fleet should carry."""
+    return {
+        **blueprint.template.labels,
+        names.MANAGED_BY: "syncctl",
+        names.INSTANCE: blueprint.fleet_name,
+        names.FLEET: blueprint.fleet,
+    }
 
 
 def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the labels the pod should carry; it may carry more."""
     return {
-        **blueprint.template.labels,
-        names.MANAGED_BY: "syncctl",
+        **fleet_labels(blueprint),
         names.ALGORITHM: pod.key.algorithm.value,
-        names.INSTANCE: blueprint.fleet_name,
-        names.FLEET: blueprint.fleet,
         names.CLIENT_ID: str(pod.key.client_id),
     }
 

@@ -39,7 +39,7 @@ from datetime import datetime
 from syncctl.core import names, quantity
 from syncctl.core.desired import DesiredState
 from syncctl.core.health import HealthCode, pod_health
-from syncctl.core.manifest import Blueprint, pod_annotations, pod_labels
+from syncctl.core.manifest import Blueprint, fleet_labels, pod_annotations, pod_labels
 from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
@@ -68,8 +68,17 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
         now: the moment by which a terminating pod is judged to be stuck.
         others: who else holds names.
     """
-    planner = _Planner(desired, now, others)
-    return Plan(tuple(sorted(planner.steps(observed), key=_order)), desired.blueprint)
+    to_do: list[Step] = []
+    kept: list[Step] = []
+    for step in _Planner(desired, now, others).steps(observed):
+        (kept if step.kind is StepKind.KEEP else to_do).append(step)
+    to_do.sort(key=_order)
+    kept.sort(key=_kept_order)
+    return Plan((*to_do, *kept), desired.blueprint)
+
+
+def _kept_order(step: Step) -> tuple[PodKey | None, str]:
+    return step.key, step.name
 
 
 def _order(step: Step) -> tuple[int, float, int, int, str]:
@@ -90,10 +99,17 @@ class _Planner:
         self._holders = dict(others.owners)
         self._going: dict[str, PodKey] = {}
         self._seeds = {pod.name: pod for pod in others.adoptable}
+        self._labels = fleet_labels(desired.blueprint)
 
     def steps(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
+        settled: dict[PodKey, ObservedPod] = {}
         pods_of: dict[PodKey, list[ObservedPod]] = {}
+        by_name = {wanted.name: wanted for wanted in self._desired.pods.values()}
         for pod in observed:
+            # Nearly all pods of nearly all passes are just as they were made: these take the short way.
+            if (named := by_name.get(pod.name)) is not None and self._is_as_made(named, pod):
+                settled[named.key] = pod
+                continue
             key = names.pod_key(pod.labels)
             if key is None:
                 yield _unreadable(pod)
@@ -106,14 +122,20 @@ class _Planner:
                 else:
                     self._going[pod.name] = key
         for key, wanted in self._desired.pods.items():
-            yield from self._wanted(wanted, pods_of.pop(key, []))
+            pods = pods_of.pop(key, [])
+            kept = settled.get(key)
+            if kept is None:
+                yield from self._wanted(wanted, pods)
+            elif pods or self._seeds:
+                yield from self._wanted(wanted, [kept, *pods])
+            else:
+                yield Step(StepKind.KEEP, Cause.IN_SYNC, kept.name, key, "in sync", wanted, kept)
         for client in self._desired.invalid.values():
             for algorithm in client.algorithms.enabled():
                 key = PodKey(client.client_id, algorithm)
                 yield from self._invalid(key, client, pods_of.pop(key, []))
         for key, pods in pods_of.items():
-            for pod in pods:
-                yield self._unwanted(key, pod)
+            yield from (self._unwanted(key, pod) for pod in pods)
         if self._seeds:
             yield from self._unwanted_seeds()
 
@@ -135,6 +157,18 @@ class _Planner:
                 reason = f"second pod of {wanted.key}, beside {first.name}"
                 yield Step(StepKind.DELETE, Cause.DUPLICATE, pod.name, wanted.key, reason, observed=pod)
         yield self._wait(wanted.key, first, wanted) if first.terminating else self._existing(wanted, first)
+
+    def _is_as_made(self, wanted: DesiredPod, pod: ObservedPod) -> bool:
+        """Whether _existing would surely keep the pod, found out at a fifth of the price."""
+        return (
+            pod.labels == {**self._labels, names.ALGORITHM: wanted.key.algorithm, names.CLIENT_ID: str(wanted.key[0])}
+            and pod.annotations == pod_annotations(self._desired.blueprint, wanted)
+            and pod.image == wanted.image
+            and pod.resources == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory)
+            and pod.phase == "Running"
+            and pod.deleted_at is None
+            and not (pod.reason or pod.resize_refused)
+        )
 
     def _create(self, wanted: DesiredPod) -> Step:
         def step(kind: StepKind, cause: Cause, reason: str) -> Step:
@@ -252,7 +286,10 @@ def image_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
 
 def resources_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
     """Say how the live requests and limits differ from the wanted ones; "" when they do not."""
-    found, live = [], pod.resources
+    live = pod.resources
+    if live == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory):
+        return ""
+    found = []
     for part, request, limit, value in (
         ("cpu", live.cpu_request, live.cpu_limit, wanted.cpu),
         ("memory", live.memory_request, live.memory_limit, wanted.memory),
@@ -274,12 +311,12 @@ def admission(wanted: DesiredPod, pod: ObservedPod) -> str:
 
 def metadata_difference(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> str:
     """Say which labels and annotations differ from the wanted ones; "" when none does."""
+    labels, annotations = pod_labels(blueprint, wanted), pod_annotations(blueprint, wanted)
+    if pod.labels == labels and pod.annotations == annotations:
+        return ""
     found = [
         f"{key} {live.get(key, 'none')} -> {value}"
-        for live, should in (
-            (pod.labels, pod_labels(blueprint, wanted)),
-            (pod.annotations, pod_annotations(blueprint, wanted)),
-        )
+        for live, should in ((pod.labels, labels), (pod.annotations, annotations))
         for key, value in should.items()
         if live.get(key) != value
     ]

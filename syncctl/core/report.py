@@ -28,7 +28,7 @@ class Result(StrEnum):
 _ALWAYS_NAMED = {Result.CREATED, Result.REPLACED, Result.DELETED, Result.UNCHANGED, Result.WAITING}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """A step, what became of it, and why if that is not the step's own reason."""
 

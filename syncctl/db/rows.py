@@ -1,9 +1,10 @@
 """From rows to clients: one query and one reading of its rows, for single clients, lists and snapshots alike."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 
 from syncctl.core.model import AlgorithmStatus, Client
 from syncctl.db.tables import algorithm_status, clients
@@ -13,7 +14,18 @@ from syncctl.db.times import LONG_AGO
 def select_clients() -> Select[Any]:
     """Select every client beside its algorithms, which are NULL when their row has vanished."""
     return select(
-        clients,
+        clients.c.id,
+        clients.c.client_name,
+        clients.c.version,
+        clients.c.image,
+        clients.c.cpu,
+        clients.c.memory,
+        clients.c.priority,
+        clients.c.need_restart,
+        clients.c.spawned_at,
+        clients.c.created_at,
+        clients.c.updated_at,
+        clients.c.restart_generation,
         algorithm_status.c.id.label("status_id"),
         algorithm_status.c.vwap,
         algorithm_status.c.twap,
@@ -21,28 +33,42 @@ def select_clients() -> Select[Any]:
     ).outerjoin_from(clients, algorithm_status)
 
 
-def client_of(row: Row[Any]) -> Client:
+def client_of(row: Sequence[Any]) -> Client:
     """Read a row of select_clients. NULL in a column that forbids it reads as what core's validation will report."""
-    created_at = row.created_at or LONG_AGO
+    # By position: a pass reads ten thousand, and by name each costs half as much again.
+    (
+        client_id,
+        name,
+        version,
+        image,
+        cpu,
+        memory,
+        priority,
+        need_restart,
+        spawned_at,
+        created_at,
+        updated_at,
+        restart_generation,
+        status_id,
+        vwap,
+        twap,
+        hft,
+    ) = row
     return Client(
-        id=row.id,
-        name=row.client_name or "",
-        version=-1 if row.version is None else row.version,
-        image=row.image or "",
-        cpu=row.cpu or "",
-        memory=row.memory or "",
-        priority=math.nan if row.priority is None else row.priority,
-        need_restart=bool(row.need_restart),
-        restart_generation=row.restart_generation or 0,
+        id=client_id,
+        name=name or "",
+        version=-1 if version is None else version,
+        image=image or "",
+        cpu=cpu or "",
+        memory=memory or "",
+        priority=math.nan if priority is None else priority,
+        need_restart=bool(need_restart),
+        restart_generation=restart_generation or 0,
         # The Go service writes its zero time, the year 1, for "never".
-        spawned_at=None if row.spawned_at is None or row.spawned_at.year <= 1 else row.spawned_at,
-        created_at=created_at,
-        updated_at=row.updated_at or created_at,
-        algorithms=_algorithms_of(row),
+        spawned_at=None if spawned_at is None or spawned_at.year <= 1 else spawned_at,
+        created_at=created_at or LONG_AGO,
+        updated_at=updated_at or created_at or LONG_AGO,
+        algorithms=None
+        if status_id is None
+        else AlgorithmStatus(status_id, client_id, bool(vwap), bool(twap), bool(hft)),
     )
-
-
-def _algorithms_of(row: Row[Any]) -> AlgorithmStatus | None:
-    if row.status_id is None:
-        return None
-    return AlgorithmStatus(row.status_id, row.id, bool(row.vwap), bool(row.twap), bool(row.hft))

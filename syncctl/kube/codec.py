@@ -8,8 +8,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from syncctl.core.model import ContainerState, ObservedPod, Resources
-from syncctl.core.names import CONTAINER, FLEET
+from syncctl.core.model import NO_RESOURCES, ContainerState, ObservedPod, Resources
+from syncctl.core.names import (
+    ALGORITHM,
+    CONTAINER,
+    FLEET,
+    INSTANCE,
+    MANAGED_BY,
+    SPEC_HASH,
+    TEMPLATE,
+)
 
 
 class _Struct(msgspec.Struct, gc=False, rename="camel"):
@@ -130,6 +138,12 @@ class ApiStatus(_Struct):
     details: _Details | None = None
 
 
+# One copy each of what most pods of a fleet have in common; a process reads the pods of few fleets.
+_COMMON_LABELS = (MANAGED_BY, ALGORITHM, INSTANCE, FLEET)
+_COMMON_ANNOTATIONS = (SPEC_HASH, TEMPLATE)
+_texts: dict[str, str] = {}
+_all_resources: dict[Resources, Resources] = {}
+
 _page = msgspec.json.Decoder(_PodList)
 _pod = msgspec.json.Decoder(_Pod)
 _metadata_page = msgspec.json.Decoder(_MetadataList)
@@ -187,57 +201,83 @@ def _owner_by_labels(labels: Mapping[str, str]) -> str:
 
 def _observed(pod: _Pod) -> ObservedPod:
     metadata, spec, status = pod.metadata, pod.spec, pod.status
-    own = next((container for container in spec.containers if container.name == CONTAINER), None)
+    own = None
+    for container in spec.containers:
+        if container.name == CONTAINER:
+            own = container
+            break
     grace = metadata.deletion_grace_period_seconds
     if grace is None:
         grace = spec.termination_grace_period_seconds
+    said = _conditions(status)
+    states = status.container_statuses or ()
+    if status.init_container_statuses:
+        states = [*status.init_container_statuses, *states]
     return ObservedPod(
         name=metadata.name,
         uid=metadata.uid,
-        labels=metadata.labels or {},
-        annotations=metadata.annotations or {},
-        phase=status.phase,
+        labels=_shared_values(metadata.labels, _COMMON_LABELS),
+        annotations=_shared_values(metadata.annotations, _COMMON_ANNOTATIONS),
+        phase=_shared(status.phase),
         reason=status.reason,
         message=status.message,
-        image=own.image if own else "",
-        resources=_resources(own.resources) if own and own.resources else Resources(),
-        node=spec.node_name,
+        image=_shared(own.image) if own else "",
+        resources=_resources(own.resources) if own and own.resources else NO_RESOURCES,
+        node=_shared(spec.node_name),
         created_at=metadata.creation_timestamp,
         deleted_at=metadata.deletion_timestamp,
         grace_seconds=30 if grace is None else grace,
-        finalizers=tuple(metadata.finalizers or ()),
-        controlled=bool(metadata.owner_references),
-        unready=_condition(status, "Ready", "False") or _condition(status, "Ready", "Unknown"),
-        unschedulable=_condition(status, "PodScheduled", "False"),
-        resize_refused=_condition(status, "PodResizePending", "True"),
-        containers=tuple(
-            _container_state(found)
-            for found in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
-        ),
+        finalizers=tuple(metadata.finalizers) if metadata.finalizers else (),
+        controlled=metadata.owner_references is not None,
+        unready=said.get("Ready", ""),
+        unschedulable=said.get("PodScheduled", ""),
+        resize_refused=said.get("PodResizePending", ""),
+        containers=tuple([_container_state(state) for state in states]),
     )
+
+
+def _shared(value: str) -> str:
+    """Return the one copy of a text that thousands of pods have in common."""
+    return _texts.setdefault(value, value)
+
+
+def _shared_values(values: dict[str, str] | None, common: tuple[str, ...]) -> dict[str, str]:
+    if values is None:
+        return {}
+    for key in common:
+        if (value := values.get(key)) is not None:
+            values[key] = _texts.setdefault(value, value)
+    return values
 
 
 def _resources(resources: _Resources) -> Resources:
     requests, limits = resources.requests or {}, resources.limits or {}
-    return Resources(
+    found = Resources(
         requests.get("cpu", ""), requests.get("memory", ""), limits.get("cpu", ""), limits.get("memory", "")
     )
+    return _all_resources.setdefault(found, found)
 
 
-def _condition(status: _Status, kind: str, value: str) -> str:
-    """Return what a condition says while it has this value, else ""."""
+def _conditions(status: _Status) -> dict[str, str]:
+    """Return what the conditions say that are not as they are in a healthy pod."""
+    said: dict[str, str] = {}
     for condition in status.conditions or ():
-        if condition.type == kind and condition.status == value:
-            return ": ".join(filter(None, (condition.reason, condition.message))) or condition.type
-    return ""
+        if condition.status != "True" or condition.type == "PodResizePending":
+            words = ": ".join(filter(None, (condition.reason, condition.message))) or condition.type
+            said[condition.type] = words
+    return said
 
 
 def _container_state(status: _ContainerStatus) -> ContainerState:
-    state, last = status.state or _State(), status.last_state or _State()
+    state, last = status.state, status.last_state
+    if state is None or (state.waiting is None and state.terminated is None):
+        if last is None or last.terminated is None:
+            return ContainerState(_shared(status.name), status.ready, status.restart_count)
+        state = _State()
     waiting, terminated = state.waiting or _Waiting(), state.terminated or _Terminated()
-    before = last.terminated or _Terminated()
+    before = (last.terminated if last else None) or _Terminated()
     return ContainerState(
-        name=status.name,
+        name=_shared(status.name),
         ready=status.ready,
         restarts=status.restart_count,
         waiting=waiting.reason,

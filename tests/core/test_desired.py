@@ -39,7 +39,7 @@ def test_the_whole_pod() -> None:
         memory="1Gi",
         priority=2.5,
         restart_generation=2,
-        spec_hash="8ab4f4579701ccbe",
+        spec_hash="7f6081f6d09d8eea",
     )
 
 

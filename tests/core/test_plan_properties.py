@@ -12,7 +12,7 @@ from syncctl.core import names
 from syncctl.core.desired import DesiredState
 from syncctl.core.manifest import pod_manifest
 from syncctl.core.model import Algorithm, Client, DesiredPod, ObservedPod, PodKey
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.plan import Others, _Planner, make_plan
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 from .builders import BLUEPRINT, FLEET, IMAGE, NOW, a_client, as_observed, desired_by, desired_pod
@@ -275,11 +275,12 @@ def test_no_terminating_pod_is_told_to_go_again(fleet: Fleet) -> None:
 
 
 @given(fleets())
-def test_a_plan_is_sorted_by_kind_and_then_by_priority(fleet: Fleet) -> None:
+def test_a_plan_is_sorted_by_kind_and_what_is_to_do_by_priority(fleet: Fleet) -> None:
     order = list(StepKind)
 
     def place(step: Step) -> tuple[int, float]:
-        return order.index(step.kind), -(step.desired.priority if step.desired else 0.0)
+        priority = step.desired.priority if step.desired and step.kind is not StepKind.KEEP else 0.0
+        return order.index(step.kind), -priority
 
     places = [place(step) for step in fleet.plan().steps]
     assert places == sorted(places)
@@ -299,3 +300,15 @@ def assert_equal_pods(wanted: DesiredPod, live: ObservedPod) -> None:
     assert (live.name, live.image, live.resources) == (fresh.name, fresh.image, fresh.resources)
     assert live.labels.items() >= fresh.labels.items()
     assert live.annotations.items() >= fresh.annotations.items()
+
+
+@settings(max_examples=300)
+@given(fleets())
+def test_the_short_way_keeps_only_what_the_table_keeps(fleet: Fleet) -> None:
+    planner = _Planner(fleet.desired, NOW, Others(fleet.foreign))
+    wanted_of = {wanted.name: wanted for wanted in fleet.desired.pods.values()}
+    for pod in fleet.pods:
+        wanted = wanted_of.get(pod.name)
+        if wanted is not None and planner._is_as_made(wanted, pod):
+            event("taken")
+            assert planner._existing(wanted, pod).cause is Cause.IN_SYNC
