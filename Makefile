@@ -7,19 +7,23 @@ ARGS ?=
 
 PIP_INSTALL = "$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 RUNTIME = $(VENV)/.installed
+SERVING = $(VENV)/.installed-serve
 DEVELOPMENT = $(VENV)/.installed-dev
 
 # A person's pip configuration may say "user = true", which pip refuses in a virtual environment.
 export PIP_USER = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo run test lint format clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-12s %s\n' "$$target" "$$what"; done
 
 demo: $(RUNTIME) ## See the whole of it: a sandbox cluster, three clients, two passes
 	@"$(VENV)/bin/syncctl" demo
+
+run: $(SERVING) ## Answer over HTTP on 127.0.0.1:8080, with the clients of the default database
+	@"$(VENV)/bin/syncctl" serve $(ARGS)
 
 test: $(DEVELOPMENT) ## Run all tests; some of them: make test ARGS="-k plan"
 	@"$(VENV)/bin/python" -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
@@ -43,10 +47,15 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --editable .
 	@touch "$@"
 
+$(SERVING): pyproject.toml constraints.txt
+	$(make_venv)
+	@$(PIP_INSTALL) --editable '.[serve]'
+	@touch "$(RUNTIME)" "$@"
+
 $(DEVELOPMENT): pyproject.toml constraints.txt
 	$(make_venv)
 	@$(PIP_INSTALL) --editable '.[dev]'
-	@touch "$(RUNTIME)" "$@"
+	@touch "$(RUNTIME)" "$(SERVING)" "$@"
 
 # A virtual environment that is there and works is used as it is, else it is made anew.
 define make_venv

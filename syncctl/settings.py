@@ -23,6 +23,7 @@ from syncctl.core.validation import image_problems
 ENV_PREFIX = "SYNCCTL_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:/]*):(\d{1,5})")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DEFAULT_PROBLEMS = {
     "default_image": image_problems,
@@ -31,6 +32,9 @@ _DEFAULT_PROBLEMS = {
 }
 _PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@[^@]*$)|(?<=password=)[^&\s]+")
 
+
+TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,}")
+"""A bearer token: what an Authorization header can carry (RFC 6750), and long enough to be one."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -67,6 +71,10 @@ class Settings(BaseSettings):
     replace_percent: Percent = Field(25.0, description="Share of the live pods that a pass may replace, 10 at least")
     halt_percent: Percent = Field(20.0, description="Share of unhealthy replaced pods that halts a change")
 
+    listen: str = Field("127.0.0.1:8080", description="HOST:PORT of `syncctl serve`; beyond loopback a token is needed")
+    http_token: SecretStr | None = Field(None, description="Bearer token that callers of `syncctl serve` must show")
+    http_token_file: Path | None = Field(None, description="File with that token, read anew when it changes")
+
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
 
@@ -77,6 +85,21 @@ class Settings(BaseSettings):
             raise ValueError(
                 "is no label value: letters, digits, '-', '_', '.', at most 63, a letter or digit at the ends"
             )
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        found = _ADDRESS.fullmatch(value)
+        if not found or int(found[2]) > 65535:
+            raise ValueError("is not HOST:PORT, like 127.0.0.1:8080 or [::1]:8080")
+        return value
+
+    @field_validator("http_token")
+    @classmethod
+    def _is_a_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError(f"is not a token: at least 8 of the characters {TOKEN.pattern.partition('{')[0]}")
         return value
 
     @field_validator("default_image", "default_cpu", "default_memory")
@@ -146,7 +169,8 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
 def shown(value: object) -> str:
     """Return a setting for a person's eyes: passwords are stars."""
     if isinstance(value, SecretStr):
-        return without_password(value.get_secret_value())
+        secret = value.get_secret_value()
+        return without_password(secret) if "://" in secret else "***"
     return "" if value is None else str(value)
 
 

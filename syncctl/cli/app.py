@@ -26,6 +26,7 @@ COMMANDS = {
     "pod": "Deal with a single pod that needs a person",
     "history": "List the passes of the last days",
     "db": "Upgrade the database's schema, or show it",
+    "serve": "Answer over HTTP, in the place of the Go service",
     "config": "Show the settings and where each comes from",
     "sandbox": "Run a small Kubernetes on this machine, for trying out",
     "demo": "See the whole of it in twenty seconds",

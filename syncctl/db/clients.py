@@ -71,11 +71,14 @@ def get_client(connection: Connection, client_id: int, *, lock: bool = False) ->
     return _read(connection, clients.c.id == client_id, str(client_id), lock=lock)
 
 
-def find_client(connection: Connection, reference: str, *, lock: bool = False) -> Client:
+def find_client(connection: Connection, reference: str | int, *, lock: bool = False) -> Client:
     """Read the client that a person means by an id or a name; digits are an id first. Raises ClientNotFound.
 
-    Only an id as we print it is one: "007" is a name, so that nobody deletes client 7 by it. `lock` as in get_client.
+    A number is an id and nothing else: a program that deletes client 7 does not mean one that is named "7". Of texts,
+    only an id as we print it is one: "007" is a name, so that nobody deletes client 7 by it. `lock` as in get_client.
     """
+    if isinstance(reference, int):
+        return get_client(connection, reference, lock=lock)
     if _is_id(reference):
         try:
             return get_client(connection, int(reference), lock=lock)
@@ -87,13 +90,37 @@ def find_client(connection: Connection, reference: str, *, lock: bool = False) -
     return _read(connection, clients.c.client_name == reference, reference, lock=lock)
 
 
-def list_clients(connection: Connection, enabled: Algorithm | None = None) -> Iterator[Client]:
-    """Yield all clients by id, or those with one algorithm switched on. Rows arrive while they are consumed."""
+def list_clients(
+    connection: Connection,
+    enabled: Algorithm | None = None,
+    *,
+    name: str | None = None,
+    after: int = 0,
+    limit: int | None = None,
+) -> Iterator[Client]:
+    """Yield all clients by id, or those with one algorithm switched on. Rows arrive while they are consumed.
+
+    `name` finds the one that is named so; `after` and `limit` are for pages: that many with ids above that one.
+    """
     query = select_clients().order_by(clients.c.id).execution_options(yield_per=_BATCH)
     if enabled is not None:
         query = query.where(algorithm_status.c[enabled.value] == true())
+    if name is not None:
+        query = query.where(clients.c.client_name == name)
+    if after:
+        query = query.where(clients.c.id > after)
+    if limit is not None:
+        query = query.limit(limit)
     for row in connection.execute(query):
         yield client_of(row)
+
+
+def count_clients(connection: Connection) -> tuple[int, dict[Algorithm, int]]:
+    """Return how many clients there are, and how many have each algorithm switched on."""
+    switched_on = [func.count().filter(algorithm_status.c[algorithm.value] == true()) for algorithm in Algorithm]
+    query = select(func.count(), *switched_on).select_from(clients.outerjoin(algorithm_status))
+    total, *enabled = connection.execute(query).one()
+    return total, dict(zip(Algorithm, enabled, strict=True))
 
 
 def set_algorithms(connection: Connection, client_id: int, flags: Mapping[Algorithm, bool], now: datetime) -> Client:
@@ -137,6 +164,7 @@ def _insert(connection: Connection, new: NewClient, now: datetime) -> Client:
                 cpu=new.cpu,
                 memory=new.memory,
                 priority=new.priority,
+                need_restart=new.need_restart,
                 created_at=now,
                 updated_at=now,
             )

@@ -7,7 +7,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from syncctl.core.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
+from syncctl.core.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, SchemaMismatch
 from syncctl.db.address import describe
 
 UPGRADE_HINT = "`syncctl db upgrade` brings the tables up to date"
@@ -23,8 +23,8 @@ _IN_THE_WAY = ("40001", "40P01", "55P03")
 def translated(address: URL) -> Iterator[None]:
     """Turn what SQLAlchemy raises inside into our errors.
 
-    Raises DatabaseUnavailable when nobody answers or the connection broke, SchemaMismatch when a table or column is
-    missing, else DatabaseError.
+    Raises DatabaseUnavailable when nobody answers or the connection broke, DatabaseBusy when another transaction was in
+    the way, SchemaMismatch when a table or column is missing, else DatabaseError.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def translate(error: DBAPIError, address: URL) -> DatabaseError:
     if code in _MISSING:
         return SchemaMismatch(f"the database at {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
     if code in _IN_THE_WAY:
-        return DatabaseError(f"another transaction in the database at {place} was in the way: {cause}", _AGAIN_HINT)
+        return DatabaseBusy(f"another transaction in the database at {place} was in the way: {cause}", _AGAIN_HINT)
     return DatabaseError(f"the database at {place} refused: {cause}{_detail(error)}")
 
 
@@ -62,7 +62,7 @@ def _of_sqlite(cause: str, place: str) -> DatabaseError:
     if any(words in cause for words in ("no such table", "no such column", "has no column named")):
         return SchemaMismatch(f"the database {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
     if "locked" in cause:
-        return DatabaseError(f"another process is writing to the database {place}: {cause}", _AGAIN_HINT)
+        return DatabaseBusy(f"another process is writing to the database {place}: {cause}", _AGAIN_HINT)
     return DatabaseError(f"the database {place} refused: {cause}")
 
 

@@ -63,6 +63,15 @@ def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
         return tuple(PassRecord(**row._asdict()) for row in rows)
 
 
+def last_pass(connection: Connection, *, successful: bool = False) -> PassRecord | None:
+    """Read the newest record, or the newest of a pass that exited with 0; None when there is none."""
+    query = select(passes).order_by(passes.c.started_at.desc(), passes.c.id.desc()).limit(1)
+    if successful:
+        query = query.where(passes.c.exit_code == 0)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else PassRecord(**row._asdict())
+
+
 def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:
     """Read the steps of one pass, in the order of its plan; none when there is no such pass."""
     columns = [pass_steps.c[field.name] for field in fields(StepRecord)]

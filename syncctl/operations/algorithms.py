@@ -9,7 +9,7 @@ from syncctl.db import clients as rows
 from syncctl.db.engine import Engine, writing
 
 
-def set_algorithms(engine: Engine, reference: str, flags: Mapping[Algorithm, bool]) -> Client:
+def set_algorithms(engine: Engine, reference: str | int, flags: Mapping[Algorithm, bool]) -> Client:
     """Switch the algorithms in `flags` on or off and leave the others; the next pass starts and stops their pods.
 
     Raises:

@@ -3,7 +3,7 @@
 import getpass
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -37,8 +37,13 @@ def add_client(engine: Engine, new: NewClient) -> Client:
         return rows.insert_client(connection, new, datetime.now(UTC))
 
 
-def update_client(engine: Engine, reference: str, changes: ClientChanges) -> Client:
-    """Change what is given and leave the rest.
+def update_client(
+    engine: Engine,
+    reference: str | int,
+    changes: ClientChanges,
+    flags: Mapping[Algorithm, bool] | None = None,
+) -> Client:
+    """Change what is given, switch the algorithms in `flags`, and leave the rest.
 
     A change of image, cpu or memory raises the version by one, unless a version is given.
 
@@ -47,7 +52,7 @@ def update_client(engine: Engine, reference: str, changes: ClientChanges) -> Cli
         ClientNotFound, ClientExists
     """
     given = {name: value for name, value in asdict(changes).items() if value is not None}
-    if not given:
+    if not given and not flags:
         raise InvalidInput(f'client "{reference}"', ["nothing to change"], "give at least one option, like --image")
     checked = {name: value for name, value in given.items() if name != "need_restart"}
     if problems := client_problems(**checked):
@@ -56,10 +61,12 @@ def update_client(engine: Engine, reference: str, changes: ClientChanges) -> Cli
         client = rows.find_client(connection, reference, lock=True)
         if changes.version is None and _other_pod(client, changes):
             changes = replace(changes, version=client.version + 1)
-        return rows.update_client(connection, client.id, changes, datetime.now(UTC))
+        now = datetime.now(UTC)
+        changed = rows.update_client(connection, client.id, changes, now)
+        return rows.set_algorithms(connection, client.id, flags, now) if flags else changed
 
 
-def delete_client(engine: Engine, reference: str) -> Client:
+def delete_client(engine: Engine, reference: str | int) -> Client:
     """Delete a client and leave its tombstone, by which the next pass stops its pods at once.
 
     Returns:
@@ -73,14 +80,14 @@ def delete_client(engine: Engine, reference: str) -> Client:
         return rows.delete_client(connection, client.id, datetime.now(UTC), f"{user_name()}@{socket.gethostname()}")
 
 
-def restart_client(engine: Engine, reference: str) -> Client:
+def restart_client(engine: Engine, reference: str | int) -> Client:
     """Ask the next pass to replace each of the client's pods, once."""
     with writing(engine) as connection:
         client = rows.find_client(connection, reference)
         return rows.request_restart(connection, client.id, datetime.now(UTC))
 
 
-def get_client(engine: Engine, reference: str) -> Client:
+def get_client(engine: Engine, reference: str | int) -> Client:
     """Return the client with this id, else the one by this name.
 
     Raises:
@@ -94,6 +101,15 @@ def list_clients(engine: Engine, enabled: Algorithm | None = None) -> Iterator[C
     """Yield all clients by id, or those with one algorithm switched on, as they arrive from the database."""
     with reading(engine) as connection:
         yield from rows.list_clients(connection, enabled)
+
+
+def page_clients(
+    engine: Engine, *, after: int, limit: int, enabled: Algorithm | None = None, name: str | None = None
+) -> tuple[list[Client], bool]:
+    """Return at most `limit` clients with ids above `after`, and whether there are more of them."""
+    with reading(engine) as connection:
+        found = list(rows.list_clients(connection, enabled, name=name, after=after, limit=limit + 1))
+    return found[:limit], len(found) > limit
 
 
 def pods_of(client: Client) -> list[str]:

@@ -6,16 +6,34 @@ import yaml
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import PodTemplate, make_template
-from syncctl.db.engine import Engine
-from syncctl.db.schema import open_database
+from syncctl.db.engine import Engine, reading
+from syncctl.db.engine import connect as connect_database
+from syncctl.db.schema import check_schema, open_database
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import connect
 from syncctl.settings import Settings
+
+__all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engine", "read_template"]
 
 
 def open_engine(settings: Settings) -> Engine:
     """Return the database, its schema checked; a SQLite file is made and migrated on first use."""
     return open_database(settings.database_url.get_secret_value())
+
+
+def reach_engine(settings: Settings) -> Engine:
+    """Return the database unchecked, for a server that starts before it. Nothing is sent yet."""
+    return connect_database(settings.database_url.get_secret_value())
+
+
+def check_engine(engine: Engine) -> None:
+    """Return when the database answers and its tables are those of this syncctl.
+
+    Raises:
+        DatabaseUnavailable, SchemaMismatch
+    """
+    with reading(engine) as connection:
+        check_schema(connection)
 
 
 def open_cluster(settings: Settings) -> ApiCluster:

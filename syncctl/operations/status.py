@@ -26,7 +26,7 @@ class StatusRow:
     health: Health
 
 
-def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference: str | None) -> list[StatusRow]:
+def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference: str | int | None) -> list[StatusRow]:
     """Return desired beside observed, of the whole fleet or of one client. Nothing is written.
 
     Raises:
@@ -52,11 +52,11 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
     return sorted(rows, key=lambda row: (row.step.key is None, row.step.key or (), row.step.name))
 
 
-def _only(snapshot: Snapshot, reference: str) -> Snapshot:
+def _only(snapshot: Snapshot, reference: str | int) -> Snapshot:
     for found in (
-        [client for client in snapshot.clients if str(client.id) == reference],
+        [client for client in snapshot.clients if str(client.id) == str(reference)],
         [client for client in snapshot.clients if client.name == reference],
     ):
         if found:
             return replace(snapshot, clients=tuple(found))
-    raise ClientNotFound(reference)
+    raise ClientNotFound(str(reference))

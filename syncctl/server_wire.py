@@ -1,0 +1,351 @@
+"""What is said over HTTP: the bodies that are read and the answers that are given, with the Go service's JSON names."""
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from syncctl.core.model import Algorithm, AlgorithmStatus, Client, ClientChanges, NewClient
+from syncctl.core.quantity import cpu_problems, memory_problems
+from syncctl.core.steps import Cause
+from syncctl.core.validation import (
+    LARGEST_ID,
+    LARGEST_VERSION,
+    LONGEST_IMAGE,
+    LONGEST_NAME,
+    image_problems,
+    name_problems,
+    priority_problems,
+)
+from syncctl.operations.status import StatusRow
+
+
+def _judged(problems: Callable[[Any], list[str]]) -> AfterValidator:
+    """Let core judge a value; an empty text is one that was not given."""
+
+    def check(value: Any) -> Any:
+        if value != "" and (found := problems(value)):
+            text = "; ".join(problem.partition(": ")[2] for problem in found)
+            raise PydanticCustomError("judged", "{problem}", {"problem": text})
+        return value
+
+    return AfterValidator(check)
+
+
+def whole_number(value: Any) -> Any:
+    """Refuse what int() would read and no id looks like: 1_000, +1, 7.0, or thousands of digits."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
+        raise ValueError("is not a whole number of 64 bits without a sign")
+    return value
+
+
+Name = Annotated[str, Field(max_length=LONGEST_NAME, description="Free text, unique", examples=["acme"])]
+Image = Annotated[
+    str, Field(max_length=LONGEST_IMAGE, description="Without: the setting default_image", examples=["desk/vwap:1.4"])
+]
+Cpu = Annotated[str, Field(max_length=50, description="Without: the setting default_cpu", examples=["500m"])]
+Memory = Annotated[str, Field(max_length=50, description="Without: the setting default_memory", examples=["256Mi"])]
+Version = Annotated[int, Field(ge=0, le=LARGEST_VERSION, description="Without, a new image, cpu or memory adds one")]
+Priority = Annotated[float, Field(description="Pods of higher priority are started first")]
+BodyId = Annotated[int, Field(ge=0, le=LARGEST_ID, description="0 means: not given")]
+KnownId = Annotated[int, Field(ge=1, le=LARGEST_ID, description="The client's id")]
+ClientId = Annotated[int, BeforeValidator(whole_number), Path(ge=1, le=LARGEST_ID, description="The client's id")]
+Ignored = Annotated[str, Field(description="Kept by the server, ignored in requests")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Switches(_Body):
+    """Which algorithms to switch; those not given stay as they are."""
+
+    vwap: bool | None = None
+    twap: bool | None = None
+    hft: bool | None = None
+
+    def flags(self) -> dict[Algorithm, bool]:
+        """Return those that are given."""
+        given = {algorithm: getattr(self, algorithm) for algorithm in Algorithm}
+        return {algorithm: flag for algorithm, flag in given.items() if flag is not None}
+
+
+class ClientSent(_Body):
+    """A client as callers send it, whole or in part. Null and an empty text say: not given."""
+
+    id: BodyId | None = None
+    client_name: Name | None = None
+    version: Version | None = None
+    image: Image | None = None
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    priority: Priority | None = None
+    needRestart: bool | None = Field(None, description="Ask the next pass to replace the client's pods")  # noqa: N815
+    algorithms: Switches | None = None
+    restart_generation: int | None = Field(None, description="Kept by the server, ignored in requests")
+    spawned_at: Ignored | None = None
+    created_at: Ignored | None = None
+    updated_at: Ignored | None = None
+
+
+class ClientToDelete(ClientSent):
+    """The client to delete: its id is enough."""
+
+    id: KnownId
+
+
+class ClientToChange(ClientToDelete):
+    """What to change of a client. What is absent, null or an empty text stays as it is."""
+
+    client_name: Annotated[Name, _judged(name_problems)] | None = None
+    image: Annotated[Image, _judged(image_problems)] | None = None
+    cpu: Annotated[Cpu, _judged(cpu_problems)] | None = None
+    memory: Annotated[Memory, _judged(memory_problems)] | None = None
+    priority: Annotated[Priority, _judged(priority_problems)] | None = None
+
+    def changes(self) -> ClientChanges:
+        """Return what is to be changed."""
+        return ClientChanges(
+            name=self.client_name or None,
+            image=self.image or None,
+            cpu=self.cpu or None,
+            memory=self.memory or None,
+            priority=self.priority,
+            version=self.version,
+            need_restart=self.needRestart,
+        )
+
+
+class ClientToAdd(ClientToChange):
+    """A client to add; its id is given by the server."""
+
+    id: BodyId | None = None  # type: ignore[assignment]
+    client_name: Annotated[Name, Field(min_length=1), _judged(name_problems)]
+
+    def new(self) -> NewClient:
+        """Return the client to add."""
+        flags = self.algorithms.flags() if self.algorithms else {}
+        return NewClient(
+            name=self.client_name,
+            image=self.image or "",
+            cpu=self.cpu or "",
+            memory=self.memory or "",
+            priority=1.0 if self.priority is None else self.priority,
+            version=1 if self.version is None else self.version,
+            algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
+            need_restart=bool(self.needRestart),
+        )
+
+
+class AlgorithmsToSet(Switches):
+    """Which algorithms of a client to switch on and off."""
+
+    client_id: KnownId
+    algorithm_id: BodyId | None = Field(None, description="Kept by the server, ignored in requests")
+
+
+class ClientAlgorithms(BaseModel):
+    """Which algorithms a client has switched on. Its pods are named by algorithm_id: vwap-7."""
+
+    algorithm_id: int | None
+    client_id: int
+    vwap: bool
+    twap: bool
+    hft: bool
+
+    @classmethod
+    def of(cls, client: Client) -> "ClientAlgorithms":
+        """Show a client's algorithms."""
+        status = client.algorithms
+        shown = status or AlgorithmStatus(0, client.id)
+        return cls(
+            algorithm_id=status.id if status else None,
+            client_id=client.id,
+            vwap=shown.vwap,
+            twap=shown.twap,
+            hft=shown.hft,
+        )
+
+
+class SwitchedOn(BaseModel):
+    """Which algorithms are on."""
+
+    vwap: bool
+    twap: bool
+    hft: bool
+
+
+class ClientShown(BaseModel):
+    """A client. Times are RFC 3339 in UTC; spawned_at is null until a pass has made a pod."""
+
+    id: int
+    client_name: str
+    version: int
+    image: str
+    cpu: str
+    memory: str
+    priority: float | None
+    needRestart: bool  # noqa: N815 - the Go service's name
+    restart_generation: int
+    algorithms: SwitchedOn
+    spawned_at: str | None
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, client: Client) -> "ClientShown":
+        """Show a client."""
+        return cls(
+            id=client.id,
+            client_name=client.name,
+            version=client.version,
+            image=client.image,
+            cpu=client.cpu,
+            memory=client.memory,
+            # JSON has no NaN; a row written by hand may.
+            priority=client.priority if math.isfinite(client.priority) else None,
+            needRestart=client.need_restart,
+            restart_generation=client.restart_generation,
+            algorithms=SwitchedOn(**{name: getattr(client.algorithms, name, False) for name in Algorithm}),
+            spawned_at=_moment(client.spawned_at) if client.spawned_at else None,
+            created_at=_moment(client.created_at),
+            updated_at=_moment(client.updated_at),
+        )
+
+
+class ClientPage(BaseModel):
+    """Some clients by id. `next` is where the others are, null on the last page."""
+
+    items: list[ClientShown]
+    next: str | None
+
+
+class AlgorithmsPage(BaseModel):
+    """The algorithms of some clients by client id. `next` is where the others are, null on the last page."""
+
+    items: list[ClientAlgorithms]
+    next: str | None
+
+
+class DesiredShown(BaseModel):
+    """The pod as the database asks for it."""
+
+    image: str
+    cpu: str
+    memory: str
+
+
+class ObservedShown(BaseModel):
+    """The pod as the cluster has it."""
+
+    uid: str
+    phase: str
+    node: str
+    image: str
+    restarts: int
+    created_at: str
+
+
+class HealthShown(BaseModel):
+    """How a pod is, and why."""
+
+    code: str
+    message: str
+
+
+class DriftShown(BaseModel):
+    """What the next pass would do about it."""
+
+    step: str
+    cause: str
+    reason: str
+
+
+class PodStatus(BaseModel):
+    """Desired beside observed, of one algorithm of a client. `drift` is null when the two agree."""
+
+    client_id: int | None
+    client_name: str
+    algorithm: str | None
+    desired: DesiredShown | None
+    pod: str
+    observed: ObservedShown | None
+    health: HealthShown
+    drift: DriftShown | None
+
+    @classmethod
+    def of(cls, row: StatusRow) -> "PodStatus":
+        """Show one row."""
+        step, pod, wanted = row.step, row.step.observed, row.step.desired
+        return cls(
+            client_id=step.key.client_id if step.key else None,
+            client_name=row.client_name or step.client_name,
+            algorithm=str(step.key.algorithm) if step.key else None,
+            desired=DesiredShown(image=wanted.image, cpu=wanted.cpu, memory=wanted.memory) if wanted else None,
+            pod=step.name,
+            observed=ObservedShown.model_validate(pod, from_attributes=True) if pod else None,
+            health=HealthShown(code=row.health.code, message=row.health.message),
+            drift=None
+            if step.cause is Cause.IN_SYNC
+            else DriftShown(step=step.kind, cause=step.cause, reason=step.reason),
+        )
+
+
+class FleetStatus(BaseModel):
+    """All pods, of one moment."""
+
+    items: list[PodStatus]
+
+
+class Alive(BaseModel):
+    """It works."""
+
+    status: str = "ok"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong, and where: a JSON pointer into the body, or a parameter's name."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). `type` is for programs, the rest for people; `errors` names all that is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str | None = None
+    errors: list[Fault] | None = None
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class Pages(BaseModel):
+    """Which part of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, BeforeValidator(whole_number)] = Field(100, ge=1, le=1000, description="How many at the most")
+    after: Annotated[int, BeforeValidator(whole_number)] = Field(
+        0, ge=0, le=LARGEST_ID, description="Only ids above this one"
+    )
+    enabled: Algorithm | None = Field(None, description="Only clients that have this one switched on")
+
+
+class ClientPages(Pages):
+    """Which part of the clients."""
+
+    client_name: Annotated[Name, Field(min_length=1), _judged(name_problems)] | None = Field(
+        None, description="Only the client of this name"
+    )
