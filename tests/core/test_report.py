@@ -1,0 +1,144 @@
+"""The report's numbers add up, and the exit code says the most urgent of it."""
+
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncctl.core import errors
+from syncctl.core.exits import MEANINGS, ExitCode, exit_code_of_error, exit_code_of_report
+from syncctl.core.guard import Refusal
+from syncctl.core.model import Client, ObservedPod
+from syncctl.core.plan import Others, make_plan
+from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.steps import Plan, StepKind
+
+from .builders import NOW, a_client, desired_by, pod_of
+
+REFUSAL = Refusal("refused to delete 11 pods", "look")
+# From the most urgent down: what a report can say, and the code it alone gives.
+URGENCY: list[tuple[dict[str, Any], ExitCode]] = [
+    ({"lease_lost": True}, ExitCode.LEASE_HELD),
+    ({"stopped_by": int(signal.SIGTERM)}, ExitCode.TERMINATED),
+    ({"refusals": (REFUSAL,)}, ExitCode.REFUSED),
+    ({"outcomes": Result.FAILED}, ExitCode.INCOMPLETE),
+    ({}, ExitCode.DONE),
+]
+
+
+def a_plan(*clients: Client, pods: tuple[ObservedPod, ...] = ()) -> Plan:
+    """Return the plan of these rows and pods."""
+    return make_plan(desired_by(*clients), pods, NOW, Others())
+
+
+def a_report(*results: Result, **fields: Any) -> Report:
+    """Return the report of a pass in which this became of its steps, all of them creations."""
+    plan = a_plan(*(a_client(number) for number in range(1, len(results) + 1)))
+    return Report(plan, tuple(map(Outcome, plan.steps, results)), **fields)
+
+
+@given(st.lists(st.sampled_from(Result), max_size=40))
+def test_the_numbers_add_up_to_the_steps(results: list[Result]) -> None:
+    report = a_report(*results)
+    counts = report.counts()
+    assert list(counts) == list(Result)
+    assert sum(counts.values()) == len(report.plan.steps) == len(results)
+    assert all(counts[result] == results.count(result) for result in Result)
+    total, _, rest = report.summary.partition(": ")
+    named = {words.split()[1]: int(words.split()[0]) for words in rest.split(", ")}
+    assert int(total.split()[0]) == sum(named.values()) == len(results)
+    assert all(counts[result] == named.get(result.value, 0) for result in Result)
+
+
+@given(st.lists(st.integers(1, 30), unique=True), st.lists(st.integers(1, 30), unique=True))
+def test_a_plans_numbers_add_up_to_the_steps(wanted: list[int], there: list[int]) -> None:
+    plan = a_plan(*map(a_client, wanted), pods=tuple(pod_of(a_client(number)) for number in there))
+    counts = plan.counts()
+    assert list(counts) == list(StepKind)
+    assert sum(counts.values()) == len(plan.steps) == len({*wanted, *there})
+    assert all(counts[kind] == plan.count(kind) for kind in StepKind)
+    assert plan.live == len(there)
+
+
+def test_a_quiet_summary_still_names_what_a_person_greps_for() -> None:
+    assert a_report().summary == "0 pods: 0 created, 0 replaced, 0 deleted, 0 unchanged, 0 waiting"
+    assert a_report(Result.UNCHANGED).summary == "1 pod: 0 created, 0 replaced, 0 deleted, 1 unchanged, 0 waiting"
+
+
+def test_a_full_summary_names_everything() -> None:
+    assert a_report(*Result, Result.CREATED).summary == (
+        "11 pods: 2 created, 1 replaced, 1 updated, 1 deleted, 1 unchanged, 1 waiting,"
+        " 1 deferred, 1 refused, 1 conflict, 1 failed"
+    )
+
+
+@pytest.mark.parametrize("result", Result)
+def test_problems_are_what_no_later_pass_will_mend(result: Result) -> None:
+    problems = a_report(result).problems
+    assert [outcome.result for outcome in problems] == ([result] if result in {Result.FAILED, Result.CONFLICT} else [])
+
+
+def test_an_invalid_client_is_a_problem_though_its_pod_is_left_in_peace() -> None:
+    plan = a_plan(a_client(cpu="1,5"), pods=(pod_of(),))
+    report = Report(plan, tuple(Outcome(step, Result.UNCHANGED) for step in plan.steps))
+    assert len(report.problems) == 1
+    assert exit_code_of_report(report) is ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize(("gone_by", "code"), [("2026-03-02T14:00:00Z", 6), ("2026-03-02T14:29:50Z", 0)])
+def test_a_pod_that_is_stuck_is_a_problem_and_a_slow_one_is_none(gone_by: str, code: int) -> None:
+    plan = a_plan(a_client(), pods=(pod_of(deleted_at=gone_by),))
+    report = Report(plan, tuple(Outcome(step, Result.WAITING) for step in plan.steps))
+    assert exit_code_of_report(report) == code
+
+
+@pytest.mark.parametrize("first", range(len(URGENCY)))
+def test_the_most_urgent_thing_decides_the_exit_code(first: int) -> None:
+    told: dict[str, Any] = {}
+    for fields, _ in URGENCY[first:]:
+        told |= fields
+    results = [told.pop("outcomes")] if "outcomes" in told else []
+    assert exit_code_of_report(a_report(*results, **told)) is URGENCY[first][1]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)]
+)
+def test_a_signal_is_told_as_a_shell_tells_it(number: signal.Signals, code: ExitCode) -> None:
+    assert exit_code_of_report(a_report(stopped_by=int(number))) is code
+
+
+@pytest.mark.parametrize("result", set(Result) - {Result.FAILED, Result.CONFLICT})
+def test_what_is_done_or_on_its_way_exits_with_0(result: Result) -> None:
+    assert exit_code_of_report(a_report(result)) is ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("x"), ExitCode.USAGE),
+        (errors.LeaseHeld("a host", None, None), ExitCode.LEASE_HELD),
+        (errors.LeaseLost("x"), ExitCode.LEASE_HELD),
+        (errors.StalePlan("x"), ExitCode.STALE_PLAN),
+        (errors.DatabaseUnavailable("x"), ExitCode.ERROR),
+        (errors.SchemaMismatch("x"), ExitCode.ERROR),
+        (errors.ClusterUnavailable("x"), ExitCode.ERROR),
+        (errors.AccessDenied("x"), ExitCode.ERROR),
+        (errors.InvalidInput("x", ["y"]), ExitCode.ERROR),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_has_its_code(error: errors.SyncctlError, code: ExitCode) -> None:
+    assert exit_code_of_error(error) is code
+
+
+def test_every_code_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(ExitCode)
+
+
+def test_a_steps_reason_is_not_changed_by_what_became_of_it() -> None:
+    (step,) = a_plan(a_client()).steps
+    assert Outcome(step, Result.FAILED, "no route to host").step == replace(step)
