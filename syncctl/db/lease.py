@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text, update
 
-from syncctl.core.errors import LeaseHeld
+from syncctl.core.errors import DatabaseError, LeaseHeld
 from syncctl.db.tables import lease
 from syncctl.db.times import parse_time
 
@@ -71,7 +71,13 @@ def take_away_lease(connection: Connection) -> Lease:
 
 
 def _read(connection: Connection, now: datetime) -> Lease:
-    row = connection.execute(select(lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at)).one()
+    columns = select(lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at)
+    row = connection.execute(columns).one_or_none()
+    if row is None:
+        raise DatabaseError(
+            "the table lease has no row, so no pass can take the lease",
+            "somebody has emptied it; put it back: INSERT INTO lease (name) VALUES ('fleet')",
+        )
     return Lease(*row, expired=row.expires_at is None or row.expires_at <= now)
 
 

@@ -5,7 +5,7 @@ import socket
 import threading
 from types import TracebackType
 
-from syncctl.core.errors import DatabaseError, LeaseLost
+from syncctl.core.errors import DatabaseError, DatabaseUnavailable, LeaseLost
 from syncctl.db.engine import Engine, reading, writing
 from syncctl.db.lease import (
     TERM,
@@ -89,7 +89,11 @@ class HeldLease:
         """
         self.check()
         try:
-            self._renew()
+            try:
+                self._renew()
+            except DatabaseUnavailable:
+                # One connection that broke is not yet a database that is away.
+                self._renew()
         except DatabaseError as error:
             # It may well be ours still, but nobody can say; what is not begun now, the next pass begins.
             self._lost = f"the lease cannot be confirmed: {error.message}"

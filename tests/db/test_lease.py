@@ -1,0 +1,368 @@
+"""The lease: one pass a fleet, by the database's clock, on both databases and behind a transaction pooler."""
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, create_engine, delete, event, update
+from sqlalchemy.pool import NullPool
+
+from syncctl.core.errors import DatabaseError, LeaseHeld, LeaseLost
+from syncctl.db import lease as db
+from syncctl.db.engine import reading, writing
+from syncctl.db.tables import lease
+from syncctl.operations.clock import Clock
+from syncctl.operations.lease import SAFETY, HeldLease, lease_release, lease_status
+
+TERM = db.TERM.total_seconds()
+A_MOMENT = timedelta(seconds=20)
+"""How far the test's clock and the database's may be apart, and how long a slow machine may take."""
+
+
+def acquire(engine: Engine, holder: str = "host-a, process 1") -> db.Lease:
+    with writing(engine) as connection:
+        return db.acquire_lease(connection, holder)
+
+
+def renew(engine: Engine, token: int) -> bool:
+    with writing(engine) as connection:
+        return db.renew_lease(connection, token)
+
+
+def release(engine: Engine, token: int) -> None:
+    with writing(engine) as connection:
+        db.release_lease(connection, token)
+
+
+def age(engine: Engine, seconds: float) -> None:
+    """Let the lease be so much older: the database's own clock is what nobody can drive."""
+    found = lease_status(engine)
+    assert found.acquired_at
+    assert found.expires_at
+    by = timedelta(seconds=seconds)
+    with writing(engine) as connection:
+        connection.execute(update(lease).values(acquired_at=found.acquired_at - by, expires_at=found.expires_at - by))
+
+
+class Ticking:
+    """A boot-time clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def boottime() -> Ticking:
+    return Ticking()
+
+
+@pytest.fixture
+def held(engine: Engine, boottime: Ticking) -> Iterator[HeldLease]:
+    with HeldLease(engine, Clock(boottime=boottime)) as held:
+        yield held
+
+
+# The row
+
+
+def test_nobody_holds_it_at_first(engine: Engine) -> None:
+    assert lease_status(engine) == db.Lease(None, 0, None, None, expired=True)
+
+
+def test_it_is_taken_from_now_for_a_term(engine: Engine) -> None:
+    taken = acquire(engine)
+    assert (taken.holder, taken.token, taken.expired) == ("host-a, process 1", 1, False)
+    assert taken.acquired_at
+    assert taken.expires_at == taken.acquired_at + db.TERM
+    assert abs(taken.acquired_at - datetime.now(UTC)) < A_MOMENT
+    assert lease_status(engine) == taken
+
+
+def test_the_second_is_told_who_has_it_since_when_and_until_when(engine: Engine) -> None:
+    first = acquire(engine)
+    with pytest.raises(LeaseHeld) as refused:
+        acquire(engine, "host-b, process 2")
+    since, until = (f"{time:%Y-%m-%d %H:%M:%S} UTC" for time in (first.acquired_at, first.expires_at) if time)
+    assert refused.value.message == (
+        f"another pass is at work: host-a, process 1 holds the lease since {since}, until {until} unless it is renewed"
+    )
+    assert refused.value.hint == (
+        "wait for it; if that process is certainly dead, the lease ends by itself, or `syncctl lease release`"
+    )
+    assert lease_status(engine) == first
+
+
+def test_it_is_not_even_the_same_holder_who_may_take_it_twice(engine: Engine) -> None:
+    acquire(engine)
+    with pytest.raises(LeaseHeld):
+        acquire(engine)
+
+
+@pytest.mark.parametrize(("seconds", "expired"), [(TERM - 20, False), (TERM, True), (TERM + 3600, True)])
+def test_it_ends_by_the_databases_clock(engine: Engine, seconds: float, expired: bool) -> None:
+    first = acquire(engine)
+    age(engine, seconds)
+    assert lease_status(engine).expired is expired
+    assert renew(engine, first.token) is not expired
+    if expired:
+        assert acquire(engine, "host-b").token == 2
+    else:
+        with pytest.raises(LeaseHeld):
+            acquire(engine, "host-b")
+
+
+def test_renewing_moves_the_end_and_nothing_else(engine: Engine) -> None:
+    first = acquire(engine)
+    age(engine, 30)
+    older = lease_status(engine)
+    assert renew(engine, first.token)
+    now = lease_status(engine)
+    assert older.expires_at
+    assert now.expires_at
+    assert timedelta(seconds=30) <= now.expires_at - older.expires_at < timedelta(seconds=30) + A_MOMENT
+    assert (now.holder, now.token, now.acquired_at) == (older.holder, older.token, older.acquired_at)
+
+
+def test_the_token_grows_with_every_holder(engine: Engine) -> None:
+    tokens = []
+    for _ in range(3):
+        tokens.append(acquire(engine).token)
+        release(engine, tokens[-1])
+    acquire(engine)
+    age(engine, TERM)
+    tokens.append(acquire(engine, "host-b").token)
+    lease_release(engine)
+    tokens.append(acquire(engine, "host-c").token)
+    assert tokens == sorted(set(tokens))
+
+
+def test_given_back_it_is_free_at_once(engine: Engine) -> None:
+    release(engine, acquire(engine).token)
+    assert lease_status(engine).holder is None
+    assert acquire(engine, "host-b").holder == "host-b"
+
+
+def test_an_old_holder_can_neither_renew_nor_give_back_what_is_anothers(engine: Engine) -> None:
+    old = acquire(engine)
+    age(engine, TERM)
+    new = acquire(engine, "host-b")
+    assert not renew(engine, old.token)
+    release(engine, old.token)
+    assert lease_status(engine) == new
+
+
+def test_one_that_was_given_back_cannot_be_renewed(engine: Engine) -> None:
+    first = acquire(engine)
+    release(engine, first.token)
+    assert not renew(engine, first.token)
+
+
+def test_a_person_may_take_it_from_whoever_holds_it(engine: Engine) -> None:
+    first = acquire(engine)
+    assert lease_release(engine) == first
+    assert lease_status(engine).holder is None
+    assert not renew(engine, first.token)
+    assert acquire(engine, "host-b").token > first.token + 1
+
+
+def test_of_many_at_once_one_gets_it(engine: Engine) -> None:
+    start = threading.Barrier(8)
+
+    def try_it(number: int) -> str:
+        start.wait()
+        try:
+            return acquire(engine, f"host-{number}").holder or ""
+        except LeaseHeld:
+            return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [holder for holder in pool.map(try_it, range(8)) if holder]
+    assert winners == [lease_status(engine).holder]
+    assert lease_status(engine).token == 1
+
+
+def test_a_table_without_its_row_is_an_error_that_says_so(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(delete(lease))
+    for ask in (acquire, lease_status, lease_release):
+        with pytest.raises(DatabaseError, match="the table lease has no row") as refused:
+            ask(engine)
+        assert refused.value.hint
+
+
+# The holder
+
+
+def test_a_pass_holds_it_from_entering_to_leaving(engine: Engine) -> None:
+    with HeldLease(engine) as held:
+        found = lease_status(engine)
+        assert re.fullmatch(r".+, process \d+", found.holder or "")
+        held.check()
+        held.confirm()
+    assert lease_status(engine).holder is None
+
+
+def test_it_is_given_back_when_the_pass_fails(engine: Engine) -> None:
+    with pytest.raises(RuntimeError, match="the pass's own"), HeldLease(engine):
+        raise RuntimeError("the pass's own")
+    assert lease_status(engine).holder is None
+
+
+def test_a_second_pass_does_not_even_enter(engine: Engine) -> None:
+    with HeldLease(engine), pytest.raises(LeaseHeld), HeldLease(engine):
+        pytest.fail("it entered")
+
+
+def test_confirming_renews_it(engine: Engine, held: HeldLease) -> None:
+    age(engine, TERM - 20)
+    held.confirm()
+    until = lease_status(engine).expires_at
+    assert until
+    assert until - datetime.now(UTC) > db.TERM - A_MOMENT
+
+
+def test_its_own_clock_ends_it_before_the_databases_does(held: HeldLease, boottime: Ticking) -> None:
+    boottime.seconds += TERM - SAFETY - 0.001
+    held.check()
+    boottime.seconds += 0.001
+    with pytest.raises(LeaseLost, match="the lease has expired before it could be renewed") as lost:
+        held.check()
+    assert lost.value.hint == "`syncctl lease status` tells who has it; the next pass goes on from here"
+
+
+def test_once_lost_it_stays_lost(engine: Engine, held: HeldLease, boottime: Ticking) -> None:
+    boottime.seconds += TERM
+    for _ in range(2):
+        with pytest.raises(LeaseLost):
+            held.confirm()
+        with pytest.raises(LeaseLost):
+            held.check()
+    # Not even asking again makes it ours: the row was not renewed.
+    boottime.seconds -= TERM
+    with pytest.raises(LeaseLost):
+        held.confirm()
+
+
+def test_a_renewal_counts_from_before_it_was_asked_for(engine: Engine, held: HeldLease, boottime: Ticking) -> None:
+    # A slow answer must not make this clock believe in more time than the database has given.
+    def slow(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        boottime.seconds += 30 if statement.startswith("UPDATE lease") else 0
+
+    event.listen(engine, "after_cursor_execute", slow)
+    held.confirm()
+    event.remove(engine, "after_cursor_execute", slow)
+    began = 1000.0
+    boottime.seconds = began + TERM - SAFETY - 0.001
+    held.check()
+    boottime.seconds = began + TERM - SAFETY
+    with pytest.raises(LeaseLost):
+        held.check()
+
+
+@pytest.mark.parametrize("how", ["released by a person", "expired", "taken by another"])
+def test_a_lost_lease_cannot_be_confirmed(engine: Engine, held: HeldLease, how: str) -> None:
+    if how == "released by a person":
+        lease_release(engine)
+    else:
+        age(engine, TERM)
+    if how == "taken by another":
+        acquire(engine, "host-b")
+    with pytest.raises(LeaseLost, match="the lease was lost: it expired, was released or is another's"):
+        held.confirm()
+    with pytest.raises(LeaseLost):
+        held.check()
+
+
+def test_leaving_takes_nothing_from_the_next_holder(engine: Engine) -> None:
+    with HeldLease(engine):
+        age(engine, TERM)
+        taken = acquire(engine, "host-b")
+    assert lease_status(engine) == taken
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_one_connection_that_breaks_does_not_cost_the_lease(engine: Engine, held: HeldLease) -> None:
+    broken: list[bool] = []
+
+    def break_once(*_: object) -> None:
+        if not broken:
+            broken.append(True)
+            raise engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    event.listen(engine, "before_cursor_execute", break_once)
+    held.confirm()
+    event.remove(engine, "before_cursor_execute", break_once)
+    assert broken
+
+
+def test_a_database_that_is_away_cannot_confirm_it(engine: Engine, held: HeldLease) -> None:
+    def away(*_: object) -> None:
+        raise engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    event.listen(engine, "before_cursor_execute", away)
+    with pytest.raises(LeaseLost, match="the lease cannot be confirmed: "):
+        held.confirm()
+    event.remove(engine, "before_cursor_execute", away)
+    with pytest.raises(LeaseLost):
+        held.check()
+
+
+def test_the_thread_renews_it_without_being_asked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncctl.operations.lease.RENEW_EVERY", 0.01)
+    renewed = threading.Event()
+
+    def seen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if threading.current_thread().name == "lease" and statement.startswith("UPDATE lease"):
+            renewed.set()
+
+    event.listen(engine, "after_cursor_execute", seen)
+    with HeldLease(engine) as held:
+        assert renewed.wait(10)
+        held.check()
+
+
+def test_the_thread_notices_that_it_is_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncctl.operations.lease.RENEW_EVERY", 0.01)
+    with HeldLease(engine) as held:
+        lease_release(engine)
+        held._renewing.join(10)
+        with pytest.raises(LeaseLost, match="was released"):
+            held.check()
+
+
+# PgBouncer's transaction pooling: each transaction may be on another server connection.
+
+
+@pytest.fixture
+def changing(engine: Engine) -> Iterator[Engine]:
+    """The same database through a pool that opens another connection for every transaction."""
+    other = create_engine(engine.url, poolclass=NullPool, hide_parameters=True)
+    yield other
+    other.dispose()
+
+
+# SQLite has no pooler, and its engine opens a connection for every transaction anyway.
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_it_works_when_every_transaction_has_another_connection(changing: Engine) -> None:
+    connections = []
+    event.listen(changing, "connect", lambda *_: connections.append(True))
+    with HeldLease(changing) as held:
+        held.confirm()
+        held.confirm()
+        with pytest.raises(LeaseHeld):
+            acquire(changing)
+    assert lease_status(changing).holder is None
+    # Taken, confirmed twice, refused, given back, looked at: a connection each.
+    assert len(connections) == 6
+
+
+def test_reading_who_has_it_writes_nothing(engine: Engine) -> None:
+    first = acquire(engine)
+    with reading(engine) as connection:
+        assert db.read_lease(connection) == first
