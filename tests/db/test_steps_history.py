@@ -1,0 +1,80 @@
+"""What became of the steps of a pass is remembered with it, and forgotten with it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from syncctl.db.engine import reading, writing
+from syncctl.db.history import PassRecord, StepRecord, list_passes, list_steps, record_pass
+from syncctl.db.tables import pass_steps
+
+NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+RECORD = PassRecord(
+    started_at=NOW,
+    finished_at=NOW + timedelta(seconds=4),
+    host="syncctl-28571040-x7k2p",
+    who="cronjob",
+    version="0.1.0",
+    outcome="2 pods: 1 created, 0 replaced, 0 deleted, 0 unchanged, 0 waiting, 1 failed",
+    exit_code=6,
+    counts={"created": 1, "failed": 1},
+)
+CREATED = StepRecord("vwap-107", None, 7, "vwap", "create", "missing", "created", "enabled, and there is no pod")
+UNREADABLE = StepRecord(
+    "stray", "uid-1", None, None, "conflict", "unreadable-labels", "conflict", "its labels name nobody: Zoë ☂"
+)
+
+
+def record(engine: Engine, *steps: StepRecord, at: datetime = NOW, keep_days: int = 30) -> int:
+    """Store a pass with these steps and return its id."""
+    with writing(engine) as connection:
+        moved = PassRecord(**{**_fields(RECORD), "started_at": at, "finished_at": at})
+        record_pass(connection, moved, steps, keep_days=keep_days)
+    return list_passes(engine, 1)[0].id
+
+
+def _fields(record: PassRecord) -> dict[str, object]:
+    return {name: getattr(record, name) for name in PassRecord.__dataclass_fields__}
+
+
+def test_steps_come_back_as_they_were_and_in_order(engine: Engine) -> None:
+    steps = [CREATED, UNREADABLE, *(StepRecord(f"hft-{number}", None, number, "hft", *"abcd") for number in range(50))]
+    assert list_steps(engine, record(engine, *steps)) == tuple(steps)
+
+
+def test_each_pass_has_its_own(engine: Engine) -> None:
+    first, second = record(engine, CREATED), record(engine, UNREADABLE, at=NOW + timedelta(minutes=5))
+    assert list_steps(engine, first) == (CREATED,)
+    assert list_steps(engine, second) == (UNREADABLE,)
+
+
+def test_a_quiet_pass_has_none_and_an_unknown_one_neither(engine: Engine) -> None:
+    assert list_steps(engine, record(engine)) == ()
+    assert list_steps(engine, 12345) == ()
+
+
+def test_steps_are_forgotten_with_their_pass(engine: Engine) -> None:
+    old = record(engine, CREATED, UNREADABLE)
+    record(engine, CREATED, at=NOW + timedelta(days=31))
+    assert list_steps(engine, old) == ()
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(pass_steps)).scalar_one() == 1
+
+
+def test_a_pass_of_thousands_of_steps_is_recorded_whole(engine: Engine) -> None:
+    steps = [StepRecord(f"vwap-{number}", "u", number, "vwap", "create", *"abc") for number in range(3000)]
+    assert len(list_steps(engine, record(engine, *steps))) == 3000
+
+
+def test_a_transaction_that_fails_records_neither_the_pass_nor_its_steps(engine: Engine) -> None:
+    def fail() -> None:
+        with writing(engine) as connection:
+            record_pass(connection, RECORD, [CREATED], keep_days=30)
+            raise RuntimeError("the body's own")
+
+    with pytest.raises(RuntimeError, match="the body's own"):
+        fail()
+    assert list_passes(engine, 1) == ()
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(pass_steps)).scalar_one() == 0
