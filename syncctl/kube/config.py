@@ -5,9 +5,13 @@ over its connection pool. Importing it costs a third of a second, so only this m
 """
 
 import os
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from syncctl.core.errors import NoCluster
 
@@ -34,19 +38,17 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
     """
     from kubernetes.client import Configuration
     from kubernetes.client.rest import RESTClientObject
-    from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+    from kubernetes.config import ConfigException
 
     configuration = Configuration()
     try:
         if kubeconfig is None and context is None and _inside_a_cluster():
-            load_incluster_config(client_configuration=configuration)
-            default_namespace = (SERVICE_ACCOUNT / "namespace").read_text().strip()
+            default_namespace = _load_service_account(configuration)
         else:
-            file = _existing_kubeconfig(kubeconfig)
-            load_kube_config(config_file=file, context=context, client_configuration=configuration)
-            default_namespace = _context_namespace(file, context)
-    except (ConfigException, OSError, ValueError) as error:
-        raise NoCluster(f"cannot read the cluster's configuration: {error}", _HINT) from error
+            default_namespace = _load_kubeconfig(_existing_kubeconfig(kubeconfig), context, configuration)
+    except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        # The library does not check what it reads; a broken file shows as whatever it stumbles over.
+        raise NoCluster(f"cannot read the cluster's configuration: {_first_line(error)}", _HINT) from error
     # Faults are answered in kube/api.py, where it is known which request may be sent twice.
     configuration.retries = False
     configuration.connection_pool_maxsize = connections
@@ -54,6 +56,59 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
 
 
 _HINT = "give --kubeconfig and --context as for kubectl, or try one on this machine: `syncctl sandbox up`"
+
+
+def _load_service_account(configuration: Any) -> str:
+    """Fill in the configuration from the pod's service account, and return its namespace."""
+    from kubernetes.config.incluster_config import InClusterConfigLoader
+
+    loader = InClusterConfigLoader(str(SERVICE_ACCOUNT / "token"), str(SERVICE_ACCOUNT / "ca.crt"))
+    loader.load_and_set(configuration)
+    configuration.refresh_api_key_hook = _read_token
+    return (SERVICE_ACCOUNT / "namespace").read_text().strip()
+
+
+def _read_token(configuration: Any) -> None:
+    """Read the service account's token before each request: the kubelet renews the file, and the old one ends."""
+    # An unreadable file is no reason to give up: the last token may do for a while.
+    with suppress(OSError):
+        configuration.api_key["BearerToken"] = f"bearer {(SERVICE_ACCOUNT / 'token').read_text().strip()}"
+
+
+def _load_kubeconfig(paths: str, context: str | None, configuration: Any) -> str:
+    """Fill in the configuration from the kubeconfig, and return the context's namespace."""
+    from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+
+    merged = KubeConfigMerger(paths).config
+    loader = KubeConfigLoader(merged, active_context=context or _current_context(paths))
+    loader.load_and_set(configuration)
+    chosen = loader.current_context["context"]
+    if not configuration.api_key and not configuration.cert_file:
+        _refuse_without_credentials(chosen, merged)
+    return chosen.get("namespace") or "default"
+
+
+def _current_context(paths: str) -> str | None:
+    """Return the first current-context of all files, as kubectl has it; the library would take the last."""
+    existing = [path for path in paths.split(os.pathsep) if Path(path).exists()]
+    documents = [yaml.safe_load(Path(path).read_text()) for path in existing]
+    return next((found for document in documents if (found := (document or {}).get("current-context"))), None)
+
+
+def _refuse_without_credentials(context: Any, merged: Any) -> None:
+    """Raise NoCluster when a plugin should have given credentials; the library only logs that it gave none."""
+    users = {user.value["name"]: user.value.get("user") or {} for user in merged.value["users"]}
+    plugin = users.get(context.get("user"), {}).get("exec")
+    if plugin:
+        command = shlex.join([plugin["command"], *(plugin.get("args") or ())])
+        raise NoCluster(
+            f'the kubeconfig\'s plugin for user "{context["user"]}" gave no credentials',
+            f"see what it says: `{command}`",
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].strip() or type(error).__name__
 
 
 def _inside_a_cluster() -> bool:
@@ -69,11 +124,3 @@ def _existing_kubeconfig(given: str | None) -> str:
         raise NoCluster(f"no kubeconfig at {given}", _HINT)
     where = f"KUBECONFIG is {paths}" if os.environ.get("KUBECONFIG") else f"there is no {_DEFAULT_KUBECONFIG}"
     raise NoCluster(f"no cluster to be found: not inside a pod, and {where}", _HINT)
-
-
-def _context_namespace(file: str, context: str | None) -> str:
-    from kubernetes.config import list_kube_config_contexts
-
-    contexts, active = list_kube_config_contexts(config_file=file)
-    chosen = next((found for found in contexts if found["name"] == context), active) if context else active
-    return (chosen.get("context") or {}).get("namespace") or "default"

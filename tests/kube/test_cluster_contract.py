@@ -176,7 +176,7 @@ def test_a_misspelt_field_is_rejected_and_not_dropped(api: ApiCluster) -> None:
 def test_a_quota_that_is_used_up_is_told_apart_from_missing_rights(cluster: Cluster, api: ApiCluster) -> None:
     cluster.limit_pods(1)
     api.create_pod(a_pod("vwap-1"))
-    with pytest.raises(QuotaExceeded, match="cannot create pod vwap-2: .*exceeded quota"):
+    with pytest.raises(QuotaExceeded, match=r"cannot create pod vwap-2: .*exceeded quota"):
         api.create_pod(a_pod("vwap-2"))
     assert named(api.list_pods("")) == ["vwap-1"]
 

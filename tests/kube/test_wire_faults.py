@@ -97,7 +97,7 @@ def test_a_server_that_is_not_there_is_told_with_its_address(sandbox: SandboxClu
     api = sandbox.api(sleep=waits.append)
     url = sandbox.sandbox.url
     sandbox.sandbox.server.stop()
-    with pytest.raises(ClusterUnavailable, match="cannot create pod vwap-1: .*Connection refused") as caught:
+    with pytest.raises(ClusterUnavailable, match=r"cannot create pod vwap-1: .*Connection refused") as caught:
         api.create_pod(wanted())
     assert not caught.value.sent
     assert caught.value.hint == f"is {url} the right cluster, and is it up?"
@@ -301,7 +301,7 @@ def test_who_may_no_longer_write_does_not_retry(sandbox: SandboxCluster, api: Ap
 def test_whom_the_server_does_not_know_is_told_so_at_once(sandbox: SandboxCluster, waits: list[float]) -> None:
     api = sandbox.api(sleep=waits.append)
     sandbox.sandbox.server.token = "secret"
-    with pytest.raises(AccessDenied, match="^cannot list pods: Unauthorized$"):
+    with pytest.raises(AccessDenied, match=r"^cannot list pods: Unauthorized$"):
         api.list_pods("")
     assert waits == []
 
