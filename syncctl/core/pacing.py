@@ -61,7 +61,7 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
     tried: dict[tuple[str, str], list[ObservedPod]] = {}
     for step in plan.steps:
         pod = step.observed
-        tells = step.kind is StepKind.KEEP or step.cause is Cause.FINISHED
+        tells = step.cause in (Cause.IN_SYNC, Cause.FINISHED)
         if pod is not None and tells and names.REPLACED in pod.annotations:
             for cohort in _cohorts(pod.annotations.get(names.TEMPLATE, ""), pod.image):
                 tried.setdefault(cohort, []).append(pod)

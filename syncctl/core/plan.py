@@ -19,6 +19,7 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     yes     | more of the spec differs                  | replace  | spec-differs
     yes     | under another name                        | replace  | misnamed
     yes     | a pod of the Go service, with --adopt     | replace  | adopted
+    yes     | to be replaced, beside the Go service's   | conflict | name-taken
     yes     | a second pod of the same key              | delete   | duplicate
     no      | running or finished                       | delete   | switched-off
     no      | terminating                               | wait     | terminating
@@ -96,9 +97,9 @@ class _Planner:
         self._now = now
         self._others = others
         # Who holds each name, and which names our own pods hold that this plan makes go; filled in by steps().
-        self._holders = dict(others.owners)
-        self._going: dict[str, PodKey] = {}
         self._seeds = {pod.name: pod for pod in others.adoptable}
+        self._holders = {name: owner for name, owner in others.owners.items() if name not in self._seeds}
+        self._going: dict[str, PodKey] = {}
         self._labels = fleet_labels(desired.blueprint)
 
     def steps(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
@@ -174,21 +175,37 @@ class _Planner:
         def step(kind: StepKind, cause: Cause, reason: str) -> Step:
             return Step(kind, cause, wanted.name, wanted.key, reason, wanted)
 
-        status_id = self._desired.known[wanted.key.client_id]
-        for name in names.seed_names(wanted.key.algorithm, status_id):
-            if holder := self._holders.get(name):
-                held = "the name is" if name == wanted.name else f"{name}, its name in the Go service, is"
-                reason = f"{held} held by {holder}"
-                if name in self._others.owners:
-                    reason += "; if the Go service made it, `sync once --adopt` takes it over"
-                return step(StepKind.CONFLICT, Cause.NAME_TAKEN, reason)
+        if held := self._held(wanted):
+            return step(StepKind.CONFLICT, Cause.NAME_TAKEN, held)
         if other := self._going.get(wanted.name):
             return step(
                 StepKind.WAIT, Cause.NAME_TAKEN, f"the name is held by the pod of {other}, which has to go first"
             )
         return step(StepKind.CREATE, Cause.MISSING, "enabled, and there is no pod")
 
+    def _held(self, wanted: DesiredPod, but: str = "") -> str:
+        """Say who holds a name under which the same thing may run already; "" when nobody does."""
+        status_id = self._desired.known[wanted.key.client_id]
+        for name in names.seed_names(wanted.key.algorithm, status_id):
+            if name != but and (holder := self._holders.get(name)):
+                held = "the name is" if name == wanted.name else f"{name}, its name in the Go service, is"
+                reason = f"{held} held by {holder}"
+                if name in self._others.owners:
+                    reason += "; if the Go service made it, `sync once --adopt` takes it over"
+                return reason
+        return ""
+
     def _existing(self, wanted: DesiredPod, pod: ObservedPod) -> Step:
+        step = self._compared(wanted, pod)
+        # A replacement makes a pod, and a resize may come to one: never beside one that runs the same thing already.
+        if (step.kind is StepKind.REPLACE or step.cause is Cause.RESOURCES_DIFFER) and (
+            held := self._held(wanted, but=pod.name)
+        ):
+            reason = f"{step.reason}; but {held}"
+            return Step(StepKind.CONFLICT, Cause.NAME_TAKEN, pod.name, wanted.key, reason, wanted, pod)
+        return step
+
+    def _compared(self, wanted: DesiredPod, pod: ObservedPod) -> Step:
         def step(kind: StepKind, cause: Cause, reason: str) -> Step:
             return Step(kind, cause, pod.name, wanted.key, reason, wanted, pod)
 

@@ -88,6 +88,9 @@ class _Apply:
         self._confirm_lease = confirm_lease
         self._pool = pool
         self._clock = clock
+        fleet = plan.blueprint.fleet
+        pods = [(step.key, step.observed) for step in plan.steps if step.observed is not None]
+        self._seeds = [(key, pod) for key, pod in pods if pod.labels.get(names.FLEET) != fleet]
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()
 
@@ -214,15 +217,16 @@ class _Apply:
         clients = sorted({step.key.client_id for step in leaving if step.key})
         batches = [clients[start : start + CLIENTS_A_LOOK] for start in range(0, len(clients), CLIENTS_A_LOOK)]
         selectors = [names.clients_selector(self._plan.blueprint.fleet, batch) for batch in batches]
-        # Pods of the Go service carry no label of ours to be found by.
-        adopted = [step for step in leaving if step.cause is Cause.ADOPTED]
+        keys = {step.key for step in leaving}
+        # Pods of the Go service carry no label of ours to be found by, and there may be two of a key.
+        seeds = [(key, seed) for key, seed in self._seeds if key in keys]
         try:
             pages = list(self._pool.map(self._cluster.list_pods, selectors))
-            seeds = list(self._pool.map(lambda step: self._cluster.get_pod(step.pod.name), adopted))
+            found = list(self._pool.map(lambda each: self._cluster.get_pod(each[1].name), seeds))
         except ClusterError:
-            return {step.key for step in leaving}
-        found: set[PodKey | None] = {names.pod_key(pod.labels) for page in pages for pod in page}
-        return found | {step.key for step, pod in zip(adopted, seeds, strict=True) if pod and pod.uid == step.pod.uid}
+            return keys
+        left: set[PodKey | None] = {names.pod_key(pod.labels) for page in pages for pod in page}
+        return left | {key for (key, seed), pod in zip(seeds, found, strict=True) if pod and pod.uid == seed.uid}
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds")

@@ -226,7 +226,9 @@ def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) 
 
 
 def _needs_names(plan: Plan) -> bool:
-    return any(step.kind is StepKind.CREATE or step.cause is Cause.MISNAMED for step in plan.steps)
+    # A resize that is refused becomes a replacement.
+    makes_pods = (StepKind.CREATE, StepKind.REPLACE)
+    return any(step.kind in makes_pods or step.cause is Cause.RESOURCES_DIFFER for step in plan.steps)
 
 
 def _counts(report: Report) -> dict[str, int]:

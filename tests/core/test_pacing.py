@@ -227,6 +227,12 @@ def test_pods_that_end_at_birth_halt_a_change_as_well() -> None:
     assert held(halt(plan, HALT, NOW)) == set(range(11, 16))
 
 
+def test_the_ill_pod_of_an_invalid_client_holds_up_nobody() -> None:
+    ill = replaced(a_client(1, restart_generation=3), phase="Failed")
+    wanted = [a_client(1, restart_generation=3, cpu="1,5"), a_client(2, restart_generation=3)]
+    assert not held(halt(planned(wanted, [ill, pod_of(a_client(2))]), HALT, NOW))
+
+
 def test_pods_that_are_still_starting_halt_a_change_for_the_time_being() -> None:
     assert held(halt(a_rollout("image", 10, 3, phase="Pending"), HALT, NOW))
 

@@ -125,6 +125,16 @@ TABLE = {
     "yes | a pod of the Go service, with --adopt | replace | adopted": Row(
         WANTED, (SEED, replace(SEED, name="vwap-107")), adopt=True
     ),
+    "yes | to be replaced, beside the Go service's | conflict | name-taken": Row(
+        WANTED,
+        (
+            replace(POD, phase="Failed"),
+            replace(POD, name="vwap-9"),
+            pod_of(a_client(7, restart_generation=1)),
+            pod_of(a_client(7, cpu="1", memory="2Gi")),
+        ),
+        "vmap-107",
+    ),
     "yes | a second pod of the same key | delete | duplicate": Row(
         WANTED, (replace(POD, name="vwap-9"), replace(POD, name="vwap-9", phase="Failed")), beside=(POD,)
     ),
@@ -363,6 +373,12 @@ def test_an_adopted_pod_is_replaced_under_its_right_name() -> None:
 def test_a_pod_of_the_go_service_beside_ours_is_a_duplicate() -> None:
     steps = planned(WANTED, POD, adoptable=(SEED,))
     assert in_brief(steps) == [("delete", "duplicate", "vmap-107"), ("keep", "in-sync", "vwap-107")]
+
+
+def test_a_pod_that_has_ended_is_replaced_when_the_go_services_one_goes_in_the_same_plan() -> None:
+    owners = {"vmap-107": "a pod that syncctl did not make"}
+    steps = planned(WANTED, replace(POD, phase="Failed"), foreign=owners, adoptable=(SEED,))
+    assert in_brief(steps) == [("delete", "duplicate", "vmap-107"), ("replace", "finished", "vwap-107")]
 
 
 def test_our_own_pod_comes_before_a_rightly_named_one_of_the_go_service() -> None:
