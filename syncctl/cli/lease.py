@@ -6,10 +6,11 @@ import typer
 
 from syncctl.cli import output
 from syncctl.cli.client import confirm
-from syncctl.cli.options import DATABASE, Format, Output, with_settings
+from syncctl.cli.options import DATABASE, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.shard import parse_shard
 from syncctl.operations.connect import open_engine
-from syncctl.operations.lease import Lease, lease_release, lease_status
+from syncctl.operations.lease import Lease, lease_release, lease_status, list_leases
 from syncctl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or end the lease by which one pass runs.")
@@ -23,6 +24,7 @@ def _state(lease: Lease) -> str:
 
 def _data(lease: Lease) -> dict[str, Any]:
     return {
+        "shard": str(lease.shard),
         "state": _state(lease),
         "holder": lease.holder,
         "token": lease.token,
@@ -33,6 +35,7 @@ def _data(lease: Lease) -> dict[str, Any]:
 
 VIEW = View[Lease](
     columns=(
+        Column("SHARD", lambda lease: lease.shard),
         Column("STATE", _state),
         Column("HOLDER", lambda lease: lease.holder),
         Column("TOKEN", lambda lease: lease.token),
@@ -47,18 +50,22 @@ VIEW = View[Lease](
 @app.command()
 @with_settings(*DATABASE)
 def status(settings: Settings, output_format: Output = Format.TABLE) -> None:
-    """Show who holds the lease, since when and until when.
+    """Show who holds the lease, since when and until when. 0/1 is the whole fleet; shards have leases of their own.
 
     \b
     Example:
       syncctl lease status
     """
-    output.show_one(VIEW, lease_status(open_engine(settings)), output_format)
+    output.show_list(VIEW, list_leases(open_engine(settings)), output_format)
 
 
 @app.command()
 @with_settings(*DATABASE)
-def release(settings: Settings, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False) -> None:
+def release(
+    settings: Settings,
+    shard: ShardOption = "0/1",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+) -> None:
     """Take the lease away from whoever holds it. A pass that is at work stops writing.
 
     A lease ends by itself within a minute of its holder's death, so this is for those who cannot wait.
@@ -67,11 +74,11 @@ def release(settings: Settings, yes: Annotated[bool, typer.Option("--yes", "-y",
     Example:
       syncctl lease release
     """
-    engine = open_engine(settings)
-    lease = lease_status(engine)
+    engine, part = open_engine(settings), parse_shard(shard)
+    lease = lease_status(engine, part)
     if lease.holder is None:
-        output.say("Nobody holds the lease.")
+        output.say(f"Nobody holds the lease of shard {part}.")
         return
     output.say(f"{lease.holder} holds the lease ({_state(lease)}); if it is at work, it will stop half-way")
     confirm(yes)
-    output.say(f"Taken from {lease_release(engine).holder}. The next pass may begin.")
+    output.say(f"Taken from {lease_release(engine, part).holder}. The next pass may begin.")

@@ -36,6 +36,9 @@ class Format(StrEnum):
 
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print", show_default=True)]
+ShardOption = Annotated[
+    str, typer.Option("--shard", metavar="K/N", help="Only shard K, from 0, of N; 0/1 is the whole fleet")
+]
 Reference = Annotated[
     str, typer.Argument(metavar="NAME|ID", help="The client's name or id; digits are an id first, then a name")
 ]

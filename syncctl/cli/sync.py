@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from syncctl.cli import output
-from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, with_settings
+from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.shard import WHOLE, parse_shard
 from syncctl.core.steps import Plan, Step, StepKind
 from syncctl.operations import sync
 from syncctl.operations.connect import open_cluster, open_engine
@@ -78,6 +79,7 @@ def once(
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
     adopt: Adopt = False,
+    shard: ShardOption = "0/1",
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
     ] = None,
@@ -89,11 +91,11 @@ def once(
     Example:
       syncctl sync once --namespace trading
     """
-    options = PassOptions(policy, allow_deletions, adopt)
+    options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard))
     if plan_file is not None:
         if options != PassOptions():
             raise UsageError(
-                "--plan goes without --policy, --allow-deletions and --adopt",
+                "--plan goes without --policy, --allow-deletions, --adopt and --shard",
                 "give them to `syncctl sync plan --out FILE`: the plan remembers them",
             )
         options = read_plan(plan_file)
@@ -118,6 +120,7 @@ def plan(
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
     adopt: Adopt = False,
+    shard: ShardOption = "0/1",
     output_format: Output = Format.TABLE,
 ) -> None:
     """Show what a pass would do now, and why. Nothing is written.
@@ -126,7 +129,9 @@ def plan(
     Example:
       syncctl sync plan --exit-code -o json
     """
-    options = PassOptions(policy, allow_deletions, adopt)
+    options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard))
+    if out is not None and options.shard != WHOLE:
+        raise UsageError("--out goes without --shard: a saved plan is for the whole fleet")
     judged = sync.plan_sync(open_engine(settings), open_cluster(settings), settings, options)
     show_plan(judged, output_format)
     if out is not None:

@@ -43,6 +43,17 @@ class GuardLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What the other shards of a fleet have seen lately: pods that live, and orphans among them."""
+
+    live: int = 0
+    orphans: int = 0
+
+
+NOBODY_ELSE = Counts()
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A group of deletions that is not carried out: what, measured, allowed; and the way through."""
 
@@ -56,20 +67,34 @@ def restrict(plan: Plan, policy: Policy) -> Plan:
     return plan.holding({step.name: hold for step in plan.steps if step.kind not in _ALLOWED[policy]})
 
 
-def guard(plan: Plan, limits: GuardLimits, allowed: int | None = None) -> tuple[Plan, tuple[Refusal, ...]]:
+def count(plan: Plan) -> Counts:
+    """Return what the other shards have to know of this one."""
+    return Counts(plan.live, len(_deletions(plan, Cause.ORPHAN)))
+
+
+def guard(
+    plan: Plan, limits: GuardLimits, allowed: int | None = None, elsewhere: Counts = NOBODY_ELSE
+) -> tuple[Plan, tuple[Refusal, ...]]:
     """Hold the groups of deletions that are over their limits.
 
     Args:
         plan: judged as a whole, before anything of it is done.
         limits: see GuardLimits.
         allowed: how many guarded deletions a person allows in this run; None for as many as the limits do.
+        elsewhere: counts of the other shards. A shard's orphans are refused when they are too many in the shard or,
+            with those, in the fleet.
     """
     live = plan.live
     suspicious = []
     orphans = _deletions(plan, Cause.ORPHAN)
-    if len(orphans) > limits.orphan_limit or len(orphans) * 100 > limits.orphan_percent * live:
-        measured = f"{len(orphans)} of {live} live pods ({len(orphans) / live:.0%}) are orphans: their clients have "
-        measured += "vanished from the database without being deleted"
+    here, everywhere = Counts(live, len(orphans)), Counts(live + elsewhere.live, len(orphans) + elsewhere.orphans)
+    over = next((counts for counts in (here, everywhere) if orphans and _too_many(counts, limits)), None)
+    if over is not None:
+        where = "" if elsewhere == NOBODY_ELSE else " of this shard" if over == here else " of all shards"
+        measured = (
+            f"{over.orphans} of {over.live} live pods{where} ({over.orphans / over.live:.0%}) are orphans: their "
+        )
+        measured += "clients have vanished from the database without being deleted"
         allows = f"at most {limits.orphan_limit} and at most {limits.orphan_percent:g}% may go unasked"
         suspicious.append((orphans, measured, allows))
     switched_off = _deletions(plan, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
@@ -83,12 +108,16 @@ def guard(plan: Plan, limits: GuardLimits, allowed: int | None = None) -> tuple[
     holds: dict[str, Hold] = {}
     refusals = []
     for steps, measured, allows in suspicious:
-        over = f"; --allow-deletions {allowed} is fewer than {total}" if allowed is not None else ""
-        message = f"refused to delete {len(steps)} pods: {measured} ({allows}{over}): {_names(steps)}"
+        short = f"; --allow-deletions {allowed} is fewer than {total}" if allowed is not None else ""
+        message = f"refused to delete {len(steps)} pods: {measured} ({allows}{short}): {_names(steps)}"
         hint = f"look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions {total}`"
         refusals.append(Refusal(message, hint))
-        holds |= {step.name: Hold(HoldKind.REFUSED, f"{measured}; {allows}{over}") for step in steps}
+        holds |= {step.name: Hold(HoldKind.REFUSED, f"{measured}; {allows}{short}") for step in steps}
     return plan.holding(holds), tuple(refusals)
+
+
+def _too_many(counts: Counts, limits: GuardLimits) -> bool:
+    return counts.orphans > limits.orphan_limit or counts.orphans * 100 > limits.orphan_percent * counts.live
 
 
 def _deletions(plan: Plan, *causes: Cause) -> list[Step]:

@@ -14,6 +14,7 @@ from typing import Any
 from syncctl.core import names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.model import DesiredPod
+from syncctl.core.shard import bucket_of
 
 Json = Mapping[str, Any]
 
@@ -27,7 +28,7 @@ _CONTAINER_SECURITY: Json = {"allowPrivilegeEscalation": False, "capabilities": 
 _DEFAULT_ANNOTATIONS: Json = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 _OWN_ENV = ("ALGORITHM", "CLIENT_ID", "CLIENT_NAME", "CLIENT_VERSION")
-_OWN_LABELS = (names.MANAGED_BY, names.ALGORITHM, names.INSTANCE, names.FLEET, names.CLIENT_ID)
+_OWN_LABELS = (names.MANAGED_BY, names.ALGORITHM, names.INSTANCE, names.FLEET, names.CLIENT_ID, names.BUCKET)
 _OWN_ANNOTATIONS = (
     names.CLIENT_NAME,
     names.VERSION,
@@ -123,6 +124,7 @@ def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
         **fleet_labels(blueprint),
         names.ALGORITHM: pod.key.algorithm.value,
         names.CLIENT_ID: str(pod.key.client_id),
+        names.BUCKET: str(bucket_of(pod.key.client_id)),
     }
 
 

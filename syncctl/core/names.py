@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from syncctl.core.model import Algorithm, PodKey
+from syncctl.core.shard import WHOLE, Shard
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ALGORITHM = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
 FLEET = "syncctl.io/fleet"
 CLIENT_ID = "syncctl.io/client-id"
+BUCKET = "syncctl.io/bucket"
 
 CLIENT_NAME = "syncctl.io/client-name"
 VERSION = "syncctl.io/version"
@@ -41,9 +43,11 @@ def seed_names(algorithm: Algorithm, status_id: int) -> tuple[str, ...]:
     return (name, f"vmap-{status_id}") if algorithm is Algorithm.VWAP else (name,)
 
 
-def fleet_selector(fleet: str) -> str:
-    """Return the label selector that finds the fleet's pods, all of them and no others."""
-    return f"{FLEET}={fleet}"
+def fleet_selector(fleet: str, shard: Shard = WHOLE) -> str:
+    """Return the label selector that finds the fleet's pods, or those of a shard, all of them and no others."""
+    if shard == WHOLE:
+        return f"{FLEET}={fleet}"
+    return f"{FLEET}={fleet},{BUCKET} in ({','.join(map(str, shard.buckets))})"
 
 
 def clients_selector(fleet: str, client_ids: Iterable[int]) -> str:

@@ -42,8 +42,10 @@ from syncctl.core.desired import DesiredState
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.manifest import Blueprint, fleet_labels, pod_annotations, pod_labels
 from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
+from syncctl.core.shard import BUCKETS, bucket_of
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
+_BUCKETS = [str(bucket) for bucket in range(BUCKETS)]
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
 _ALGORITHM_ORDER = {algorithm: place for place, algorithm in enumerate(Algorithm)}
 
@@ -162,7 +164,7 @@ class _Planner:
     def _is_as_made(self, wanted: DesiredPod, pod: ObservedPod) -> bool:
         """Whether _existing would surely keep the pod, found out at a fifth of the price."""
         return (
-            pod.labels == {**self._labels, names.ALGORITHM: wanted.key.algorithm, names.CLIENT_ID: str(wanted.key[0])}
+            pod.labels == self._labels_of(wanted.key)
             and pod.annotations == pod_annotations(self._desired.blueprint, wanted)
             and pod.image == wanted.image
             and pod.resources == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory)
@@ -170,6 +172,15 @@ class _Planner:
             and pod.deleted_at is None
             and not (pod.reason or pod.resize_refused)
         )
+
+    def _labels_of(self, key: PodKey) -> dict[str, str]:
+        client_id, algorithm = key
+        return {
+            **self._labels,
+            names.ALGORITHM: algorithm,
+            names.CLIENT_ID: str(client_id),
+            names.BUCKET: _BUCKETS[bucket_of(client_id)],
+        }
 
     def _create(self, wanted: DesiredPod) -> Step:
         def step(kind: StepKind, cause: Cause, reason: str) -> Step:

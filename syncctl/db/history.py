@@ -27,6 +27,7 @@ class PassRecord:
     exit_code: int
     counts: Mapping[str, int]
     error: str | None = None
+    shard: str = "0/1"
     id: int = 0
 
 

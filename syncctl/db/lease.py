@@ -1,4 +1,4 @@
-"""The lease: one pass a fleet at a time, by one row and the database's clock.
+"""The lease: one pass a fleet, or a shard of it, at a time, by one row and the database's clock.
 
 A row with an expiry, and no session lock: it survives PgBouncer's transaction pooling, works on SQLite, can be looked
 at and released by a person, and ends by itself when its holder was killed. Every acquisition raises the token; a holder
@@ -8,9 +8,11 @@ whose token is no longer the row's has lost the lease, whatever its own clock sa
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from syncctl.core.errors import DatabaseError, LeaseHeld
+from syncctl.core.guard import Counts
+from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.db.tables import lease
 from syncctl.db.times import parse_time
 
@@ -18,36 +20,71 @@ TERM = timedelta(seconds=60)
 """How long a lease lasts without being renewed: how long a killed pass keeps the next one out, at the most."""
 
 
+FRESH = timedelta(minutes=15)
+"""How long a shard's counts matter to the others: three passes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds the lease since when and until when; `holder` is None when nobody does."""
+    """Who holds the lease of a shard since when and until when; `holder` is None when nobody does."""
 
     holder: str | None
     token: int
     acquired_at: datetime | None
     expires_at: datetime | None
     expired: bool
+    shard: Shard = WHOLE
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody may be at work under it."""
+        return self.holder is not None and not self.expired
 
 
-def read_lease(connection: Connection) -> Lease:
-    """Return the lease as it is."""
-    return _read(connection, _now(connection))
-
-
-def acquire_lease(connection: Connection, holder: str) -> Lease:
-    """Take the lease.
+def read_leases(connection: Connection) -> tuple[Lease, ...]:
+    """Return the lease of the whole fleet, then those of all shards that ever ran.
 
     Raises:
-        LeaseHeld: somebody else has it, and it has not expired.
+        DatabaseError: the table has lost the row that locks it.
     """
-    connection.execute(select(lease.c.name).with_for_update())
     now = _now(connection)
-    found = _read(connection, now)
-    if found.holder is not None and not found.expired:
-        raise LeaseHeld(found.holder, found.acquired_at, found.expires_at)
-    values = {"holder": holder, "token": found.token + 1, "acquired_at": now, "expires_at": now + TERM}
-    connection.execute(update(lease).values(values))
-    return Lease(holder, found.token + 1, now, now + TERM, expired=False)
+    columns = select(lease.c.name, lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at)
+    leases = [
+        Lease(holder, token, acquired_at, expires_at, expires_at is None or expires_at <= now, parse_shard(name))
+        for name, holder, token, acquired_at, expires_at in connection.execute(columns)
+    ]
+    if all(found.shard != WHOLE for found in leases):
+        raise DatabaseError(
+            "the table lease has no row 0/1, so no pass can take the lease",
+            "somebody has emptied it; put it back: INSERT INTO lease (name) VALUES ('0/1')",
+        )
+    return tuple(sorted(leases, key=lambda found: (found.shard.of, found.shard.index)))
+
+
+def read_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
+    """Return the lease of a shard; one that never ran is free."""
+    free = Lease(None, 0, None, None, expired=True, shard=shard)
+    return next((found for found in read_leases(connection) if found.shard == shard), free)
+
+
+def acquire_lease(connection: Connection, holder: str, shard: Shard = WHOLE) -> Lease:
+    """Take the lease of a shard.
+
+    Raises:
+        LeaseHeld: somebody else has it, or that of a shard that shares pods with it, and it has not expired.
+    """
+    _lock(connection)
+    leases = read_leases(connection)
+    for found in leases:
+        if found.held and found.shard.overlaps(shard):
+            raise LeaseHeld(found.holder or "", found.acquired_at, found.expires_at)
+    if all(found.shard != shard for found in leases):
+        connection.execute(insert(lease).values(name=str(shard)))
+    # Above all tokens: one that a holder still remembers must never come back.
+    token, now = max(found.token for found in leases) + 1, _now(connection)
+    values = {"holder": holder, "token": token, "acquired_at": now, "expires_at": now + TERM}
+    connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
+    return Lease(holder, token, now, now + TERM, expired=False, shard=shard)
 
 
 def renew_lease(connection: Connection, token: int) -> bool:
@@ -62,23 +99,37 @@ def release_lease(connection: Connection, token: int) -> None:
     connection.execute(update(lease).where(lease.c.token == token).values(holder=None))
 
 
-def take_away_lease(connection: Connection) -> Lease:
-    """End the lease whoever holds it, so that the holder stops writing, and return it as it was."""
-    connection.execute(select(lease.c.name).with_for_update())
-    found = read_lease(connection)
-    connection.execute(update(lease).values(holder=None, token=found.token + 1))
+def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
+    """End the lease of a shard whoever holds it, so that the holder stops writing, and return it as it was."""
+    _lock(connection)
+    found = read_lease(connection, shard)
+    connection.execute(update(lease).where(lease.c.name == str(shard)).values(holder=None, token=found.token + 1))
     return found
 
 
-def _read(connection: Connection, now: datetime) -> Lease:
-    columns = select(lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at)
-    row = connection.execute(columns).one_or_none()
-    if row is None:
-        raise DatabaseError(
-            "the table lease has no row, so no pass can take the lease",
-            "somebody has emptied it; put it back: INSERT INTO lease (name) VALUES ('fleet')",
+def publish_counts(connection: Connection, shard: Shard, mine: Counts) -> Counts:
+    """Store what the other shards have to know of this one, and return what they know, in one step for all."""
+    _lock(connection)
+    values = {"live": mine.live, "orphans": mine.orphans, "counted_at": _now(connection)}
+    connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
+    return read_counts(connection, shard)
+
+
+def read_counts(connection: Connection, shard: Shard) -> Counts:
+    """Return the sum of what the other shards of this number of shards have counted lately."""
+    fresh = lease.c.counted_at > _now(connection) - FRESH
+    others = lease.c.name.like(f"%/{shard.of}") & (lease.c.name != str(shard))
+    live, orphans = connection.execute(
+        select(func.coalesce(func.sum(lease.c.live), 0), func.coalesce(func.sum(lease.c.orphans), 0)).where(
+            fresh, others
         )
-    return Lease(*row, expired=row.expires_at is None or row.expires_at <= now)
+    ).one()
+    return Counts(int(live), int(orphans))
+
+
+def _lock(connection: Connection) -> None:
+    """Let nobody else change any lease until the end of the transaction."""
+    connection.execute(select(lease.c.name).where(lease.c.name == str(WHOLE)).with_for_update())
 
 
 def _now(connection: Connection) -> datetime:

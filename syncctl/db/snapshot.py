@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection, Engine, false, func, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, false, func, select, true, update
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
 from syncctl.core.model import Client, Snapshot
+from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
@@ -20,9 +22,13 @@ _LOST_A_RACE = ("40001", "40P01")
 
 
 def read_snapshot(
-    engine: Engine, *, consume_restarts: bool, accept: Callable[[Snapshot], None] = lambda _snapshot: None
+    engine: Engine,
+    *,
+    consume_restarts: bool,
+    shard: Shard = WHOLE,
+    accept: Callable[[Snapshot], None] = lambda _snapshot: None,
 ) -> Snapshot:
-    """Read clients, tombstones and the fleet's uuid in one transaction.
+    """Read clients, tombstones and the fleet's uuid in one transaction; of a shard, only its clients and tombstones.
 
     A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
     is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
@@ -32,28 +38,33 @@ def read_snapshot(
     """
     if not consume_restarts:
         with reading(engine) as connection:
-            snapshot = _read(connection)
+            snapshot = _read(connection, shard)
             accept(snapshot)
             return snapshot
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _consume(engine, accept)
+            return _consume(engine, shard, accept)
         except DatabaseError as error:
             if not _lost_a_race(error):
                 raise
-    return _consume(engine, accept)
+    return _consume(engine, shard, accept)
 
 
-def _consume(engine: Engine, accept: Callable[[Snapshot], None]) -> Snapshot:
+def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], None]) -> Snapshot:
     with writing(engine, at_one_moment=True) as connection:
         connection.execute(
             update(clients)
-            .where(clients.c.need_restart == true())
+            .where(clients.c.need_restart == true(), *_of_shard(clients.c.id, shard))
             .values(restart_generation=clients.c.restart_generation + 1, need_restart=false())
         )
-        snapshot = _read(connection)
+        snapshot = _read(connection, shard)
         accept(snapshot)
         return snapshot
+
+
+def _of_shard(client_id: Column[Any], shard: Shard) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions by which a query finds the clients of a shard only."""
+    return () if shard == WHOLE else (client_id % BUCKETS % shard.of == shard.index,)
 
 
 def _lost_a_race(error: DatabaseError) -> bool:
@@ -61,14 +72,16 @@ def _lost_a_race(error: DatabaseError) -> bool:
     return isinstance(cause, DBAPIError) and sqlstate(cause) in _LOST_A_RACE
 
 
-def _read(connection: Connection) -> Snapshot:
+def _read(connection: Connection, shard: Shard) -> Snapshot:
     _refuse_standby(connection)
     uuid = _fleet(connection)
-    found = tuple(client_of(row) for row in connection.execute(select_clients().order_by(clients.c.id)))
-    counted = connection.execute(select(func.count()).select_from(clients)).scalar_one()
+    mine = _of_shard(clients.c.id, shard)
+    found = tuple(client_of(row) for row in connection.execute(select_clients().where(*mine).order_by(clients.c.id)))
+    counted = connection.execute(select(func.count()).select_from(clients).where(*mine)).scalar_one()
     _refuse_odd(found, counted)
     living = {client.id for client in found}
-    deleted = connection.execute(select(deleted_clients.c.client_id)).scalars()
+    tombstones = select(deleted_clients.c.client_id).where(*_of_shard(deleted_clients.c.client_id, shard))
+    deleted = connection.execute(tombstones).scalars()
     return Snapshot(
         fleet=uuid,
         clients=tuple(_restarted(client) for client in found),

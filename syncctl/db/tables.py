@@ -121,6 +121,7 @@ passes = Table(
     Column("exit_code", Integer, nullable=False),
     Column("counts", _Json, nullable=False),
     Column("error", Text),
+    Column("shard", String(20), nullable=False, server_default="0/1"),
     sqlite_autoincrement=True,
 )
 
@@ -141,7 +142,8 @@ pass_steps = Table(
     sqlite_autoincrement=True,
 )
 
-# One row: who may write to the cluster. The token grows with every acquisition.
+# A row for each shard, named K/N; 0/1 is the whole fleet, and locked before any other is changed. Who may write to the
+# cluster; the token grows with every acquisition. With it, what the guards of the other shards have to know.
 lease = Table(
     "lease",
     metadata,
@@ -150,6 +152,9 @@ lease = Table(
     Column("token", BigInteger, nullable=False, server_default="0"),
     Column("acquired_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
+    Column("live", Integer, nullable=False, server_default="0"),
+    Column("orphans", Integer, nullable=False, server_default="0"),
+    Column("counted_at", UtcDateTime),
 )
 
 # How often in a row a pod has ended, and how many passes its next replacement has to wait.

@@ -6,19 +6,21 @@ import threading
 from types import TracebackType
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable, LeaseLost
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import Engine, reading, writing
 from syncctl.db.lease import (
     TERM,
     Lease,
     acquire_lease,
     read_lease,
+    read_leases,
     release_lease,
     renew_lease,
     take_away_lease,
 )
 from syncctl.operations.clock import SYSTEM, Clock
 
-__all__ = ["HeldLease", "Lease", "lease_release", "lease_status"]
+__all__ = ["HeldLease", "Lease", "lease_release", "lease_status", "list_leases"]
 
 RENEW_EVERY = TERM.total_seconds() / 4
 RETRY_EVERY = 2.0
@@ -34,8 +36,9 @@ class HeldLease:
     stopped or the machine asleep: after its expiry nothing is written, whoever else may have it by then.
     """
 
-    def __init__(self, engine: Engine, clock: Clock = SYSTEM) -> None:
+    def __init__(self, engine: Engine, clock: Clock = SYSTEM, shard: Shard = WHOLE) -> None:
         self._engine = engine
+        self._shard = shard
         self._clock = clock
         self._holder = f"{socket.gethostname()}, process {os.getpid()}"
         self._ended = threading.Event()
@@ -52,7 +55,7 @@ class HeldLease:
         """
         asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
-            self._token = acquire_lease(connection, self._holder).token
+            self._token = acquire_lease(connection, self._holder, self._shard).token
         self._extend(asked_at)
         self._renewing.start()
         return self
@@ -124,13 +127,19 @@ class HeldLease:
         self._valid_until = asked_at + TERM.total_seconds() - SAFETY
 
 
-def lease_status(engine: Engine) -> Lease:
-    """Return who holds the lease."""
+def lease_status(engine: Engine, shard: Shard = WHOLE) -> Lease:
+    """Return who holds the lease of a shard."""
     with reading(engine) as connection:
-        return read_lease(connection)
+        return read_lease(connection, shard)
 
 
-def lease_release(engine: Engine) -> Lease:
+def list_leases(engine: Engine) -> tuple[Lease, ...]:
+    """Return the lease of the whole fleet, then those of all shards that ever ran."""
+    with reading(engine) as connection:
+        return read_leases(connection)
+
+
+def lease_release(engine: Engine, shard: Shard = WHOLE) -> Lease:
     """Take the lease away from whoever holds it, who then stops writing; return it as it was."""
     with writing(engine) as connection:
-        return take_away_lease(connection)
+        return take_away_lease(connection, shard)

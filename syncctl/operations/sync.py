@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -12,18 +12,20 @@ from syncctl.core import names
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.errors import StalePlan, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
-from syncctl.core.guard import GuardLimits, Policy, Refusal, guard, restrict
+from syncctl.core.guard import NOBODY_ELSE, Counts, GuardLimits, Policy, Refusal, count, guard, restrict
 from syncctl.core.manifest import Blueprint, PodTemplate
 from syncctl.core.model import BackOff, ObservedPod, PodKey, Snapshot
 from syncctl.core.pacing import halt, heal, pace
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.saved import plan_digest
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.clients import record_spawned
-from syncctl.db.engine import Engine, writing
+from syncctl.db.engine import Engine, reading, writing
 from syncctl.db.history import PassRecord, StepRecord, record_pass
+from syncctl.db.lease import publish_counts, read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.readonly import ReadOnlyCluster
@@ -48,6 +50,7 @@ class PassOptions:
     policy: Policy = Policy.SYNC
     allow_deletions: int | None = None
     adopt: bool = False
+    shard: Shard = WHOLE
     expected_digest: str | None = None
 
 
@@ -82,8 +85,10 @@ def plan_sync(
     engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions, clock: Clock = SYSTEM
 ) -> JudgedPlan:
     """Return what a pass would do now. Nothing is written, to neither side."""
-    fleet = _Fleet(ReadOnlyCluster(cluster), settings, options, clock)
-    return fleet.judged(read_snapshot(engine, consume_restarts=False))
+    with reading(engine) as connection:
+        elsewhere = read_counts(connection, options.shard)
+    fleet = _Fleet(ReadOnlyCluster(cluster), settings, options, clock, lambda _mine: elsewhere)
+    return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard))
 
 
 def sync_once(
@@ -102,13 +107,14 @@ def sync_once(
         DatabaseError, ClusterError, InvalidInput: the pass could not begin; its record says so, if it can be written.
     """
     started_at = clock.now()
-    lease = HeldLease(engine, clock)
+    lease = HeldLease(engine, clock, options.shard)
     brake = Brake(clock.monotonic() + settings.pass_deadline, lease.check, clock)
     try:
         with brake.pressed_by_signals(), lease:
             return _pass(engine, cluster, settings, options, witness, clock, started_at, brake, lease)
     except SyncctlError as error:
-        _record_failure(engine, settings, started_at, clock.now(), error)
+        record = _record(options, started_at, clock.now(), exit_code_of_error(error), "error", {}, error.message)
+        _record_failure(engine, settings, record)
         raise
 
 
@@ -123,11 +129,17 @@ def _pass(
     brake: Brake,
     lease: HeldLease,
 ) -> Report:
-    fleet = _Fleet(cluster, settings, options, clock)
+    def publish(mine: Counts) -> Counts:
+        with writing(engine) as connection:
+            return publish_counts(connection, options.shard, mine)
+
+    alone = options.shard == WHOLE
+    fleet = _Fleet(cluster, settings, options, clock, (lambda _mine: NOBODY_ELSE) if alone else publish)
     if options.expected_digest is not None:
         # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
         fleet.expect(read_snapshot(engine, consume_restarts=False))
-    judged = fleet.judged(read_snapshot(engine, consume_restarts=True, accept=fleet.accept))
+    snapshot = read_snapshot(engine, consume_restarts=True, shard=options.shard, accept=fleet.accept)
+    judged = fleet.judged(snapshot)
     witness.planned(judged)
     for refusal in judged.refusals:
         log.error(refusal.message, extra={"hint": refusal.hint})
@@ -153,7 +165,7 @@ def _pass(
     with writing(engine) as connection:
         finished_at = clock.now()
         record_spawned(connection, _made(report), finished_at)
-        record = _record(started_at, finished_at, exit_code_of_report(report), report.summary, counts)
+        record = _record(options, started_at, finished_at, exit_code_of_report(report), report.summary, counts)
         record_pass(connection, record, _steps(report), keep_days=settings.history_days)
     return report
 
@@ -161,7 +173,15 @@ def _pass(
 class _Fleet:
     """What turns a snapshot into a judged plan: the settings, the options, and the pods, listed once."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, options: PassOptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        options: PassOptions,
+        clock: Clock,
+        count_elsewhere: Callable[[Counts], Counts],
+    ) -> None:
+        self._count_elsewhere = count_elsewhere
         self._cluster = cluster
         self._settings = settings
         self._options = options
@@ -176,7 +196,7 @@ class _Fleet:
         settings, options = self._settings, self._options
         limits = GuardLimits(settings.orphan_limit, settings.orphan_percent, settings.switch_off_limit)
         plan = restrict(self._plan(snapshot, now), options.policy)
-        plan, refusals = guard(plan, limits, options.allow_deletions)
+        plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
         return JudgedPlan(plan, refusals, back_offs)
@@ -201,7 +221,7 @@ class _Fleet:
     def _plan(self, snapshot: Snapshot, now: datetime) -> Plan:
         desired = read_desired(snapshot, self._settings, self._template)
         if self._observed is None:
-            self._observed = self._cluster.list_pods(names.fleet_selector(snapshot.fleet))
+            self._observed = self._cluster.list_pods(names.fleet_selector(snapshot.fleet, self._options.shard))
         plan = make_plan(desired, self._observed, now, self._others or Others())
         if self._others is None and (self._options.adopt or _needs_names(plan)):
             self._others = self._read_others(snapshot.fleet)
@@ -262,6 +282,7 @@ def _steps(report: Report) -> list[StepRecord]:
 
 
 def _record(
+    options: PassOptions,
     started_at: datetime,
     finished_at: datetime,
     code: ExitCode,
@@ -279,13 +300,11 @@ def _record(
         exit_code=code,
         counts=counts,
         error=error,
+        shard=str(options.shard),
     )
 
 
-def _record_failure(
-    engine: Engine, settings: Settings, started_at: datetime, finished_at: datetime, error: SyncctlError
-) -> None:
-    record = _record(started_at, finished_at, exit_code_of_error(error), "error", {}, error.message)
+def _record_failure(engine: Engine, settings: Settings, record: PassRecord) -> None:
     try:
         with writing(engine) as connection:
             record_pass(connection, record, keep_days=settings.history_days)

@@ -63,6 +63,7 @@ def test_the_whole_manifest() -> None:
                 "app.kubernetes.io/instance": "desk",
                 "syncctl.io/fleet": FLEET,
                 "syncctl.io/client-id": "7",
+                "syncctl.io/bucket": "7",
             },
             "annotations": {
                 "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
