@@ -33,7 +33,7 @@ class _Metadata(_Struct):
     uid: str = ""
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    creation_timestamp: str = ""
+    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
     finalizers: list[str] | None = None
@@ -52,7 +52,7 @@ class _Container(_Struct):
 
 
 class _Spec(_Struct):
-    containers: list[_Container] = []
+    containers: list[_Container] | None = None
     node_name: str = ""
     termination_grace_period_seconds: int | None = None
 
@@ -99,8 +99,8 @@ class _Status(_Struct):
 
 class _Pod(_Struct):
     metadata: _Metadata
-    spec: _Spec
-    status: _Status
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
 
 
 class _ListMetadata(msgspec.Struct):
@@ -202,7 +202,7 @@ def _owner_by_labels(labels: Mapping[str, str]) -> str:
 def _observed(pod: _Pod) -> ObservedPod:
     metadata, spec, status = pod.metadata, pod.spec, pod.status
     own = None
-    for container in spec.containers:
+    for container in spec.containers or ():
         if container.name == CONTAINER:
             own = container
             break
@@ -224,13 +224,13 @@ def _observed(pod: _Pod) -> ObservedPod:
         image=_shared(own.image) if own else "",
         resources=_resources(own.resources) if own and own.resources else NO_RESOURCES,
         node=_shared(spec.node_name),
-        created_at=metadata.creation_timestamp,
+        created_at=metadata.creation_timestamp or "",
         deleted_at=metadata.deletion_timestamp,
         grace_seconds=30 if grace is None else grace,
         finalizers=tuple(metadata.finalizers) if metadata.finalizers else (),
         controlled=metadata.owner_references is not None,
         unready=said.get("Ready", ""),
-        unschedulable=said.get("PodScheduled", ""),
+        unschedulable=said.get("PodScheduled", "").removeprefix("Unschedulable: "),
         resize_refused=said.get("PodResizePending", ""),
         containers=tuple([_container_state(state) for state in states]),
     )
