@@ -1,0 +1,430 @@
+"""What no pass may ever do: watched at every request and every change of a pod, by rules of its own."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncctl.core.exits import exit_code_of_report
+from syncctl.core.guard import Policy
+from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.steps import StepKind
+from syncctl.operations.sync import JudgedPlan, PassOptions
+from syncctl.sandbox import PODS, RESIZE_ANNOTATION, Record, Store
+from syncctl.sandbox.objects import Event
+from syncctl.settings import Settings
+
+from .driven import NAMESPACE, Call
+from .rows import (
+    FLEET,
+    GENERATION,
+    Json,
+    Key,
+    Rows,
+    Wanted,
+    go_service_names,
+    key_of,
+    read_rows,
+    same_image,
+    same_resources,
+    template_of,
+)
+
+PACE_AT_LEAST = 10
+_FINISHED = ("Failed", "Succeeded", "Unknown")
+
+
+class Violation(AssertionError):
+    """A pass has done what no pass may do."""
+
+
+@dataclass(slots=True)
+class PassRun:
+    """One pass as the judge sees it. It is the pass's witness."""
+
+    number: int
+    settings: Settings
+    options: PassOptions
+    template: str
+    database: str
+    rows: Rows = field(default_factory=Rows)
+    listed: dict[str, Record] = field(default_factory=dict)
+    judged: JudgedPlan | None = None
+    report: Report | None = None
+    error: Exception | None = None
+    killed: bool = False
+    heard: int = 0
+    requests: int = 0
+    writes: list[tuple[str, str]] = field(default_factory=list)
+    created: Counter[str] = field(default_factory=Counter)
+    deleted: dict[str, str] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    orphans_deleted: int = 0
+    disruptive: set[str] = field(default_factory=set)
+    resize_refused: set[str] = field(default_factory=set)
+    # How it lost its lease: "" while it has it.
+    lost: str = ""
+    asked_since: bool = False
+    # Of its last write.
+    phase: str = ""
+    rivals: bool = False
+
+    def planned(self, judged: JudgedPlan) -> None:
+        """Read the rows as they are at this moment: nothing changes them between the pass's reading and this."""
+        self.judged = judged
+        self.rows = read_rows(self.database)
+
+    def settled(self, outcome: Outcome) -> None:
+        """Count."""
+        self.heard += 1
+
+    def reported(self, report: Report) -> None:
+        """Keep it, for a pass that ends with an error after it."""
+        self.report = report
+
+
+class Judge:
+    """The rules. `hand_edited` holds the uids of pods whose identity somebody has changed by hand."""
+
+    def __init__(self, store: Store, fleet: str) -> None:
+        self._store = store
+        self._fleet = fleet
+        self.hand_edited: set[str] = set()
+        self.checks = 0
+
+    def pods(self) -> list[Record]:
+        """Return all pods there are."""
+        return self._store.list(PODS, NAMESPACE).records
+
+    def ours(self, labels: dict[str, str]) -> bool:
+        """Whether a pod carries our fleet's label."""
+        return labels.get(FLEET) == self._fleet
+
+    # Before a request
+
+    def request(self, run: PassRun, call: Call, *, on_its_way: bool) -> None:
+        """Look at a request before it has its effect. One that is on its way when the lease is lost is let go."""
+        run.requests += 1
+        if call.verb == "list":
+            if run.judged is None and "continue" not in call.request.query and f"{FLEET}=" in _selector(call):
+                run.listed = {record.uid: record for record in self.pods()}
+            return
+        if call.verb == "get":
+            return
+        self.checks += 1
+        if run.judged is None:
+            raise Violation(f"{call.verb} before there was a plan")
+        body = json.loads(call.request.body)
+        name = call.target.name or body["metadata"]["name"]
+        if call.verb == "delete":
+            if not (body.get("preconditions") or {}).get("uid"):
+                raise Violation(f"delete of {name} without a uid")
+            if "gracePeriodSeconds" in body or "gracePeriodSeconds" in call.request.query:
+                raise Violation(f"delete of {name} with a grace that is not the pod's own: {body}")
+        if call.verb == "patch" and not body["metadata"].get("uid"):
+            raise Violation(f"patch of {name} without a uid")
+        run.writes.append((call.verb, name))
+        before, run.phase = run.phase, self._phase(run, call.verb, body)
+        if not on_its_way:
+            self._has_lease(run, f"{call.verb} of {name}", before)
+
+    def _has_lease(self, run: PassRun, what: str, before: str) -> None:
+        if run.lost == "expired":
+            raise Violation(f"{what} after the lease had expired")
+        if not run.lost:
+            return
+        if run.asked_since:
+            raise Violation(f"{what}, and the database has said that the lease is lost")
+        if run.phase != before:
+            raise Violation(f"{what} in another batch ({run.phase}) than the lease was lost in ({before or 'none'})")
+
+    def _phase(self, run: PassRun, verb: str, body: Json) -> str:
+        """Say which part of a pass a request is of."""
+        if verb == "delete":
+            uid = body["preconditions"]["uid"]
+            return next(
+                (f"{step.kind}" for step in _steps(run) if step.observed is not None and step.observed.uid == uid), "?"
+            )
+        if verb == "create":
+            name = body["metadata"]["name"]
+            kinds = {step.kind for step in _steps(run) if step.desired is not None and step.desired.name == name}
+            return "create" if StepKind.CREATE in kinds else "create again"
+        return verb
+
+    # The effect of a request
+
+    def effect(self, run: PassRun, event: Event) -> None:
+        """Look at a change of a pod that a request of this pass has made."""
+        self.checks += 1
+        record, previous = event.record, event.previous
+        if record.resource is not PODS:
+            raise Violation(f"changed {record.key}, which is no pod")
+        run.touched.add(record.name)
+        if previous is None:
+            self._created(run, record)
+        elif record.terminating and not previous.terminating:
+            self._deleted(run, previous)
+        elif event.type == "MODIFIED":
+            self._patched(run, previous, record)
+
+    def _created(self, run: PassRun, record: Record) -> None:
+        key = key_of(record.labels)
+        wanted = run.rows.wanted.get(key) if key else None
+        if not self.ours(record.labels) or wanted is None or wanted.name != record.name:
+            raise Violation(f"created {record.name}, for which no row asks")
+        names = go_service_names(wanted.name)
+        for other in self.pods():
+            same_key = self.ours(other.labels) and key_of(other.labels) == key
+            same_by_go = FLEET not in other.labels and other.name in names
+            if other.uid != record.uid and (same_key or same_by_go):
+                state = "terminating" if other.terminating else "alive"
+                raise Violation(f"created {record.name} while {other.name} of the same key is {state}")
+        run.created[record.name] += 1
+
+    def _deleted(self, run: PassRun, previous: Record) -> None:
+        cause = self._why(run, previous)
+        run.deleted[previous.uid] = cause
+        if cause == "orphan":
+            run.orphans_deleted += 1
+            self._guarded(run)
+        if cause == "switched off":
+            self._guarded_switch(run)
+        if cause not in ("orphan", "switched off", "second", "finished"):
+            self._disrupted(run, previous.name)
+
+    def _why(self, run: PassRun, pod: Record) -> str:
+        """Explain a deletion by the rows and the list of this pass, or raise."""
+        rows, name = run.rows, pod.name
+        if run.options.policy is not Policy.SYNC and run.options.policy is not Policy.UPSERT_ONLY:
+            raise Violation(f"deleted {name} under --policy {run.options.policy}")
+        seen = run.listed.get(pod.uid)
+        if seen is None:
+            raise Violation(f"deleted {name}, a pod that was not there when the pods were listed")
+        if not self.ours(pod.labels):
+            return self._adopted(run, seen)
+        key = key_of(pod.labels)
+        if key is None:
+            raise Violation(f"deleted {name}, whose labels name nobody")
+        if key in rows.invalid:
+            raise Violation(f"deleted {name} of an invalid client")
+        if rows.switched_off(key) or rows.orphaned(key):
+            if run.options.policy is not Policy.SYNC:
+                raise Violation(f"deleted {name} under --policy {run.options.policy}")
+            return "orphan" if rows.orphaned(key) else "switched off"
+        return self._replaced(run, seen, rows.wanted[key])
+
+    def _adopted(self, run: PassRun, seen: Record) -> str:
+        names = {
+            name: client
+            for client, status in run.rows.known.items()
+            for name in (f"vwap-{status}", f"vmap-{status}", f"twap-{status}", f"hft-{status}")
+        }
+        content = seen.content
+        owned = FLEET in seen.labels or content["metadata"].get("ownerReferences")
+        if not run.options.adopt or owned or seen.name not in names:
+            raise Violation(f"deleted {seen.name}, a pod of somebody else")
+        client = names[seen.name]
+        if any(key[0] == client for key in run.rows.invalid):
+            raise Violation(f"deleted {seen.name} of an invalid client")
+        wanted = next((one for one in run.rows.wanted.values() if seen.name in go_service_names(one.name)), None)
+        if wanted is None:
+            return "switched off"
+        return "second" if len(self._of_key(run, wanted)) > 1 else "adopted"
+
+    def _of_key(self, run: PassRun, wanted: Wanted) -> list[Record]:
+        names = go_service_names(wanted.name) if run.options.adopt else ()
+        return [
+            record
+            for record in run.listed.values()
+            if (self.ours(record.labels) and key_of(record.labels) == wanted.key)
+            or (FLEET not in record.labels and record.name in names)
+        ]
+
+    def _replaced(self, run: PassRun, seen: Record, wanted: Wanted) -> str:
+        pod = seen.content
+        if len(self._of_key(run, wanted)) > 1 and seen.name != wanted.name:
+            return "second"
+        if seen.name != wanted.name:
+            return "misnamed"
+        if seen.phase in _FINISHED or pod["status"].get("reason") == "NodeLost":
+            if run.rows.waits.get(wanted.key, 0) > 0:
+                raise Violation(f"replaced {seen.name}, which has to wait {run.rows.waits[wanted.key]} passes")
+            return "finished"
+        if seen.uid in self.hand_edited:
+            return "edited"
+        if pod["metadata"]["annotations"].get(GENERATION) != str(wanted.generation):
+            return "restart"
+        if template_of(pod) != run.template:
+            return "template"
+        if not same_resources(wanted, pod):
+            if not same_image(wanted, pod):
+                return "image and resources"
+            if seen.name in run.resize_refused:
+                return "resize refused"
+        if any(one["type"] == "PodResizePending" for one in pod["status"].get("conditions", ())):
+            return "resize pending"
+        raise Violation(f"deleted {seen.name}, which was as the rows ask")
+
+    def _guarded(self, run: PassRun) -> None:
+        orphans, switched_off, live = self._suspects(run)
+        settings, allowed = run.settings, run.options.allow_deletions
+        over = orphans > settings.orphan_limit or orphans * 100 > settings.orphan_percent * live
+        total = orphans + (switched_off if 0 < settings.switch_off_limit < switched_off else 0)
+        if over and (allowed is None or total > allowed):
+            raise Violation(f"deleted an orphan, and there are {orphans} of {live} pods")
+
+    def _guarded_switch(self, run: PassRun) -> None:
+        orphans, switched_off, live = self._suspects(run)
+        settings, allowed = run.settings, run.options.allow_deletions
+        over = orphans > settings.orphan_limit or orphans * 100 > settings.orphan_percent * live
+        total = switched_off + (orphans if over else 0)
+        if 0 < settings.switch_off_limit < switched_off and (allowed is None or total > allowed):
+            raise Violation(f"stopped a switched-off pod, and there are {switched_off} of them")
+
+    def _suspects(self, run: PassRun) -> tuple[int, int, int]:
+        orphans = switched_off = live = 0
+        go = {
+            f"{word}-{status}": client
+            for client, status in run.rows.known.items()
+            for word in ("vmap", "vwap", "twap", "hft")
+        }
+        for record in run.listed.values():
+            if record.terminating:
+                continue
+            if self.ours(record.labels):
+                live += 1
+                key = key_of(record.labels)
+                if key and key not in run.rows.invalid:
+                    orphans += run.rows.orphaned(key)
+                    switched_off += run.rows.switched_off(key)
+            elif run.options.adopt and record.name in go and FLEET not in record.labels:
+                live += 1
+                wanted = [one for one in run.rows.wanted.values() if record.name in go_service_names(one.name)]
+                switched_off += not wanted
+        return orphans, switched_off, live
+
+    def _disrupted(self, run: PassRun, name: str) -> None:
+        run.disruptive.add(name)
+        budget = max(PACE_AT_LEAST, int(self._suspects(run)[2] * run.settings.replace_percent / 100))
+        if len(run.disruptive) > budget:
+            raise Violation(f"stopped {len(run.disruptive)} pods for something new, and {budget} are allowed")
+
+    def _patched(self, run: PassRun, previous: Record, record: Record) -> None:
+        if not self.ours(previous.labels):
+            raise Violation(f"patched {previous.name}, a pod of somebody else")
+        key = key_of(previous.labels)
+        if key is None or key_of(record.labels) != key or key not in run.rows.wanted:
+            raise Violation(f"patched {previous.name}, for which no row asks, or made it another's")
+        if run.options.policy is Policy.CREATE_ONLY:
+            raise Violation(f"patched {previous.name} under --policy create-only")
+        before, after = previous.content["spec"], record.content["spec"]
+        if before != after:
+            self._disrupted(run, record.name)
+
+    # After a pass
+
+    def verdict(self, run: PassRun) -> None:
+        """Look at a pass that has ended."""
+        report = run.report
+        if report is None or run.judged is None:
+            if run.writes and not run.killed:
+                raise Violation(f"ended with {run.error!r} after {len(run.writes)} writes, and without a report")
+            return
+        plan = run.judged.plan
+        if [outcome.step for outcome in report.outcomes] != list(plan.steps):
+            raise Violation("the outcomes are not those of the plan's steps, one each")
+        counts = report.counts()
+        if sum(counts.values()) != len(plan.steps) or sum(plan.counts().values()) != len(plan.steps):
+            raise Violation("the numbers do not add up")
+        shown = Counter(outcome.result for outcome in report.outcomes)
+        if any(counts[result] != shown[result] for result in Result):
+            raise Violation("the counts are not those of the outcomes")
+        accounted = Counter(id(step) for step in plan.steps)
+        if any(times > 1 for times in accounted.values()):
+            raise Violation("a step is there twice")
+        self._complete(run)
+        for outcome in report.outcomes:
+            self._true(run, outcome)
+        if report.refusals and exit_code_of_report(report) not in (4, 5, 130, 143):
+            raise Violation("something was refused, and the exit code does not say so")
+        expected = sum(outcome.result in (Result.CREATED, Result.REPLACED) for outcome in report.outcomes)
+        uncertain = sum(outcome.result is Result.FAILED for outcome in report.outcomes)
+        if not run.rivals and not expected <= sum(run.created.values()) <= expected + uncertain:
+            raise Violation(f"{expected} pods said to be created and {dict(run.created)} were")
+
+    def _complete(self, run: PassRun) -> None:
+        """Every pod of ours and every key that is wanted has its step."""
+        steps = _steps(run)
+        named = Counter(step.observed.uid for step in steps if step.observed is not None)
+        for record in run.listed.values():
+            if self.ours(record.labels) and named[record.uid] != 1:
+                raise Violation(f"{record.name} has {named[record.uid]} steps")
+        wanted = Counter(step.key for step in steps if step.desired is not None or step.observed is None)
+        for key in [*run.rows.wanted, *run.rows.invalid]:
+            has_pod = any(self.ours(one.labels) and key_of(one.labels) == key for one in run.listed.values())
+            if wanted[key] > 1 or (wanted[key] == 0 and not has_pod):  # type: ignore[index]
+                raise Violation(f"{key} has {wanted[key]} steps")  # type: ignore[index]
+
+    def _true(self, run: PassRun, outcome: Outcome) -> None:
+        """What is said of a step has happened, and what is said to be left alone was."""
+        step, result = outcome.step, outcome.result
+        if step.held is not None and result not in (Result.REFUSED, Result.DEFERRED):
+            raise Violation(f"{step.name} was held and is said to be {result}")
+        alone = result in (Result.UNCHANGED, Result.REFUSED)
+        if alone and step.observed is not None and step.observed.uid in run.deleted:
+            raise Violation(f"{step.name} is said to be {result} and was told to go")
+        if result is Result.DELETED and step.observed is not None:
+            left = next((one for one in self.pods() if one.uid == step.observed.uid), None)
+            if left is not None and not left.terminating:
+                raise Violation(f"{step.name} is said to be deleted and was not")
+        if result in (Result.CREATED, Result.REPLACED) and not run.rivals and not run.created[step.wanted.name]:
+            raise Violation(f"{step.wanted.name} is said to be {result} and was not")
+
+    def settled(self, rows: Rows, template: str) -> list[str]:
+        """Say what is not as the rows ask, after everything has calmed down."""
+        problems: list[str] = []
+        pods: dict[Key, list[Record]] = {}
+        for record in self.pods():
+            key = key_of(record.labels)
+            if self.ours(record.labels) and key is not None:
+                pods.setdefault(key, []).append(record)
+            elif self.ours(record.labels):
+                problems.append(f"{record.name} has labels that name nobody")
+        for key, found in pods.items():
+            if len(found) > 1 and key not in rows.invalid:
+                problems.append(f"{key} has {len(found)} pods")
+            if key not in rows.wanted and key not in rows.invalid:
+                problems.append(f"{found[0].name} is there, and no row asks for it")
+        for key, wanted in rows.wanted.items():
+            if key not in pods:
+                problems.append(f"{wanted.name} is missing")
+            else:
+                problems += _differences(wanted, pods[key][0], template)
+        return problems
+
+
+def _differences(wanted: Wanted, record: Record, template: str) -> list[str]:
+    pod = record.content
+    annotations = pod["metadata"]["annotations"]
+    checks: dict[str, Any] = {
+        "name": record.name == wanted.name,
+        "running": record.phase == "Running" and not record.terminating,
+        "image": same_image(wanted, pod),
+        "resources": same_resources(wanted, pod),
+        "generation": annotations.get(GENERATION) == str(wanted.generation),
+        "template": template_of(pod) == template,
+        "client name": annotations.get("syncctl.io/client-name") == wanted.client_name,
+        "version": annotations.get("syncctl.io/version") == str(wanted.version),
+        "manager": record.labels.get("app.kubernetes.io/managed-by") == "syncctl",
+        "resized": RESIZE_ANNOTATION in annotations
+        or not any(one["type"] == "PodResizePending" for one in pod["status"].get("conditions", ())),
+    }
+    return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]
+
+
+def _steps(run: PassRun) -> tuple[Any, ...]:
+    return run.judged.plan.steps if run.judged else ()
+
+
+def _selector(call: Call) -> str:
+    return call.request.query.get("labelSelector", "")

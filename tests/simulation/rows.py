@@ -1,0 +1,149 @@
+"""What the rows ask for, worked out once more: by plain SQL and without a line of syncctl's own core."""
+
+import sqlite3
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from syncctl.sandbox.quantities import parse
+
+ALGORITHMS = ("vwap", "twap", "hft")
+FLEET = "syncctl.io/fleet"
+CLIENT_ID = "syncctl.io/client-id"
+ALGORITHM = "app.kubernetes.io/name"
+GENERATION = "syncctl.io/restart-generation"
+DEFAULT_IMAGE = "desk/default:1"
+GOOD_IMAGES = ("desk/algo:1", "desk/algo:2", "desk/algo:3", "")
+BROKEN_IMAGE = "desk/broken:1"
+BAD_IMAGES = ("Desk Algo", "desk/algo:", "@")
+GOOD_CPU = ("250m", "0.5", "1", "")
+GOOD_MEMORY = ("128Mi", "0.5Gi", "536870912", "")
+BAD_CPU = ("lots", "-1")
+BAD_MEMORY = ("512m", "1,5Gi")
+
+Key = tuple[int, str]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A pod that the rows ask for."""
+
+    key: Key
+    name: str
+    client_name: str
+    version: int
+    image: str
+    cpu: str
+    memory: str
+    generation: int
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows at one moment, and what they mean."""
+
+    fleet: str = ""
+    wanted: dict[Key, Wanted] = field(default_factory=dict)
+    invalid: set[Key] = field(default_factory=set)
+    known: dict[int, int] = field(default_factory=dict)
+    clients: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+    generations: dict[int, int] = field(default_factory=dict)
+    asked: set[int] = field(default_factory=set)
+    waits: dict[Key, int] = field(default_factory=dict)
+
+    def switched_off(self, key: Key) -> bool:
+        """Whether a person has said that this pod is to go."""
+        if key[0] in self.known:
+            return key not in self.wanted and key not in self.invalid
+        return key[0] not in self.clients and key[0] in self.deleted
+
+    def orphaned(self, key: Key) -> bool:
+        """Whether nobody has said anything of this pod."""
+        return key[0] not in self.known and not self.switched_off(key)
+
+
+def read_rows(path: str) -> Rows:
+    """Read the database with nothing but sqlite3."""
+    with sqlite3.connect(path) as connection:
+        rows = Rows(fleet=connection.execute("SELECT uuid FROM fleet").fetchone()[0])
+        rows.deleted = {number for (number,) in connection.execute("SELECT client_id FROM deleted_clients")}
+        rows.waits = {
+            (client, algorithm): wait
+            for client, algorithm, wait in connection.execute("SELECT client_id, algorithm, wait FROM back_offs")
+        }
+        found = connection.execute(
+            "SELECT c.id, client_name, version, image, cpu, memory, priority, need_restart, restart_generation, a.id,"
+            " vwap, twap, hft FROM clients c LEFT JOIN algorithm_status a ON a.client_id = c.id ORDER BY c.id"
+        ).fetchall()
+    connection.close()
+    for client, name, version, image, cpu, memory, priority, asked, generation, status, *flags in found:
+        rows.clients.add(client)
+        rows.generations[client] = generation
+        if asked:
+            rows.asked.add(client)
+        if status is None:
+            continue
+        rows.known[client] = status
+        bad = image in BAD_IMAGES or cpu in BAD_CPU or memory in BAD_MEMORY or priority == float("inf")
+        for algorithm, flag in zip(ALGORITHMS, flags, strict=True):
+            key = (client, algorithm)
+            if flag and bad:
+                rows.invalid.add(key)
+            elif flag:
+                rows.wanted[key] = Wanted(
+                    key,
+                    f"{algorithm}-{status}",
+                    name,
+                    version,
+                    image or DEFAULT_IMAGE,
+                    cpu or "500m",
+                    memory or "256Mi",
+                    generation,
+                )
+    return rows
+
+
+def key_of(labels: dict[str, str]) -> Key | None:
+    """Return the key that a pod of ours names, None when it names none."""
+    number, algorithm = labels.get(CLIENT_ID, ""), labels.get(ALGORITHM, "")
+    if algorithm not in ALGORITHMS or not number.isdigit() or str(int(number)) != number or number == "0":
+        return None
+    return int(number), algorithm
+
+
+def go_service_names(wanted_name: str) -> tuple[str, ...]:
+    """Return the names under which the Go service may run the same thing."""
+    algorithm, number = wanted_name.split("-")
+    return (wanted_name, f"vmap-{number}") if algorithm == "vwap" else (wanted_name,)
+
+
+def template_of(pod: Json) -> str:
+    """Return the revision of the template that a pod was made by: each sets an environment variable of its own."""
+    return next((one["value"] for one in _own(pod).get("env", ()) if one["name"] == "TEMPLATE"), "")
+
+
+def same_image(wanted: Wanted, pod: Json) -> bool:
+    """Whether the live image is the wanted one."""
+    return bool(_own(pod).get("image") == wanted.image)
+
+
+def same_resources(wanted: Wanted, pod: Json) -> bool:
+    """Whether the live requests and limits are worth as much as the wanted ones."""
+    amounts = _own(pod).get("resources", {})
+    return all(
+        _worth(amounts.get(part, {}).get(kind, "0")) == _worth(value)
+        for part in ("requests", "limits")
+        for kind, value in (("cpu", wanted.cpu), ("memory", wanted.memory))
+    )
+
+
+def _own(pod: Json) -> Json:
+    found: Json = next((one for one in pod["spec"]["containers"] if one["name"] == "algorithm"), {})
+    return found
+
+
+@lru_cache(maxsize=256)
+def _worth(quantity: str) -> Any:
+    return parse(quantity)

@@ -1,0 +1,51 @@
+"""Random fleets through thousands of passes. A failing seed is printed: pytest tests/simulation --seed N"""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .simulation import Simulation
+
+USUAL_SECONDS = 5.0
+"""Of the processor's time, for each share."""
+SHARES = 4
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_whatever_happens_no_pass_does_harm_and_two_put_everything_right(
+    share: int,
+    seed: int | None,
+    soak: float,
+    fresh: int,
+    memory: Path,
+    migrated: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    if seed is not None:
+        seeds = iter([seed] if share == 0 else [])
+    else:
+        seeds = itertools.count(fresh if soak else share, SHARES)
+    covered: Counter[str] = Counter()
+    end = time.process_time() + (soak / SHARES or USUAL_SECONDS)
+    for number in seeds:
+        _simulate(number, memory, migrated, covered)
+        if time.process_time() > end:
+            break
+    record_property("covered", dict(covered))
+
+
+def _simulate(seed: int, memory: Path, migrated: Path, covered: Counter[str]) -> None:
+    simulation = Simulation(seed, memory, migrated)
+    try:
+        simulation.run()
+    except Exception as error:
+        error.add_note("\n".join([*simulation.trace, f"replay: pytest tests/simulation --seed {seed}"]))
+        raise
+    finally:
+        covered.update(simulation.covered)
+        covered.update(seeds=1, checks=simulation.checks)
+        simulation.close()
