@@ -232,3 +232,24 @@ def test_the_pods_of_the_job_are_not_taken_for_pods_of_the_fleet() -> None:
     assert names.FLEET not in labels
     assert names.MANAGED_BY not in labels
     assert labels["app.kubernetes.io/version"] == __version__
+
+
+# The sharded variant --------------------------------------------------------------------------------------------------
+
+
+def test_the_sharded_cronjob_is_the_other_one_with_shards() -> None:
+    (sharded,) = yaml.safe_load_all((FILE.parent / "docs/k8s-cronjob-sharded.yaml").read_text())
+    kubernetes_validate.validate(sharded, kubernetes_validate.latest_version(), strict=True)
+    job = sharded["spec"]["jobTemplate"]["spec"]
+    shards = job.pop("completions")
+    # With a backoffLimit, one shard that fails would end the others.
+    assert (job.pop("completionMode"), job.pop("parallelism"), job.pop("backoffLimitPerIndex")) == (
+        "Indexed",
+        shards,
+        0,
+    )
+    job["backoffLimit"] = JOB["backoffLimit"]
+    container = job["template"]["spec"]["containers"][0]
+    assert container["args"][-2:] == ["--shard", f"$(JOB_COMPLETION_INDEX)/{shards}"]
+    del container["args"][-2:]
+    assert sharded == DOCUMENTS["CronJob"]
