@@ -1,0 +1,13 @@
+from pathlib import Path
+
+import pytest
+from clusters import RealCluster, SandboxCluster
+from sqlalchemy import Engine
+
+from .desk import Desk
+
+
+@pytest.fixture
+def desk(engine: Engine, cluster: SandboxCluster | RealCluster, tmp_path: Path) -> Desk:
+    """A migrated database without clients, beside an empty cluster."""
+    return Desk(engine, cluster, tmp_path)

@@ -1,0 +1,164 @@
+"""A database, a cluster, and a person who runs passes: what the tests of whole passes are made of."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from clusters import FINALIZER, IMAGE, Json, RealCluster, SandboxCluster
+from sqlalchemy import Engine, event, text
+
+from syncctl.core import names
+from syncctl.core.exits import ExitCode, exit_code_of_report
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.report import Outcome, Report
+from syncctl.db.engine import writing
+from syncctl.db.snapshot import read_snapshot
+from syncctl.operations import algorithms, clients
+from syncctl.operations.sync import JudgedPlan, PassOptions, sync_once
+from syncctl.settings import Settings
+
+
+class Silence:
+    """A witness who does not care."""
+
+    def planned(self, judged: JudgedPlan) -> None: ...
+
+    def settled(self, outcome: Outcome) -> None: ...
+
+    def reported(self, report: Report) -> None: ...
+
+
+class Desk:
+    def __init__(self, engine: Engine, cluster: SandboxCluster | RealCluster, folder: Path) -> None:
+        self.engine = engine
+        self.cluster = cluster
+        self.api = cluster.api()
+        self.fleet = read_snapshot(engine, consume_restarts=False).fleet
+        self.later = timedelta()
+        self._folder = folder
+        self.set(default_cpu="20m", default_memory="32Mi", default_image=IMAGE, concurrency=4)
+
+    def set(self, **settings: Any) -> None:
+        """Change settings; the others stay."""
+        known = self.settings.model_dump() if hasattr(self, "settings") else {}
+        self.settings = Settings(**{**known, **settings})
+
+    def template(self, content: str) -> None:
+        """Give the pods a template, in YAML from `spec:` on."""
+        file = self._folder / "template.yaml"
+        file.write_text(f"apiVersion: v1\nkind: Pod\n{content}")
+        self.set(pod_template=file)
+
+    # What a person does
+
+    def add(self, name: str = "acme", /, enabled: str = "vwap", **fields: Any) -> Client:
+        chosen = frozenset(Algorithm(word) for word in enabled.split())
+        return clients.add_client(self.engine, NewClient(name, algorithms=chosen, **fields))
+
+    def change(self, client: str = "acme", /, **changes: Any) -> Client:
+        return clients.update_client(self.engine, client, ClientChanges(**changes))
+
+    def switch(self, name: str = "acme", **flags: bool) -> None:
+        algorithms.set_algorithms(self.engine, name, {Algorithm(word): on for word, on in flags.items()})
+
+    def restart(self, name: str = "acme") -> None:
+        clients.restart_client(self.engine, name)
+
+    def delete(self, name: str = "acme") -> None:
+        clients.delete_client(self.engine, name)
+
+    def sql(self, statement: str, **values: Any) -> None:
+        """Write to the database behind everybody's back."""
+        with writing(self.engine) as connection:
+            connection.execute(text(statement), values)
+
+    def run(self, **options: Any) -> Report:
+        """Run one pass, `later` than it is."""
+        clock = self.cluster.clock
+        shifted = replace(clock, now=lambda: clock.now() + self.later)
+        return sync_once(self.engine, self.api, self.settings, PassOptions(**options), Silence(), shifted)
+
+    def started(self, **options: Any) -> dict[str, Json]:
+        """Run one pass in which nothing fails, let its pods come to run, and return them."""
+        report = self.run(**options)
+        assert exit_code_of_report(report) is ExitCode.DONE, results(report)
+        self.until_running()
+        return self.cluster.pods()
+
+    # What the cluster does
+
+    def until_running(self) -> None:
+        self.cluster.until(lambda: all(pod["status"].get("phase") == "Running" for pod in self.cluster.pods().values()))
+
+    def until_gone(self, *pods: str) -> None:
+        self.cluster.until(lambda: not set(pods) & self.cluster.pods().keys())
+
+    def uid(self, name: str) -> str:
+        return str(self.cluster.pods()[name]["metadata"]["uid"])
+
+    def hold(self, name: str) -> None:
+        """Let a pod not go until it is let go."""
+        self.api.patch_pod(name, self.uid(name), {"metadata": {"finalizers": [FINALIZER]}})
+
+    def let_go(self, name: str) -> None:
+        self.api.patch_pod(name, self.uid(name), {"metadata": {"finalizers": None}})
+        self.until_gone(name)
+
+    def remove(self, name: str) -> None:
+        """Tell a pod to go, as a person with kubectl does."""
+        self.api.delete_pod(name, self.uid(name))
+
+    def refuse_resize(self, name: str) -> None:
+        """Let the node say that it cannot do what it was asked."""
+        if isinstance(self.cluster, SandboxCluster):
+            self.cluster.answer_resize(name, "Infeasible")
+            return
+        conditions = self.cluster.pods()[name]["status"]["conditions"]
+        pending = {"type": "PodResizePending", "status": "True", "reason": "Infeasible", "message": "no room"}
+        self.cluster.set_status(name, conditions=[*conditions, pending])
+
+
+def vwap(client: Client) -> str:
+    """Return the name of the client's vwap pod."""
+    return pod_of(client, "vwap")
+
+
+def pod_of(client: Client, algorithm: str) -> str:
+    assert client.algorithms is not None
+    return names.pod_name(Algorithm(algorithm), client.algorithms.id)
+
+
+def outcome_of(report: Report, pod: str, kind: str = "") -> Outcome:
+    """Return what became of a pod's step; of the one of this kind, if there may be two."""
+    of_pod = [outcome for outcome in report.outcomes if outcome.step.name == pod]
+    (found,) = [outcome for outcome in of_pod if not kind or outcome.step.kind == kind] or of_pod
+    return found
+
+
+def results(report: Report) -> dict[str, str]:
+    """Return what became of each pod's step, and why if it is not well."""
+    return {outcome.step.name: ": ".join(filter(None, (outcome.result, outcome.detail))) for outcome in report.outcomes}
+
+
+@contextmanager
+def counted_transactions(engine: Engine) -> Iterator[Counter[str]]:
+    """Count how transactions end while this is open."""
+    ended: Counter[str] = Counter()
+
+    def committed(_connection: object) -> None:
+        ended["commit"] += 1
+
+    def rolled_back(_connection: object) -> None:
+        ended["rollback"] += 1
+
+    event.listen(engine, "commit", committed)
+    event.listen(engine, "rollback", rolled_back)
+    try:
+        yield ended
+    finally:
+        event.remove(engine, "commit", committed)
+        event.remove(engine, "rollback", rolled_back)
