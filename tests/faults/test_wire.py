@@ -1,0 +1,278 @@
+"""Each call of a pass goes wrong in each way, before and after it has its effect.
+
+Whatever goes wrong, no key ever has two pods, nothing is deleted that nobody asked to be deleted, the pass ends in time
+with a code that says what it was, and the passes after it converge.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from syncctl.core.exits import ExitCode
+from syncctl.core.report import Result
+from syncctl.kube.api import ATTEMPTS, LONGEST_BACK_OFF
+from syncctl.operations.apply import GRACE_MARGIN
+
+from .world import LEFT, TO_DO, World
+
+LISTS: dict[str, dict[str, Any]] = {
+    "list, page 1": {"verb": "list", "skip": 0},
+    "list, page 2": {"verb": "list", "skip": 1},
+    "list, last page": {"verb": "list", "skip": 3},
+    "list of owners": {"verb": "list", "skip": 4},
+}
+LOOK: dict[str, dict[str, Any]] = {"look while replacing": {"verb": "list", "skip": 5}}
+CREATES: dict[str, dict[str, Any]] = {
+    "create": {"verb": "create", "name": "vwap-10"},
+    "create a successor": {"verb": "create", "name": "vwap-5"},
+}
+OTHER_WRITES: dict[str, dict[str, Any]] = {
+    "patch of metadata": {"verb": "patch", "name": "vwap-2"},
+    "patch of an image": {"verb": "patch", "name": "vwap-3"},
+    "resize": {"verb": "patch", "name": "vwap-4"},
+    "patch after a resize": {"verb": "patch", "name": "vwap-4", "skip": 1},
+    "delete": {"verb": "delete", "name": "vwap-7"},
+    "delete to replace": {"verb": "delete", "name": "vwap-5"},
+}
+WRITES = CREATES | OTHER_WRITES
+
+RESET, CUT, DENIED = {"reset": True}, {"cut": True}, {"status": 401}
+TIME_OUT = {"latency": 0.4}
+PATIENCE = 0.2
+"""Seconds that a pass waits for an answer when one is late."""
+TRANSIENT: dict[str, dict[str, Any]] = {
+    "reset": RESET,
+    "time-out": TIME_OUT,
+    "cut": CUT,
+    "500": {"status": 500},
+    "503": {"status": 503},
+}
+NOT_TAKEN: dict[str, dict[str, Any]] = {
+    "429": {"status": 429},
+    "429 with Retry-After": {"status": 429, "retry_after": 7},
+}
+EXPIRED = {"status": 410}
+ALL_FAULTS = TRANSIENT | NOT_TAKEN | {"410": EXPIRED, "401": DENIED}
+LONGEST_STEP = ATTEMPTS * LONGEST_BACK_OFF
+"""Seconds that a step may take after the last moment in which it may begin; requests are answered at once here."""
+
+
+def harm(world: World, call: dict[str, Any], fault: dict[str, Any], **how: Any) -> dict[str, Any]:
+    """Add the fault and return the settings that go with it."""
+    world.sandbox.faults.add(**{**call, **fault, **how})
+    return {"request_timeout": PATIENCE} if "latency" in fault else {}
+
+
+def unharmed(world: World) -> None:
+    """Let later passes put everything right, and see that nothing was done twice or to the wrong pod."""
+    before = {name: pod.uid for name, pod in world.pods().items()}
+    world.converges()
+    after = {name: pod.uid for name, pod in world.pods().items()}
+    assert world.violations == []
+    assert set(after) == LEFT
+    assert all(world.made[name] == 1 for name in ("vwap-5", "vwap-6", "vwap-10"))
+    assert sum(world.made.values()) == 3
+    # What stays is what was there all along.
+    assert all(after[name] == before[name] for name in LEFT - {"vwap-5", "vwap-6", "vwap-10"})
+
+
+def test_without_a_fault_a_pass_does_all_of_it_by_just_these_calls(harmed: World) -> None:
+    calls: list[tuple[str, str]] = []
+    harmed.sandbox.server.on_request = lambda request, verb: calls.append(
+        (verb, request.query.get("labelSelector", "") or request.path.partition("/pods")[2].lstrip("/"))
+    )
+    ended = harmed.run()
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    lists = [selector.partition("-")[0] for verb, selector in calls if verb == "list"]
+    # The faults below count on this order.
+    assert [("!=" in selector, "client" in selector.partition(",")[2]) for verb, selector in calls[:5]] == (
+        [(False, False)] * 4 + [(True, False)]
+    )
+    assert len(lists) > 5
+    assert sorted(call for call in calls if call[0] not in ("list", "create")) == sorted(
+        [("delete", f"vwap-{number}") for number in range(5, 10)]
+        + [("patch", name) for name in ("vwap-2", "vwap-3", "vwap-4", "vwap-4/resize")]
+    )
+    unharmed(harmed)
+
+
+def variants(calls: Iterable[str], faults: Iterable[str]) -> list[Any]:
+    """Return each of the calls with each of the faults: "503 after" is one that comes after the effect."""
+    return [pytest.param(call, *_when(fault), id=f"{call}-{fault}") for call in calls for fault in faults]
+
+
+def _when(fault: str) -> tuple[str, bool]:
+    return fault.removesuffix(" after"), fault.endswith(" after")
+
+
+@pytest.mark.parametrize(
+    ("call", "fault", "after"),
+    [
+        # Reading has no effect, and a body is cut on its way back.
+        *variants(LISTS | LOOK, ["reset", "reset after", "time-out", "cut", "500", "503"]),
+        *variants(WRITES, [*TRANSIENT, "reset after", "time-out after", "500 after", "503 after"]),
+    ],
+)
+def test_what_goes_wrong_once_is_done_all_the_same(harmed: World, call: str, fault: str, after: bool) -> None:
+    how = harm(harmed, (LISTS | LOOK | WRITES)[call], TRANSIENT[fault], after=after)
+    ended = harmed.run(**how)
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    assert ended.seconds <= LONGEST_STEP
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize("fault", NOT_TAKEN)
+@pytest.mark.parametrize("call", LISTS | LOOK | WRITES)
+def test_what_is_not_taken_now_is_taken_later(harmed: World, call: str, fault: str) -> None:
+    harm(harmed, (LISTS | LOOK | WRITES)[call], NOT_TAKEN[fault])
+    ended = harmed.run()
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    # Retry-After is obeyed, for creations too; without it the wait is short.
+    assert (ended.seconds >= 7.0) is ("retry_after" in NOT_TAKEN[fault])
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize("call", LISTS)
+def test_a_list_that_expires_begins_anew(harmed: World, call: str) -> None:
+    harm(harmed, LISTS[call], EXPIRED)
+    ended = harmed.run()
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize(
+    ("call", "fault", "after"),
+    variants(LISTS, ["reset", "cut", "503", "429 with Retry-After", "410", "401"])
+    + variants(["list, page 1"], ["time-out", "500", "429"]),
+)
+def test_a_list_that_cannot_be_had_whole_changes_nothing(harmed: World, call: str, fault: str, after: bool) -> None:
+    how = harm(harmed, LISTS[call], ALL_FAULTS[fault], after=after, times=None)
+    ended = harmed.run(**how)
+    assert (ended.code, ended.writes) == (ExitCode.ERROR, 0)
+    assert ended.error
+    assert ended.error.message
+    assert ended.seconds <= LONGEST_STEP
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize(("call", "fault", "after"), variants(WRITES, ["reset", "cut", "503", "503 after"]))
+def test_what_goes_wrong_for_ever_fails_alone(harmed: World, call: str, fault: str, after: bool) -> None:
+    harm(harmed, WRITES[call], TRANSIENT[fault], after=after, times=None)
+    ended = harmed.run()
+    name = WRITES[call]["name"]
+    if (after or fault == "cut") and (call in CREATES or "delete" in call):
+        # The pod is read back, and is there and ours; or it is gone when it is told to go again.
+        assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    else:
+        assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, name: Result.FAILED})
+        assert ended.details()[name].startswith("cannot ")
+    assert ended.seconds <= LONGEST_STEP
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize(("call", "fault", "after"), variants(WRITES, ["401"]) + variants(CREATES, ["401 after"]))
+def test_a_write_that_is_denied_fails_at_once(harmed: World, call: str, fault: str, after: bool) -> None:
+    harm(harmed, WRITES[call], ALL_FAULTS[fault], after=after, times=None)
+    ended = harmed.run()
+    name = WRITES[call]["name"]
+    assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, name: Result.FAILED})
+    # A resize and a replacement are two writes; what is denied is not tried again.
+    assert ended.writes == len(TO_DO) + 3 - (call in ("resize", "delete to replace"))
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize("fault", ["reset", "cut", "503", "401"])
+def test_as_long_as_nobody_can_look_no_successor_is_made(harmed: World, fault: str) -> None:
+    harm(harmed, LOOK["look while replacing"], ALL_FAULTS[fault], times=None)
+    ended = harmed.run()
+    # They are gone, but nobody can know.
+    assert (ended.code, ended.results()) == (
+        ExitCode.DONE,
+        {**TO_DO, "vwap-5": Result.WAITING, "vwap-6": Result.WAITING},
+    )
+    assert ended.seconds <= 30 + GRACE_MARGIN + LONGEST_STEP
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize("fault", ["reset", "time-out", "cut", "500", "503", "429 with Retry-After"])
+@pytest.mark.parametrize("call", CREATES)
+def test_reading_back_a_creation_may_go_wrong_too(harmed: World, call: str, fault: str) -> None:
+    harm(harmed, CREATES[call], RESET, after=True)
+    how = harm(harmed, {"verb": "get"}, ALL_FAULTS[fault])
+    ended = harmed.run(**how)
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize("fault", ["reset", "503", "401"])
+@pytest.mark.parametrize("call", CREATES)
+def test_a_creation_that_can_never_be_read_back_is_found_by_the_next_pass(harmed: World, call: str, fault: str) -> None:
+    harm(harmed, CREATES[call], RESET, after=True)
+    harm(harmed, {"verb": "get"}, ALL_FAULTS[fault], times=None)
+    ended = harmed.run()
+    assert ended.code is ExitCode.INCOMPLETE
+    assert ended.results()[CREATES[call]["name"]] is Result.FAILED
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize("verb", ["list", "create", "patch", "delete"])
+def test_everything_of_a_kind_goes_wrong_for_ever(harmed: World, verb: str) -> None:
+    harmed.sandbox.faults.add(verb=verb, times=None, status=503)
+    ended = harmed.run()
+    failing = {"create": Result.CREATED, "patch": Result.UPDATED, "delete": Result.DELETED}
+    if verb == "list":
+        assert (ended.code, ended.writes) == (ExitCode.ERROR, 0)
+    else:
+        assert ended.code is ExitCode.INCOMPLETE
+        spoilt = {failing[verb]} | ({Result.REPLACED} if verb in ("create", "delete") else set())
+        assert ended.results() == {
+            name: Result.FAILED if result in spoilt else result for name, result in TO_DO.items()
+        }
+    assert ended.seconds <= harmed.settings.pass_deadline
+    unharmed(harmed)
+
+
+def test_a_server_that_is_always_busy_cannot_hold_a_pass_beyond_its_deadline(harmed: World) -> None:
+    harmed.sandbox.faults.add(verb="patch", times=None, status=429, retry_after=3600)
+    harmed.sandbox.faults.add(verb="create", times=None, status=429, retry_after=3600)
+    ended = harmed.run(pass_deadline=60.0, concurrency=1)
+    assert ended.seconds <= 60.0 + LONGEST_STEP
+    results = ended.results()
+    assert {results["vwap-2"], results["vwap-5"], results["vwap-6"]} == {Result.FAILED, Result.DEFERRED}
+    assert "the pass's deadline came first" in ended.details().values()
+    unharmed(harmed)
+
+
+def test_a_token_that_is_rotated_in_mid_pass_costs_the_writes_that_are_left(harmed: World) -> None:
+    harmed.sandbox.server.token = "first"
+
+    def rotate(_request: object, verb: str) -> None:
+        if verb == "patch":
+            harmed.sandbox.server.token = "second"
+
+    harmed.sandbox.server.on_request = rotate
+    ended = harmed.run(concurrency=1)
+    assert ended.code is ExitCode.INCOMPLETE
+    results = ended.results()
+    assert {name for name, result in results.items() if result is Result.FAILED} == {
+        name for name, result in TO_DO.items() if result is not Result.DELETED
+    }
+    assert "Unauthorized" in ended.details()["vwap-10"]
+    # The next pass reads the kubeconfig anew, with the new token.
+    unharmed(harmed)
+
+
+def test_a_token_that_is_of_no_use_any_more_ends_the_pass_before_anything(harmed: World) -> None:
+    harmed.sandbox.server.token = "first"
+
+    def rotate(request: Any, verb: str) -> None:
+        if "continue" in request.query:
+            harmed.sandbox.server.token = "second"
+
+    harmed.sandbox.server.on_request = rotate
+    ended = harmed.run()
+    assert (ended.code, ended.writes) == (ExitCode.ERROR, 0)
+    assert ended.error
+    assert ended.error.message.startswith("cannot list pods: ")
+    unharmed(harmed)
