@@ -130,7 +130,7 @@ class Simulation:
         )  # fmt: skip
         if self._chance.random() < 0.4:
             self._happen()
-        return PassOptions(options.policy, options.allow_deletions, options.adopt, judged.digest)
+        return replace(options, expected_digest=judged.digest)
 
     def _new_run(self, options: PassOptions) -> PassRun:
         self._numbers += 1
