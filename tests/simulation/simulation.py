@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import uuid
 from collections import Counter, deque
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Engine, event, update
