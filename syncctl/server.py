@@ -5,6 +5,7 @@ in server_wire.py, what every request passes on its way (time limits, token, log
 """
 
 import functools
+import json
 import logging
 import math
 import re
@@ -26,7 +27,6 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from pydantic import BeforeValidator
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -58,10 +58,10 @@ from syncctl.server_wire import (
     ClientToChange,
     ClientToDelete,
     FleetStatus,
+    KnownId,
     Pages,
     PodStatus,
     Problem,
-    whole_number,
 )
 from syncctl.settings import Settings
 
@@ -240,9 +240,7 @@ def list_algorithms(shop: Shop, pages: Annotated[Pages, Query()]) -> AlgorithmsP
 )
 def get_status(
     shop: Shop,
-    client_id: Annotated[
-        int | None, BeforeValidator(whole_number), Query(ge=1, le=LARGEST_ID, description="Only this client")
-    ] = None,
+    client_id: Annotated[KnownId | None, Query(description="Only this client")] = None,
 ) -> FleetStatus:
     """Show desired beside observed: each pod, its health, and what the next pass would do about it. One look, whole."""
     if not shop.looks.acquire(blocking=False):
@@ -328,7 +326,7 @@ async def _answer_malformed(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as it is registered
     found = error.errors()
     faults = [_place(each["loc"]) | {"detail": each["msg"].removeprefix("Value error, ")} for each in found]
-    said = "; ".join(f"{fault.get('parameter') or fault['pointer']}: {fault['detail']}" for fault in faults[:3])
+    said = "; ".join(f"{fault.get('parameter', fault.get('pointer'))}: {fault['detail']}" for fault in faults[:3])
     said += f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
     if all(each["type"] == "judged" for each in found):
         return problem(422, "invalid-input", ERRORS[InvalidInput][1], said, errors=faults[:MOST_PROBLEMS])
@@ -456,9 +454,20 @@ def make_app(engine: Engine, settings: Settings) -> ASGIApp:
 
 
 def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """Say of each error that it is a problem document."""
+    """Say of each error that it is a problem document, and mend what FastAPI says.
+
+    It rounds the end of 64 bits up, and names an answer of its own to what it finds invalid.
+    """
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
-        for status, answer in operation["responses"].items():
+        answers = operation["responses"]
+        if answers.get("422", {}).get("description") == "Validation Error":
+            del answers["422"]
+        for status, answer in answers.items():
             if status >= "400":
                 answer["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return document
+    exact: dict[str, Any] = json.loads(
+        json.dumps(document).replace(json.dumps(float(LARGEST_ID)), str(LARGEST_ID)),
+    )
+    return exact

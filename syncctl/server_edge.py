@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,10 @@ class Protocol(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(document).encode()
             headers = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]
-            answer = h11.Response(status_code=document["status"], headers=[*headers, ("connection", "close")])
+            status = HTTPStatus(document["status"])
+            answer = h11.Response(
+                status_code=status, headers=[*headers, ("connection", "close")], reason=status.phrase.encode()
+            )
             for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -20,9 +21,10 @@ from syncctl.core.validation import (
     LONGEST_NAME,
     image_problems,
     name_problems,
-    priority_problems,
 )
 from syncctl.operations.status import StatusRow
+
+_LARGEST = sys.float_info.max
 
 
 def _judged(problems: Callable[[Any], list[str]]) -> AfterValidator:
@@ -37,8 +39,10 @@ def _judged(problems: Callable[[Any], list[str]]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def whole_number(value: Any) -> Any:
-    """Refuse what int() would read and no id looks like: 1_000, +1, 7.0, or thousands of digits."""
+def _whole_number(value: Any) -> Any:
+    """Take 7.0 for 7 in JSON, which knows no difference; in a URL, refuse what int() would read: 1_000, +1, 7.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
         raise ValueError("is not a whole number of 64 bits without a sign")
     return value
@@ -50,11 +54,15 @@ Image = Annotated[
 ]
 Cpu = Annotated[str, Field(max_length=50, description="Without: the setting default_cpu", examples=["500m"])]
 Memory = Annotated[str, Field(max_length=50, description="Without: the setting default_memory", examples=["256Mi"])]
-Version = Annotated[int, Field(ge=0, le=LARGEST_VERSION, description="Without, a new image, cpu or memory adds one")]
-Priority = Annotated[float, Field(description="Pods of higher priority are started first")]
-BodyId = Annotated[int, Field(ge=0, le=LARGEST_ID, description="0 means: not given")]
-KnownId = Annotated[int, Field(ge=1, le=LARGEST_ID, description="The client's id")]
-ClientId = Annotated[int, BeforeValidator(whole_number), Path(ge=1, le=LARGEST_ID, description="The client's id")]
+# Last in each Annotated: before it, a bound would be checked and not be described.
+_WHOLE = BeforeValidator(_whole_number)
+Version = Annotated[
+    int, Field(ge=0, le=LARGEST_VERSION, description="Without, a new image, cpu or memory adds one"), _WHOLE
+]
+Priority = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, description="Pods of higher priority are started first")]
+BodyId = Annotated[int, Field(ge=0, le=LARGEST_ID, description="0 means: not given"), _WHOLE]
+KnownId = Annotated[int, Field(ge=1, le=LARGEST_ID, description="The client's id"), _WHOLE]
+ClientId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The client's id"), _WHOLE]
 Ignored = Annotated[str, Field(description="Kept by the server, ignored in requests")]
 
 
@@ -87,7 +95,9 @@ class ClientSent(_Body):
     priority: Priority | None = None
     needRestart: bool | None = Field(None, description="Ask the next pass to replace the client's pods")  # noqa: N815
     algorithms: Switches | None = None
-    restart_generation: int | None = Field(None, description="Kept by the server, ignored in requests")
+    restart_generation: Annotated[int, _WHOLE] | None = Field(
+        None, description="Kept by the server, ignored in requests"
+    )
     spawned_at: Ignored | None = None
     created_at: Ignored | None = None
     updated_at: Ignored | None = None
@@ -106,7 +116,6 @@ class ClientToChange(ClientToDelete):
     image: Annotated[Image, _judged(image_problems)] | None = None
     cpu: Annotated[Cpu, _judged(cpu_problems)] | None = None
     memory: Annotated[Memory, _judged(memory_problems)] | None = None
-    priority: Annotated[Priority, _judged(priority_problems)] | None = None
 
     def changes(self) -> ClientChanges:
         """Return what is to be changed."""
@@ -336,10 +345,8 @@ class Pages(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, BeforeValidator(whole_number)] = Field(100, ge=1, le=1000, description="How many at the most")
-    after: Annotated[int, BeforeValidator(whole_number)] = Field(
-        0, ge=0, le=LARGEST_ID, description="Only ids above this one"
-    )
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many at the most"), _WHOLE] = 100
+    after: Annotated[int, Field(ge=0, le=LARGEST_ID, description="Only ids above this one"), _WHOLE] = 0
     enabled: Algorithm | None = Field(None, description="Only clients that have this one switched on")
 
 

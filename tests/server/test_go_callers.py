@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-# json.Marshal of model.Client{ClientName: "Client"}: no field is left out, and zero values stand for what was not given.
+# json.Marshal of model.Client{ClientName: "Client"}: no field is left out, zero values stand for what was not given.
 ZERO = (
     '{"id":0,"client_name":"Client","version":0,"image":"","cpu":"","memory":"","priority":0,"needRestart":false,'
     '"spawned_at":"0001-01-01T00:00:00Z","created_at":"0001-01-01T00:00:00Z","updated_at":"0001-01-01T00:00:00Z"}'

@@ -204,7 +204,7 @@ def test_what_is_odd_in_a_row_written_by_hand_is_shown_and_not_500(api: TestClie
         connection.execute(text("DELETE FROM algorithm_status"))
         infinite = "9e999" if engine.dialect.name == "sqlite" else "'infinity'"
         never = "0001-01-01 00:00:00"
-        connection.execute(text(f"UPDATE clients SET priority = {infinite}, updated_at = '{never}'"))  # noqa: S608
+        connection.execute(text(f"UPDATE clients SET priority = {infinite}, updated_at = '{never}'"))
     answer = api.get(f"/api/client/{client['id']}")
     assert answer.status_code == 200
     assert answer.json()["priority"] is None

@@ -1,0 +1,86 @@
+"""GET /metrics: counters of requests, and the fleet's figures from the database."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from syncctl.core.exits import ExitCode
+from syncctl.db.engine import writing
+from syncctl.db.history import PassRecord, record_pass
+
+START = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def figures(api: TestClient) -> dict[tuple[str, ...], float]:
+    """Return each sample by its name and the values of its labels."""
+    answer = api.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = text_string_to_metric_families(answer.text)
+    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+
+def record(engine: Engine, minute: int, code: ExitCode, **counts: int) -> None:
+    """Leave the record of a pass that took 7 seconds."""
+    began = START + timedelta(minutes=minute)
+    ended = began + timedelta(seconds=7)
+    with writing(engine) as connection:
+        record_pass(connection, PassRecord(began, ended, "host", "who", "1", "said", code, counts), keep_days=3650)
+
+
+def test_requests_are_counted_by_route_and_status(api: TestClient) -> None:
+    for number in range(3):
+        api.get(f"/api/client/{number + 1}")
+    api.get("/api/client")
+    api.get("/no/such/path/7")
+    api.request("BREW", "/api/client")
+    found = figures(api)
+    name = "syncctl_http_requests_total"
+    assert found[name, "GET", "/api/client/{client_id}", "404"] == 3
+    assert found[name, "GET", "/api/client", "200"] == 1
+    assert found[name, "GET", "unmatched", "404"] == 1
+    assert found[name, "other", "/api/client", "405"] == 1
+    assert found["syncctl_http_request_seconds_count", "GET", "/api/client/{client_id}"] == 3
+
+
+def test_clients_and_enabled_algorithms_are_counted(api: TestClient) -> None:
+    for number in range(3):
+        flags = {"vwap": True, "twap": number == 0}
+        api.post("/api/client", json={"client_name": f"client {number}", "algorithms": flags})
+    found = figures(api)
+    assert found["syncctl_database_up",] == 1
+    assert found["syncctl_clients",] == 3
+    assert [found["syncctl_algorithms_enabled", name] for name in ("vwap", "twap", "hft")] == [3, 1, 0]
+
+
+def test_before_the_first_pass_none_was_ever_successful(api: TestClient) -> None:
+    found = figures(api)
+    assert found["syncctl_clients",] == 0
+    assert found["syncctl_last_successful_pass_timestamp_seconds",] == 0
+    assert not [name for name, *_ in found if name.startswith("syncctl_last_pass")]
+
+
+def test_the_last_pass_and_the_last_successful_one_are_told_apart(api: TestClient, engine: Engine) -> None:
+    record(engine, 0, ExitCode.DONE, created=2, unchanged=5)
+    record(engine, 5, ExitCode.DONE, created=1, unchanged=6)
+    record(engine, 10, ExitCode.REFUSED, refused=12, unchanged=7)
+    found = figures(api)
+    assert found["syncctl_last_successful_pass_timestamp_seconds",] == (START + timedelta(minutes=5)).timestamp() + 7
+    assert found["syncctl_last_pass_timestamp_seconds",] == (START + timedelta(minutes=10)).timestamp() + 7
+    assert found["syncctl_last_pass_duration_seconds",] == 7
+    assert found["syncctl_last_pass_exit_code",] == 4
+    assert found["syncctl_last_pass_steps", "refused"] == 12
+    outcomes = {code.name.lower(): found["syncctl_last_pass_outcome", code.name.lower()] for code in ExitCode}
+    assert [name for name, value in outcomes.items() if value] == ["refused"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_two_servers_in_one_process_count_for_themselves(api: TestClient, engine: Engine, settings: object) -> None:
+    from tests.server.conftest import caller
+
+    other = caller(engine, settings)  # type: ignore[arg-type]
+    api.get("/api/client")
+    assert ("syncctl_http_requests_total", "GET", "/api/client", "200") not in figures(other)

@@ -1,0 +1,102 @@
+"""GET /api/status: desired beside observed, against the sandbox."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from syncctl.cli.app import app as command_line
+from syncctl.sandbox import Sandbox
+from syncctl.server import MOST_LOOKS
+from syncctl.settings import Settings
+from tests.server.conftest import caller
+
+IMAGE = "registry.example.com/desk/vwap:1.4.2"
+
+
+@pytest.fixture
+def backend() -> str:
+    """One database is enough here."""
+    return "sqlite"
+
+
+@pytest.fixture
+def sandbox(settings: Settings) -> Iterator[Sandbox]:
+    """The cluster that the settings name."""
+    with Sandbox() as sandbox:
+        assert settings.kubeconfig
+        sandbox.kubeconfig(Path(settings.kubeconfig))
+        yield sandbox
+
+
+def test_each_algorithm_is_shown_as_the_command_line_shows_it(
+    api: TestClient, sandbox: Sandbox, settings: Settings
+) -> None:
+    for name in ("acme", "globex"):
+        api.post("/api/client", json={"client_name": name, "image": IMAGE, "algorithms": {"vwap": True}})
+    environment = {
+        "SYNCCTL_DATABASE_URL": settings.database_url.get_secret_value(),
+        "SYNCCTL_KUBECONFIG": str(settings.kubeconfig),
+    }
+    runner = CliRunner(env=environment)
+    assert runner.invoke(command_line, ["sync", "once"]).exit_code == 0
+    added = {"client_name": "initech", "image": IMAGE, "algorithms": {"hft": True}}
+    client_id = api.post("/api/client", json=added).json()["id"]
+    answer = api.get("/api/status")
+    assert answer.status_code == 200
+    items = answer.json()["items"]
+    assert [(item["client_name"], item["drift"] and item["drift"]["step"]) for item in items] == [
+        ("acme", None),
+        ("globex", None),
+        ("initech", "create"),
+    ]
+    assert json.loads(runner.invoke(command_line, ["status", "-o", "json"]).stdout) == items
+    assert api.get(f"/api/status?client_id={client_id}").json()["items"] == items[2:]
+    assert api.get("/api/status?client_id=99").status_code == 404
+
+
+def test_no_cluster_is_503_and_all_else_goes_on(api: TestClient) -> None:
+    answer = api.get("/api/status")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert answer.json()["type"] == "urn:problem:syncctl:no-cluster"
+    assert api.get("/api/client").status_code == 200
+    assert api.get("/readyz").status_code == 200
+
+
+def test_a_cluster_that_is_found_later_is_found_without_a_restart(api: TestClient, settings: Settings) -> None:
+    assert api.get("/api/status").status_code == 503
+    with Sandbox() as sandbox:
+        sandbox.kubeconfig(Path(str(settings.kubeconfig)))
+        assert api.get("/api/status").json() == {"items": []}
+
+
+def test_a_cluster_that_goes_away_is_503(api: TestClient, settings: Settings) -> None:
+    with Sandbox() as sandbox:
+        sandbox.kubeconfig(Path(str(settings.kubeconfig)))
+    answer = api.get("/api/status")
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "urn:problem:syncctl:cluster-unavailable"
+
+
+def test_no_more_than_a_few_callers_wait_for_the_cluster(api: TestClient) -> None:
+    shop = api.app._app.state.shop  # type: ignore[attr-defined]
+    for _ in range(MOST_LOOKS):
+        assert shop.looks.acquire(blocking=False)
+    answer = api.get("/api/status")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    shop.looks.release()
+    assert api.get("/api/status").json()["type"] == "urn:problem:syncctl:no-cluster"
+
+
+def test_a_pod_template_that_cannot_be_read_is_the_servers_fault(
+    engine: Engine, settings: Settings, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    api = caller(engine, settings, pod_template=tmp_path / "missing.yaml")
+    assert api.get("/api/status").status_code == 500
+    assert api.get("/api/status").json()["type"] == "urn:problem:syncctl:settings-error"
