@@ -11,3 +11,9 @@ from .desk import Desk
 def desk(engine: Engine, cluster: SandboxCluster | RealCluster, tmp_path: Path) -> Desk:
     """A migrated database without clients, beside an empty cluster."""
     return Desk(engine, cluster, tmp_path)
+
+
+@pytest.fixture
+def sandbox_desk(engine: Engine, sandbox: SandboxCluster, tmp_path: Path) -> Desk:
+    """The same beside a sandbox, whatever --kubeconfig says."""
+    return Desk(engine, sandbox, tmp_path)
