@@ -116,4 +116,4 @@ def test_the_installed_program_says_its_version(run: Run) -> None:
 def test_the_installed_program_makes_its_tables_on_first_use_and_keeps_a_client_in_them(run: Run) -> None:
     run("syncctl", "client", "add", "acme", "--image", "registry.example.com/desk/vwap:1.4.2", "--vwap")
     assert run("syncctl", "client", "list", "-o", "name") == "client/acme\n"
-    assert run("syncctl", "db", "current") == f"{HEAD}\n"
+    assert run("syncctl", "db", "current", "-o", "name") == f"{HEAD}\n"

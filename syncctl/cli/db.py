@@ -3,11 +3,22 @@
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.options import DATABASE, with_settings
+from syncctl.cli.options import DATABASE, Format, Output, with_settings
+from syncctl.cli.output import Column, View
 from syncctl.operations import migrations
 from syncctl.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Upgrade the database's schema, or show it.")
+
+
+VIEW = View[str | None](
+    columns=(
+        Column("REVISION", lambda revision: revision),
+        Column("NEEDED", lambda _revision: migrations.HEAD),
+    ),
+    data=lambda revision: {"revision": revision, "needed": migrations.HEAD},
+    name=lambda revision: revision or "",
+)
 
 
 @app.command()
@@ -26,15 +37,14 @@ def upgrade(settings: Settings) -> None:
 
 @app.command()
 @with_settings(*DATABASE)
-def current(settings: Settings) -> None:
-    """Print the revision of the tables, and nothing when there are none of ours.
+def current(settings: Settings, output_format: Output = Format.TABLE) -> None:
+    """Show the revision of the tables beside the one that this syncctl needs.
 
     \b
     Example:
       syncctl db current
     """
-    if revision := migrations.database_revision(settings):
-        typer.echo(revision)
+    output.show_one(VIEW, migrations.database_revision(settings), output_format)
 
 
 @app.command()
