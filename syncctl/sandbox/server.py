@@ -94,7 +94,12 @@ class ApiServer:
             wait_out(fault)
             if replaced := fault.replacement():
                 return replaced
-        answer = self._dispatch(request, target, verb)
+        answer: Response | Stream
+        try:
+            answer = self._dispatch(request, target, verb)
+        except ApiError as error:
+            # A refusal is an answer too, and may be lost like any other.
+            answer = Response(error.status, error.body())
         if fault.after:
             wait_out(fault)
             answer = fault.replacement() or answer

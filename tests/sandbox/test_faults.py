@@ -38,6 +38,12 @@ def test_a_reset_is_seen_as_a_reset(api: Client, sandbox: Sandbox, after: bool) 
     assert exists(sandbox) is after
 
 
+def test_a_refusal_is_lost_like_any_other_answer(api: Client, sandbox: Sandbox) -> None:
+    sandbox.faults.add(verb="get", after=True, reset=True)
+    with pytest.raises(urllib3.exceptions.ProtocolError, match="Connection reset by peer"):
+        api("GET", f"{PODS_PATH}/nobody")
+
+
 def test_a_cut_body_is_shorter_than_announced(api: Client, sandbox: Sandbox) -> None:
     sandbox.faults.add(verb="list", cut=True)
     with pytest.raises(urllib3.exceptions.ProtocolError, match="IncompleteRead"):
