@@ -1,5 +1,6 @@
 """Hold the lease while a pass is at work, and know the moment when it is lost."""
 
+import logging
 import os
 import socket
 import threading
@@ -21,6 +22,8 @@ from syncctl.db.lease import (
 from syncctl.operations.clock import SYSTEM, Clock
 
 __all__ = ["HeldLease", "Lease", "lease_release", "lease_status", "list_leases"]
+
+log = logging.getLogger("syncctl")
 
 RENEW_EVERY = TERM.total_seconds() / 4
 RETRY_EVERY = 2.0
@@ -63,15 +66,14 @@ class HeldLease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the lease back. When the database is away it ends by itself."""
+        """Give the lease back. When the database is away it ends by itself: what the pass has done is done."""
         self._ended.set()
         self._renewing.join()
         try:
             with writing(self._engine) as connection:
                 release_lease(connection, self._token)
-        except DatabaseError:
-            if error is None:
-                raise
+        except DatabaseError as unreleased:
+            log.warning("the lease could not be given back, and ends by itself: %s", unreleased.message)
 
     def check(self) -> None:
         """Return while the lease is surely held; costs no request.

@@ -3,11 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import PostgresServer
 from sqlalchemy import Engine
 
 from syncctl.db.engine import connect
@@ -70,3 +72,35 @@ def harmed(
     yield world
     _graveyard.submit(world.__exit__)
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def _prepared_postgres(
+    postgres: PostgresServer, _postgres_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Objects]:
+    name = postgres.create(_postgres_template)
+    return name, _prepare(postgres.url(name), tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def harm_postgres(
+    postgres: PostgresServer,
+    _prepared_postgres: tuple[str, Objects],
+    _graveyard: ThreadPoolExecutor,
+    tmp_path: Path,
+) -> Callable[[], AbstractContextManager[World]]:
+    """Opens fleets as `harmed`, on Postgres, one after the other."""
+    template, objects = _prepared_postgres
+
+    @contextmanager
+    def opened() -> Iterator[World]:
+        database = postgres.create(template)
+        engine = connect(postgres.url(database))
+        world = World(engine, tmp_path, saved=objects).__enter__()
+        world.may_go.update(map(world.uid, GOING))
+        yield world
+        _graveyard.submit(world.__exit__)
+        engine.dispose()
+        postgres.drop(database)
+
+    return opened
