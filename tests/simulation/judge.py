@@ -149,7 +149,9 @@ class Judge:
             name = body["metadata"]["name"]
             kinds = {step.kind for step in _steps(run) if step.desired is not None and step.desired.name == name}
             return "create" if StepKind.CREATE in kinds else "create again"
-        return verb
+        # A note of what admission made of a pod is a part of making it.
+        noted = body.get("metadata", {}).get("annotations", {}).keys() == {"syncctl.io/admitted"}
+        return run.phase if noted else verb
 
     # The effect of a request
 

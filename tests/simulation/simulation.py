@@ -243,25 +243,28 @@ class Simulation:
             run.killed = True
             raise Killed
         if incident == "second pass":
+            if run.lost:
+                self._rivals()
             second = self._pass(PassOptions(), Weather(None), {})
             if run.lost == "" and not isinstance(second.error, LeaseHeld):
                 raise Violation(f"pass {second.number} ran beside pass {run.number}, which has the lease")
         elif incident in ("freeze", "freeze, second pass"):
             self._stand_still(run)
             if incident == "freeze, second pass":
-                run.rivals = True
-                self._rival()
+                self._rivals()
+                self._pass(PassOptions(), Weather(self._chance), {})
         elif incident in ("release", "release, second pass"):
             self._release(run)
             if incident == "release, second pass":
-                run.rivals = True
-                self._rival()
+                self._rivals()
+                self._pass(PassOptions(), Weather(self._chance), {})
         elif run.judged is not None or incident == "fate":
             happen = self._chance.choice(World.DURING_A_PASS if run.judged else [World.play_fate, World.delete_pod])
             self._happen(happen)
 
-    def _rival(self) -> None:
-        self._pass(PassOptions(), Weather(self._chance), {})
+    def _rivals(self) -> None:
+        for run in self._running:
+            run.rivals = True
 
     def _stand_still(self, run: PassRun) -> None:
         """The process of the pass does not run for longer than its lease lasts; all others do."""
