@@ -7,7 +7,7 @@ WORKDIR /src
 # The dependencies change less often than the code: a layer of their own.
 COPY constraints.txt pyproject.toml ./
 RUN python -m venv --without-pip /opt/syncctl \
- && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > /tmp/requirements.txt \
+ && python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['serve'], sep='\n')" > /tmp/requirements.txt \
  && pip --python /opt/syncctl/bin/python install --only-binary :all: --constraint constraints.txt --requirement /tmp/requirements.txt
 COPY README.md LICENSE ./
 COPY alembic alembic

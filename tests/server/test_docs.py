@@ -1,0 +1,66 @@
+"""docs/serve.md: its commands run, its tables are whole, and its alert can be written."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from starlette.testclient import TestClient
+
+from syncctl.server_edge import IDLE_SECONDS, LARGEST_BODY, LAST_SECONDS, OPEN, READ_SECONDS
+from tests.server.conftest import Process
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "serve.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str, page: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [PAGE, README], ids=["docs/serve.md", "README.md"])
+def test_the_curl_examples_do_what_they_say(page: str, process: Process) -> None:
+    found = [block for block in blocks("sh", page) if "curl" in block]
+    if page == PAGE:
+        assert found
+    for block in found:
+        script = block.replace("127.0.0.1:8080", urlsplit(process.url).netloc)
+        run = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_every_route_is_in_the_table_and_no_other(api: TestClient) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    routes = {
+        f"{method.upper()} {path.replace('{client_id}', '{id}')}" for path, item in paths.items() for method in item
+    }
+    told = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /\S+)`", "".join(re.findall(r"^\| `.*$", PAGE, re.MULTILINE))))
+    assert told == routes | {"GET /openapi.json"}
+    assert all(f"`{path}`" in PAGE for path in OPEN - {"/openapi.json"})
+
+
+def test_the_limits_are_those_of_the_program() -> None:
+    assert f"within {READ_SECONDS:g} s (408)" in PAGE
+    assert f"after {IDLE_SECONDS} s" in PAGE
+    assert f"({LAST_SECONDS} s at the most)" in PAGE
+    assert LARGEST_BODY == 1 << 20
+    assert "more than 1 MiB" in PAGE
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_every_metric_is_told_and_the_alert_uses_one(api: TestClient) -> None:
+    api.get("/api/client")
+    metrics = {
+        name for name in re.findall(r"^# TYPE (\w+)", api.get("/metrics").text, re.MULTILINE) if "process" not in name
+    }
+    table = set(re.findall(r"`(syncctl_\w+)", PAGE))
+    assert {name.removesuffix("_total") for name in metrics} <= {name.removesuffix("_total") for name in table}
+    ((group,),) = [yaml.safe_load(block)["groups"] for block in blocks("yaml", PAGE)]
+    (rule,) = group["rules"]
+    assert set(re.findall(r"syncctl_\w+", rule["expr"])) <= metrics
+    assert "> 900" in rule["expr"]
