@@ -12,7 +12,12 @@ from syncctl.operations import algorithms, clients
 from syncctl.operations.connect import open_engine
 from syncctl.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Switch algorithms on and off, and show them.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Switch algorithms on and off, and show them.",
+)
 
 
 def _is_on(client: Client, algorithm: Algorithm) -> bool | None:

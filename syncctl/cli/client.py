@@ -14,7 +14,12 @@ from syncctl.operations import clients
 from syncctl.operations.connect import open_engine
 from syncctl.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Add, change, delete, show and restart clients.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Add, change, delete, show and restart clients.",
+)
 
 Image = Annotated[
     str | None, typer.Option(help="Container image; without, the setting default_image", show_default=False)

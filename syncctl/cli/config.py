@@ -10,7 +10,12 @@ from syncctl.cli.options import ALL, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.settings import Settings, shown
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show the settings and where each comes from.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Show the settings and where each comes from.",
+)
 
 
 @app.callback()

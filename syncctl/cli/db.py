@@ -8,7 +8,9 @@ from syncctl.cli.output import Column, View
 from syncctl.operations import migrations
 from syncctl.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Upgrade the database's schema, or show it.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Upgrade the database's schema, or show it."
+)
 
 
 VIEW = View[str | None](

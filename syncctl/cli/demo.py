@@ -19,7 +19,7 @@ from syncctl.operations.status import StatusRow, read_status
 from syncctl.sandbox import process
 from syncctl.settings import CONFIG_VARIABLE, load_settings
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 ACTS = (
     (

@@ -11,7 +11,7 @@ from syncctl.operations.connect import open_engine
 from syncctl.operations.history import PassRecord, StepRecord, list_passes, list_steps
 from syncctl.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def _seconds(record: PassRecord) -> float:
@@ -70,7 +70,7 @@ STEPS = View[StepRecord](
 @with_settings(*DATABASE)
 def history(
     settings: Settings,
-    number: Annotated[int | None, typer.Argument(metavar="[PASS]", help="Show the steps of this pass")] = None,
+    number: Annotated[int | None, typer.Argument(metavar="PASS", help="Show the steps of this pass")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many passes, newest first")] = 20,
     output_format: Output = Format.TABLE,
 ) -> None:

@@ -13,7 +13,12 @@ from syncctl.operations.connect import open_engine
 from syncctl.operations.lease import Lease, lease_release, lease_status, list_leases
 from syncctl.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or end the lease by which one pass runs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Show or end the lease by which one pass runs.",
+)
 
 
 def _state(lease: Lease) -> str:

@@ -11,11 +11,14 @@ _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName
 
 
 class _Text(logging.Formatter):
-    """A line as a person would say it; its level only when it is more than a remark."""
+    """A line as a person would say it; its level only when it is more than a remark, and the way out."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        return line if record.levelno == logging.INFO else f"{record.levelname.lower()}: {line}"
+        if record.levelno != logging.INFO:
+            line = f"{record.levelname.lower()}: {line}"
+        hint = getattr(record, "hint", "")
+        return f"{line}\nhint: {hint}" if hint else line
 
 
 class _JsonLine(logging.Formatter):

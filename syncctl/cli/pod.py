@@ -12,7 +12,12 @@ from syncctl.operations import pods
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Deal with a single pod that needs a person.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Deal with a single pod that needs a person.",
+)
 
 DANGER = """\
 Pod {pod} was told to go and has not gone{node}.

@@ -16,7 +16,9 @@ from syncctl.sandbox import process
 from syncctl.sandbox.player import FATES, play_fate
 from syncctl.sandbox.process import SandboxError, SandboxStatus
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run a small Kubernetes on this machine.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Run a small Kubernetes on this machine."
+)
 
 Folder = Annotated[
     Path | None, typer.Option(help="Where it keeps its objects and its kubeconfig; else the user's data folder")

@@ -12,7 +12,7 @@ from syncctl.core.errors import DatabaseUnavailable, SettingsError, UsageError
 from syncctl.operations.connect import Engine, open_engine, reach_engine
 from syncctl.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 log = logging.getLogger("syncctl")
 
 _EXTRA = ("fastapi", "uvicorn", "prometheus_client")

@@ -14,7 +14,7 @@ from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import StatusRow, read_status
 from syncctl.settings import Settings
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def _drift(row: StatusRow) -> str:
@@ -78,7 +78,7 @@ VIEW = View[StatusRow](
 def status(
     settings: Settings,
     reference: Annotated[
-        str | None, typer.Argument(metavar="[NAME|ID]", help="Only this client; digits are an id first, then a name")
+        str | None, typer.Argument(metavar="NAME|ID", help="Only this client; digits are an id first, then a name")
     ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:

@@ -25,7 +25,9 @@ from syncctl.operations.saved import read_plan, save_plan
 from syncctl.operations.sync import JudgedPlan, PassOptions
 from syncctl.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make the cluster follow the database.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make the cluster follow the database."
+)
 
 SCHEMA = 1
 """Of the JSON that `sync plan` and `sync once` print; raised when a field changes its meaning or goes."""
