@@ -111,11 +111,11 @@ class _Apply:
             yield from filter(None, self._each(work, to_do[kind]))
         yield from self._replace_all(to_do[StepKind.REPLACE] + list(self._to_replace))
 
-    def _each(self, work: _Work, steps: list[Step]) -> Iterator[Outcome | None]:
+    def _each(self, work: _Work, steps: list[Step], *, begun: bool = False) -> Iterator[Outcome | None]:
         """Do the work for each step, a batch at a time, until the brake says stop; what is left is deferred."""
 
         def guarded(step: Step) -> Outcome | None:
-            if stop := self._brake.reason():
+            if stop := self._brake.reason(begun=begun):
                 return Outcome(step, Result.DEFERRED, stop)
             try:
                 return work(step)
@@ -126,7 +126,7 @@ class _Apply:
                 return Outcome(step, Result.FAILED, error.message)
 
         for start in range(0, len(steps), BATCH):
-            if not self._brake.reason():
+            if not self._brake.reason(begun=begun):
                 try:
                     self._confirm_lease()
                 except LeaseLost as error:
@@ -202,7 +202,8 @@ class _Apply:
                     leaving[step.key] = step, self._clock.monotonic() + step.pod.grace_seconds + GRACE_MARGIN
             left = self._still_there(step for step, _ in leaving.values())
             gone = [key for key in leaving if key not in left]
-            yield from filter(None, self._each(self._create, [leaving.pop(key)[0] for key in gone]))
+            # Also when the pass is to stop: what was ended for something new must not stay ended until the next pass.
+            yield from filter(None, self._each(self._create, [leaving.pop(key)[0] for key in gone], begun=True))
             now, stop = self._clock.monotonic(), self._brake.reason()
             for key in [key for key, (_, until) in leaving.items() if stop or now >= until]:
                 step, _ = leaving.pop(key)

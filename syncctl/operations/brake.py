@@ -35,10 +35,11 @@ class Brake:
         self.signal = 0
         self.lease_lost: LeaseLost | None = None
 
-    def reason(self) -> str:
-        """Return why no further step may begin, "" while one may."""
-        if self.signal:
-            return f"the pass was told to stop by {signal.Signals(self.signal).name}"
+    def reason(self, *, begun: bool = False) -> str:
+        """Return why no further step may begin, "" while one may.
+
+        What has `begun` may be finished at any time, as long as the lease is held.
+        """
         if self.lease_lost is None:
             try:
                 self._check_lease()
@@ -46,6 +47,10 @@ class Brake:
                 self.lease_lost = error
         if self.lease_lost:
             return self.lease_lost.message
+        if begun:
+            return ""
+        if self.signal:
+            return f"the pass was told to stop by {signal.Signals(self.signal).name}"
         return "the pass's deadline came first" if self._clock.monotonic() >= self._deadline else ""
 
     def lost(self, error: LeaseLost) -> None:

@@ -6,6 +6,7 @@ asked to be deleted.
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -113,12 +114,22 @@ class Ended:
 class World:
     """One fleet and its cluster. `may_go` holds the uids of pods that somebody wants deleted or replaced."""
 
-    def __init__(self, engine: Engine, folder: Path, *, saved: Objects | None = None, token: str = "") -> None:
+    def __init__(self, engine: Engine, folder: Path, *, saved: Objects | None = None, live: bool = False) -> None:
+        """Make a world.
+
+        Args:
+            engine: of a database with our tables.
+            folder: for a kubeconfig.
+            saved: what the cluster holds at first.
+            live: for passes of other processes: the cluster goes by real time, and by itself.
+        """
         self.engine = engine
         self.time = DrivenTime()
-        store = Store(self.time, saved=saved or (), version=100_000)
-        self.sandbox = Sandbox(clock=self.time, store=store, token=token, start_delay=0.2, stop_delay=0.2)
-        self.time.on_change = self.sandbox.kubelet.tick
+        store = Store(time.time if live else self.time, saved=saved or (), version=100_000)
+        delays = {"start_delay": 0.05, "stop_delay": 0.05} if live else {"start_delay": 0.2, "stop_delay": 0.2}
+        self.sandbox = Sandbox(store=store, background_kubelet=live, **delays)
+        if not live:
+            self.time.on_change = self.sandbox.kubelet.tick
         self.settings = Settings(page_size=3, concurrency=4, request_timeout=10.0)
         self.violations: list[str] = []
         self.may_go: set[str] = set()
@@ -139,13 +150,17 @@ class World:
 
     # Passes
 
+    def kubeconfig(self) -> str:
+        """Return the path of a kubeconfig as of now."""
+        return str(self.sandbox.kubeconfig(self._folder / "kubeconfig"))
+
     def cluster(self, **changed: Any) -> ApiCluster:
         """Return a cluster under these settings, whose back-offs pass in driven time."""
         settings = self.settings.model_copy(update=changed)
         token = self.sandbox.server.token
         if token not in self._connections:
-            kubeconfig = self.sandbox.kubeconfig(self._folder / "kubeconfig")
-            self._connections[token] = connect(str(kubeconfig), None, NAMESPACE, 16)
+            kubeconfig = self.kubeconfig()
+            self._connections[token] = connect(kubeconfig, None, NAMESPACE, 16)
         return ApiCluster(
             self._connections[token],
             page_size=settings.page_size,
