@@ -30,7 +30,12 @@ _DEFAULT_PROBLEMS = {
     "default_cpu": cpu_problems,
     "default_memory": memory_problems,
 }
-_PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@[^@]*$)|(?<=password=)[^&\s]+")
+# Wherever a password may be: up to the last @, in what should be a port and is no number, in the query.
+_PASSWORDS = (
+    (re.compile(r"(://[^:]*:).*(?=@)", re.DOTALL), r"\1***"),
+    (re.compile(r"(://[^:/@\[]*:)(?!\d*(?:[/?]|$))[^@]*$"), r"\1***"),
+    (re.compile(r"(password=)[^&]*", re.IGNORECASE), r"\1***"),
+)
 
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,}")
@@ -175,8 +180,10 @@ def shown(value: object) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return a database URL with its password replaced by stars, even when the URL is malformed."""
-    return _PASSWORD.sub("***", url)
+    """Return a database URL with its password replaced by stars; rather too much of it when it is malformed."""
+    for pattern, shown_instead in _PASSWORDS:
+        url = pattern.sub(shown_instead, url)
+    return url
 
 
 def _config_file(given: Path | None) -> Path | None:

@@ -1,0 +1,162 @@
+"""Settings: flags over environment over file over defaults, and every problem told with where it comes from."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from syncctl.core.errors import SettingsError
+from syncctl.settings import Settings, load_settings, shown, without_password
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("SYNCCTL_CONFIG", *(f"SYNCCTL_{key.upper()}" for key in Settings.model_fields)):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_anything_the_defaults_count(home: Path) -> None:
+    loaded = load_settings({})
+    assert set(loaded.origins.values()) == {"default"}
+    assert loaded.values.database_url.get_secret_value() == f"sqlite:///{home / 'data' / 'syncctl' / 'syncctl.db'}"
+
+
+def test_a_flag_comes_before_the_environment_before_the_file_before_the_default(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "syncctl.yaml").write_text("page_size: 1\nconcurrency: 1\nnamespace: of-the-file\n")
+    monkeypatch.setenv("SYNCCTL_PAGE_SIZE", "2")
+    monkeypatch.setenv("SYNCCTL_CONCURRENCY", "2")
+    loaded = load_settings({"page_size": 3, "context": None})
+    assert (loaded.values.page_size, loaded.values.concurrency) == (3, 2)
+    assert (loaded.values.namespace, loaded.values.fleet_name) == ("of-the-file", "default")
+    assert {key: loaded.origins[key] for key in ("page_size", "concurrency", "namespace", "fleet_name", "context")} == {
+        "page_size": "flag --page-size",
+        "concurrency": "environment SYNCCTL_CONCURRENCY",
+        "namespace": "file syncctl.yaml",
+        "fleet_name": "default",
+        "context": "default",
+    }
+
+
+def test_the_file_is_the_one_given_else_the_environments_else_here_else_the_users(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def origin(config: Path | None = None) -> str:
+        return load_settings({}, config).origins["namespace"]
+
+    assert origin() == "default"
+    of_user = home / "config" / "syncctl" / "syncctl.yaml"
+    of_user.parent.mkdir(parents=True)
+    of_user.write_text("namespace: a")
+    assert origin() == f"file {of_user}"
+    (home / "syncctl.yaml").write_text("namespace: b")
+    assert origin() == "file syncctl.yaml"
+    (home / "c.yaml").write_text("namespace: c")
+    monkeypatch.setenv("SYNCCTL_CONFIG", str(home / "c.yaml"))
+    assert origin() == f"file {home / 'c.yaml'}"
+    (home / "d.yaml").write_text("namespace: d")
+    assert origin(Path("d.yaml")) == "file d.yaml"
+
+
+def test_an_empty_variable_and_an_empty_key_are_not_given(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCCTL_NAMESPACE", "")
+    (home / "syncctl.yaml").write_text("page_size:\n")
+    loaded = load_settings({})
+    assert (loaded.origins["namespace"], loaded.origins["page_size"]) == ("default", "default")
+    (home / "syncctl.yaml").write_text("")
+    assert set(load_settings({}).origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "hint"),
+    [
+        ("page_sise: 7", "has unknown settings: page_sise", "did you mean page_size?"),
+        ("colour: red\nshape: round", "has unknown settings: colour, shape", "the settings are database_url, "),
+        ("7: 7", "has unknown settings: 7", "the settings are "),
+        ("- page_size", "is not a mapping of settings to values", None),
+        ("words", "is not a mapping of settings to values", None),
+        ("{", "cannot read the config file syncctl.yaml", None),
+        ("\0", "cannot read the config file syncctl.yaml", None),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(home: Path, content: str, told: str, hint: str | None) -> None:
+    (home / "syncctl.yaml").write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings({})
+    assert told in caught.value.message
+    assert (caught.value.hint or "").startswith(hint or "")
+
+
+def test_a_named_file_that_is_not_there_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"cannot read the config file gone\.yaml"):
+        load_settings({}, Path("gone.yaml"))
+    monkeypatch.setenv("SYNCCTL_CONFIG", str(home))
+    with pytest.raises(SettingsError, match="cannot read the config file"):
+        load_settings({})
+
+
+def test_all_that_is_wrong_is_told_at_once_with_where_it_comes_from(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "syncctl.yaml").write_text("page_size: 0\ndefault_memory: 64mi\nfleet_name: 'not a label'\n")
+    monkeypatch.setenv("SYNCCTL_CONCURRENCY", "many")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"default_cpu": "1,5", "log_level": "loud"})
+    problems = caught.value.message.split("; ")
+    for start in (
+        "page_size (from file syncctl.yaml): ",
+        "default_memory (from file syncctl.yaml): ",
+        "fleet_name (from file syncctl.yaml): is no label value",
+        "concurrency (from environment SYNCCTL_CONCURRENCY): ",
+        "default_cpu (from flag --default-cpu): ",
+        "log_level (from flag --log-level): ",
+    ):
+        assert any(problem.startswith(start) for problem in problems), start
+    assert caught.value.hint == "`syncctl config show` tells where each value comes from"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        load_settings({}).values.page_size = 7
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://desk:hunter2@db/x", "postgresql://desk:***@db/x"),
+        ("postgresql://desk:hunter2@[::1]:5432/x", "postgresql://desk:***@[::1]:5432/x"),
+        ("postgresql://desk:hun@ter2@db/x", "postgresql://desk:***@db/x"),
+        ("postgresql://desk:hun:ter2@db/x", "postgresql://desk:***@db/x"),
+        ("postgresql://desk:hun/ter2@db/x", "postgresql://desk:***@db/x"),
+        ("postgresql://desk:hun ter2@db/x", "postgresql://desk:***@db/x"),
+        ("postgresql://desk:hunter2@db/x?password=hunter2&sslmode=require", None),
+        ("postgresql:///x?user=desk&password=hunter2", "postgresql:///x?user=desk&password=***"),
+        ("postgresql:///x?PASSWORD=hunter2", None),
+        ("postgresql:///x?passfile=/run/pass", "postgresql:///x?passfile=/run/pass"),
+        ("postgresql://desk:hunter2", "postgresql://desk:***"),
+        ("postgresql://desk:hunter2/x", None),
+        ("postgresql://de/sk:hunter2@db/x", None),
+        ("postgresql://db:5432/x", "postgresql://db:5432/x"),
+        ("postgresql://db:5432", "postgresql://db:5432"),
+        ("postgresql://desk@[::1]:5432/x", "postgresql://desk@[::1]:5432/x"),
+        ("postgresql://desk@db/x", "postgresql://desk@db/x"),
+        ("postgresql://db/x", "postgresql://db/x"),
+        ("sqlite:////var/lib/syncctl.db", "sqlite:////var/lib/syncctl.db"),
+    ],
+)
+def test_no_part_of_a_password_is_ever_shown(url: str, told: str | None) -> None:
+    found = without_password(url)
+    assert "hun" not in found
+    assert "ter2" not in found
+    if told is not None:
+        assert found == told
+    loaded = load_settings({"database_url": url})
+    assert shown(loaded.values.database_url) == found
+    assert "hunter2" not in repr(loaded)
+    assert "ter2" not in str(loaded.values)
