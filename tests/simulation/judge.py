@@ -372,6 +372,9 @@ class Judge:
         step, result = outcome.step, outcome.result
         if step.held is not None and result not in (Result.REFUSED, Result.DEFERRED):
             raise Violation(f"{step.name} was held and is said to be {result}")
+        pod = run.listed.get(step.observed.uid) if step.observed is not None else None
+        if pod is not None and not pod.terminating and self._is_to_stop(run, pod):
+            self._stopped(run, outcome)
         alone = result in (Result.UNCHANGED, Result.REFUSED)
         if alone and step.observed is not None and step.observed.uid in run.deleted:
             raise Violation(f"{step.name} is said to be {result} and was told to go")
@@ -381,6 +384,18 @@ class Judge:
                 raise Violation(f"{step.name} is said to be deleted and was not")
         if result in (Result.CREATED, Result.REPLACED) and not run.rivals and not run.created[step.wanted.name]:
             raise Violation(f"{step.wanted.name} is said to be {result} and was not")
+
+    def _is_to_stop(self, run: PassRun, pod: Record) -> bool:
+        key = key_of(pod.labels)
+        return self.ours(pod.labels) and key is not None and run.rows.switched_off(key)
+
+    def _stopped(self, run: PassRun, outcome: Outcome) -> None:
+        """Stop means stop: what a person has switched off or deleted goes at once, however many they are."""
+        if outcome.step.kind is not StepKind.DELETE:
+            raise Violation(f"{outcome.step.name} is switched off, and the step is {outcome.step.kind}")
+        limited = run.settings.switch_off_limit or run.options.policy is not Policy.SYNC
+        if outcome.step.held is not None and not limited:
+            raise Violation(f"{outcome.step.name} is switched off, and was held: {outcome.step.held.why}")
 
     def settled(self, rows: Rows, template: str) -> list[str]:
         """Say what is not as the rows ask, after everything has calmed down."""

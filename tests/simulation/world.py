@@ -278,6 +278,16 @@ class World:
             return "no row for the Go service"
         return self._foreign(self._chance.choice(names), {}, self._chance.random() < 0.1)
 
+    def start_go_service_for_all(self) -> str:
+        """The Go service has been running all the while, and has made pods by either spelling."""
+        made = [
+            self._foreign(f"{word}-{status}", {}, controlled=False)
+            for status in read_rows(self._database).known.values()
+            for word in ("vmap", "vwap", "twap")
+            if self._chance.random() < 0.6
+        ]
+        return f"the Go service was started: {len(made)} pods"
+
     def take_name(self) -> str:
         """A pod of another fleet, or of nobody in particular, takes a name of ours."""
         wanted = list(read_rows(self._database).wanted.values())
@@ -360,6 +370,7 @@ class World:
         (1, lose_all), (4, restore_rows), (3, spoil_client), (2, mend_clients), (1, lose_status), (2, renumber),
         (3, change_template), (10, play_fate), (1, lose_node), (5, delete_pod), (2, hold_by_finalizer),
         (2, drop_fleet_label), (4, mislabel), (2, annotate_by_hand), (2, edit_image), (4, start_go_service),
+        (2, start_go_service_for_all),
         (3, take_name), (4, change_kubelet), (2, change_quota), (1, compact), (2, skew),
     )  # fmt: skip
     """With weights."""
