@@ -2,13 +2,30 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.guard import Policy
 from syncctl.operations.sync import JudgedPlan, PassOptions
 
 FORMAT = 1
+
+
+class _Format(msgspec.Struct):
+    """What every version of the file has."""
+
+    format: int
+
+
+class _Document(_Format):
+    """What is read back; the steps are for people."""
+
+    digest: str
+    policy: Policy
+    allow_deletions: Annotated[int, msgspec.Meta(ge=0)] | None
+    adopt: bool
 
 
 def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[dict[str, Any]]) -> None:
@@ -38,18 +55,18 @@ def read_plan(file: Path) -> PassOptions:
         InvalidInput: the file is no saved plan.
     """
     try:
-        document = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"plan {file}", [f"cannot be read: {error}"]) from error
+        content = file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"plan {file}", [f"cannot be read: {error.strerror}"]) from error
     try:
-        if document["format"] != FORMAT:
-            raise InvalidInput(f"plan {file}", [f"is of format {document['format']}, expected {FORMAT}"])
-        allowed = document["allow_deletions"]
-        return PassOptions(
-            policy=Policy(document["policy"]),
-            allow_deletions=None if allowed is None else int(allowed),
-            adopt=bool(document["adopt"]),
-            expected_digest=str(document["digest"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"plan {file}", ["is no plan of `syncctl sync plan --out`"]) from error
+        if (found := msgspec.json.decode(content, type=_Format).format) != FORMAT:
+            raise InvalidInput(f"plan {file}", [f"is of format {found}, expected {FORMAT}"])
+        document = msgspec.json.decode(content, type=_Document)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"plan {file}", [f"is no plan of `syncctl sync plan --out`: {error}"]) from error
+    return PassOptions(
+        policy=document.policy,
+        allow_deletions=document.allow_deletions,
+        adopt=document.adopt,
+        expected_digest=document.digest,
+    )

@@ -134,7 +134,7 @@ class World:
         self.violations: list[str] = []
         self.may_go: set[str] = set()
         self.made: Counter[str] = Counter()
-        self._folder = folder
+        self.folder = folder
         self._connections: dict[str, Connection] = {}
         self._fleet = ""
         store.subscribe(self._judge)
@@ -152,7 +152,7 @@ class World:
 
     def kubeconfig(self) -> str:
         """Return the path of a kubeconfig as of now."""
-        return str(self.sandbox.kubeconfig(self._folder / "kubeconfig"))
+        return str(self.sandbox.kubeconfig(self.folder / "kubeconfig"))
 
     def cluster(self, **changed: Any) -> ApiCluster:
         """Return a cluster under these settings, whose back-offs pass in driven time."""
