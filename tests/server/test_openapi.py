@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from syncctl.sandbox import Sandbox
 from tests.server.conftest import TOKEN, serving
 
-EXAMPLES = 5
+EXAMPLES = 3
 # 400 is for what the description forbids; what it cannot say (the grammar of images and quantities) is 422.
 CONFIGURATION = """
 [checks]
@@ -62,7 +62,7 @@ def test_schemathesis_finds_nothing(migrated_url: str, tmp_path: Path) -> None:
                 [
                     *(Path(sys.executable).with_name("schemathesis"), "--config-file", configuration, "run"),
                     *(f"{process.url}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}"),
-                    *("--max-examples", str(EXAMPLES), "--seed", "4", "--no-color"),
+                    *("--max-examples", str(EXAMPLES), "--seed", "4", "--no-color", "--workers", "2"),
                 ],
                 cwd=tmp_path,
                 capture_output=True,

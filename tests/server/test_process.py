@@ -97,11 +97,10 @@ def test_a_port_that_is_taken_is_an_error_in_one_line(sqlite_url: str) -> None:
     assert result.stderr == f"error: cannot listen on {address}: Address already in use\n"
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
-def test_with_a_token_it_listens_everywhere(sqlite_url: str, tmp_path: Path, address: str) -> None:
+def test_with_a_token_it_listens_everywhere(sqlite_url: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
-    with serving(sqlite_url, "--listen", address, "--http-token-file", str(file)) as process:
+    with serving(sqlite_url, "--listen", "0.0.0.0:0", "--http-token-file", str(file)) as process:
         here = f"http://127.0.0.1:{urlsplit(process.url).port}"
         assert get(here, "/api/client")[0] == 401
         assert get(here, "/api/client", Authorization=f"Bearer {TOKEN}", Host="anything")[0] == 200
