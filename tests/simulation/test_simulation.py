@@ -38,6 +38,13 @@ def test_whatever_happens_no_pass_does_harm_and_two_put_everything_right(
     record_property("covered", dict(covered))
 
 
+def test_a_seed_replays_exactly(memory: Path, migrated: Path) -> None:
+    first, second = Counter[str](), Counter[str]()
+    for covered in (first, second):
+        _simulate(3, memory, migrated, covered)
+    assert first == second
+
+
 def _simulate(seed: int, memory: Path, migrated: Path, covered: Counter[str]) -> None:
     simulation = Simulation(seed, memory, migrated)
     try:
