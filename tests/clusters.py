@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import yaml
 
 from syncctl.core import names
-from syncctl.core.manifest import Blueprint, make_template
+from syncctl.core.manifest import Blueprint
+from syncctl.core.template import make_template
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import Connection, connect
 from syncctl.operations.clock import SYSTEM, Clock

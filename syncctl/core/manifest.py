@@ -4,52 +4,14 @@ The hash covers what only a new pod can change. Name and version of a client are
 through the downward API, so that a rename stops no trading process.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from math import isfinite
 from typing import Any
 
 from syncctl.core import names
-from syncctl.core.errors import InvalidInput
 from syncctl.core.model import DesiredPod
 from syncctl.core.shard import bucket_of
-
-Json = Mapping[str, Any]
-
-# Pod Security "restricted" (https://kubernetes.io/docs/concepts/security/pod-security-standards/), as far as syncctl's
-# own container and the pod go; a template may add to it (runAsUser, fsGroup) and not take away.
-_POD_SECURITY: Json = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-_CONTAINER_SECURITY: Json = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-
-# A pod without a controller blocks the cluster autoscaler only by its own rules; this says it on purpose: a node is
-# not drained under a trading process. A template may say otherwise.
-_DEFAULT_ANNOTATIONS: Json = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-
-_OWN_ENV = ("ALGORITHM", "CLIENT_ID", "CLIENT_NAME", "CLIENT_VERSION")
-_OWN_LABELS = (names.MANAGED_BY, names.ALGORITHM, names.INSTANCE, names.FLEET, names.CLIENT_ID, names.BUCKET)
-_OWN_ANNOTATIONS = (
-    names.CLIENT_NAME,
-    names.VERSION,
-    names.SPEC_HASH,
-    names.RESTART_GENERATION,
-    names.TEMPLATE,
-    names.REPLACED,
-    names.ADMITTED,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PodTemplate:
-    """The part of every pod that does not come from the database. `digest` identifies everything in `spec`."""
-
-    labels: Json
-    annotations: Json
-    spec: Json
-    container: Json
-    sidecars: Sequence[Json]
-    digest: str
+from syncctl.core.template import Json, PodTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +21,6 @@ class Blueprint:
     template: PodTemplate
     fleet: str
     fleet_name: str
-
-
-def make_template(document: object = None, source: str = "pod template") -> PodTemplate:
-    """Join a person's v1 Pod, if there is one, with what syncctl sets in every pod.
-
-    Raises:
-        InvalidInput: the document is no v1 Pod, or sets fields that syncctl owns; each is named.
-    """
-    if document is None:
-        document = {"apiVersion": "v1", "kind": "Pod"}
-    problems = list(_template_problems(document))
-    if problems or not isinstance(document, Mapping):
-        raise InvalidInput(source, problems, "a template adds to the pod; what it may not set comes from the database")
-    metadata, given = document.get("metadata") or {}, document.get("spec") or {}
-    containers = given.get("containers") or []
-    own = next((dict(container) for container in containers if container.get("name") == names.CONTAINER), {})
-    sidecars = [container for container in containers if container.get("name") != names.CONTAINER]
-    container = {
-        **own,
-        "name": names.CONTAINER,
-        "securityContext": _joined(_CONTAINER_SECURITY, own.get("securityContext") or {}),
-    }
-    spec = {
-        **{key: value for key, value in given.items() if key != "containers"},
-        "restartPolicy": "Always",
-        "automountServiceAccountToken": False,
-        "securityContext": _joined(_POD_SECURITY, given.get("securityContext") or {}),
-    }
-    identity = json.dumps([spec, container, sidecars], sort_keys=True, separators=(",", ":"), default=str)
-    return PodTemplate(
-        labels=metadata.get("labels") or {},
-        annotations={**_DEFAULT_ANNOTATIONS, **(metadata.get("annotations") or {})},
-        spec=spec,
-        container=container,
-        sidecars=sidecars,
-        digest=sha256(identity.encode()).hexdigest(),
-    )
 
 
 def spec_hash(template: PodTemplate, restart_generation: int) -> str:
@@ -171,122 +96,3 @@ def pod_manifest(blueprint: Blueprint, pod: DesiredPod) -> dict[str, Any]:
 
 def _from_annotation(variable: str, annotation: str) -> Json:
     return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}}
-
-
-def _joined(base: Json, extra: Json) -> dict[str, Any]:
-    """Return base with extra laid over it, nested mappings joined."""
-    joined = dict(base)
-    for key, value in extra.items():
-        below = joined.get(key)
-        joined[key] = _joined(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return joined
-
-
-def _template_problems(document: object) -> Iterator[str]:
-    if not isinstance(document, Mapping):
-        yield "not a mapping; write a v1 Pod in YAML"
-        return
-    if (document.get("apiVersion"), document.get("kind")) != ("v1", "Pod"):
-        yield f"is {document.get('apiVersion')}/{document.get('kind')}, expected apiVersion v1, kind Pod"
-    for section in document:
-        if section not in ("apiVersion", "kind", "metadata", "spec"):
-            yield f"{section}: a template has apiVersion, kind, metadata and spec"
-    metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
-    if not isinstance(metadata, Mapping) or not isinstance(spec, Mapping):
-        yield "metadata and spec are mappings"
-        return
-    for field in metadata:
-        if field not in ("labels", "annotations"):
-            yield f"metadata.{field}: set by syncctl"
-    for section, owned in (("labels", _OWN_LABELS), ("annotations", _OWN_ANNOTATIONS)):
-        given = metadata.get(section) or {}
-        if not isinstance(given, Mapping):
-            yield f"metadata.{section}: not a mapping"
-            continue
-        for key, value in given.items():
-            if key in owned:
-                yield f"metadata.{section}.{key}: set by syncctl"
-            elif not isinstance(key, str):
-                yield f"metadata.{section}: the key {_not_text(key)}"
-            elif not isinstance(value, str):
-                yield f"metadata.{section}.{key}: {_not_text(value)}"
-    yield from _spec_problems(spec)
-
-
-def _spec_problems(spec: Json) -> Iterator[str]:
-    fixed = {"restartPolicy": "Always", "automountServiceAccountToken": False}
-    for field, value in fixed.items():
-        if spec.get(field, value) != value:
-            yield f"spec.{field}: always {json.dumps(value)}"
-    if "nodeName" in spec:
-        yield "spec.nodeName: leave the choice to the scheduler; use nodeSelector or affinity"
-    yield from _json_problems("spec", spec)
-    yield from _security_problems("spec.securityContext", spec.get("securityContext"), _POD_SECURITY)
-    containers = spec.get("containers") or []
-    if not isinstance(containers, list) or not all(isinstance(container, Mapping) for container in containers):
-        yield "spec.containers: not a list of containers"
-        return
-    own = [container for container in containers if container.get("name") == names.CONTAINER]
-    if len(own) > 1:
-        yield f"spec.containers: two are named {names.CONTAINER}"
-    for container in own:
-        path = f"spec.containers[{names.CONTAINER}]"
-        for field in ("image", "resources"):
-            if field in container:
-                yield f"{path}.{field}: comes from the client's row"
-        yield from _env_problems(f"{path}.env", container.get("env") or [])
-        # A container's word outweighs the pod's, so it may not take back what the pod says either.
-        required = {**_POD_SECURITY, **_CONTAINER_SECURITY}
-        yield from _security_problems(f"{path}.securityContext", container.get("securityContext"), required)
-
-
-def _env_problems(path: str, env: object) -> Iterator[str]:
-    if not isinstance(env, list) or not all(
-        isinstance(variable, Mapping) and isinstance(variable.get("name"), str) for variable in env
-    ):
-        yield f"{path}: not a list of variables, each with a name"
-        return
-    for variable in env:
-        value = variable.get("value")
-        if variable["name"] in _OWN_ENV:
-            yield f"{path}.{variable['name']}: set by syncctl"
-        elif value is not None and not isinstance(value, str):
-            yield f"{path}.{variable['name']}: {_not_text(value)}"
-
-
-def _json_problems(path: str, value: object, above: tuple[object, ...] = ()) -> Iterator[str]:
-    """Find what YAML can say and JSON cannot: keys that are no text, dates, nan, anchors that hold themselves."""
-    if any(value is one for one in above):
-        yield f"{path}: contains itself"
-    elif isinstance(value, Mapping):
-        for key, below in value.items():
-            if not isinstance(key, str):
-                yield f"{path}: the key {_not_text(key)}"
-            yield from _json_problems(f"{path}.{key}", below, (*above, value))
-    elif isinstance(value, list):
-        for place, below in enumerate(value):
-            yield from _json_problems(f"{path}[{place}]", below, (*above, value))
-    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not isfinite(value)):
-        yield f"{path}: {_not_text(value)}"
-
-
-def _not_text(value: object) -> str:
-    # `true` is quoted as it was written: whoever reads the annotation knows no "True".
-    shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return f'{shown or "nothing"} is not text; put it in quotes: "{shown}"'
-
-
-def _security_problems(path: str, given: object, required: Json) -> Iterator[str]:
-    if given is None:
-        return
-    if not isinstance(given, Mapping):
-        yield f"{path}: not a mapping"
-        return
-    for key, value in required.items():
-        if key not in given:
-            continue
-        found = given[key]
-        if isinstance(value, Mapping) and found is not None:
-            yield from _security_problems(f"{path}.{key}", found, value)
-        elif found != value or type(found) is not type(value):  # 1 == True, and the API server takes no 1
-            yield f'{path}.{key}: always {json.dumps(value)}, for Pod Security "restricted"'

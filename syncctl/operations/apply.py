@@ -7,14 +7,14 @@ created when no pod of the key is left; all that are on their way out are looked
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from syncctl.core import names
+from syncctl.core.drift import admission, image_difference, resources_difference
 from syncctl.core.errors import ClusterError, LeaseLost, PodExists, PodNotFound, PodRejected
 from syncctl.core.manifest import pod_annotations, pod_labels, pod_manifest
 from syncctl.core.model import ObservedPod, PodKey
-from syncctl.core.plan import admission, image_difference, resources_difference
 from syncctl.core.report import Outcome, Result
 from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
@@ -31,6 +31,8 @@ CLIENTS_A_LOOK = 100
 """Clients in one label selector: about a kilobyte of URL."""
 BATCH = 100
 """Steps between two questions to the database whether the lease is still ours."""
+AHEAD = BATCH // 2
+"""Steps of a batch that may still be under way when the next is confirmed: no thread waits for the last of a batch."""
 
 _WITHOUT_WORK = {
     StepKind.KEEP: Result.UNCHANGED,
@@ -125,13 +127,23 @@ class _Apply:
             except ClusterError as error:
                 return Outcome(step, Result.FAILED, error.message)
 
-        for start in range(0, len(steps), BATCH):
-            if not self._brake.reason(begun=begun):
-                try:
-                    self._confirm_lease()
-                except LeaseLost as error:
-                    self._brake.lost(error)
-            yield from self._pool.map(guarded, steps[start : start + BATCH])
+        under_way: deque[Future[Outcome | None]] = deque()
+        try:
+            for start in range(0, len(steps), BATCH):
+                if not self._brake.reason(begun=begun):
+                    try:
+                        self._confirm_lease()
+                    except LeaseLost as error:
+                        self._brake.lost(error)
+                under_way.extend(self._pool.submit(guarded, step) for step in steps[start : start + BATCH])
+                while len(under_way) > AHEAD:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            # After something that nobody foresaw, nothing more is begun.
+            for left in under_way:
+                left.cancel()
 
     def _delete(self, step: Step) -> Outcome:
         self._cluster.delete_pod(step.pod.name, step.pod.uid)

@@ -1,17 +1,19 @@
 """Open what the settings name: the database, the cluster, the pod template."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from syncctl.core.errors import InvalidInput
-from syncctl.core.manifest import PodTemplate, make_template
+from syncctl.core.template import PodTemplate, make_template
 from syncctl.db.engine import Engine, reading
 from syncctl.db.engine import connect as connect_database
 from syncctl.db.schema import check_schema, open_database
-from syncctl.kube.api import ApiCluster
-from syncctl.kube.config import connect
 from syncctl.settings import Settings
+
+if TYPE_CHECKING:
+    from syncctl.kube.api import ApiCluster
 
 __all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engine", "read_template"]
 
@@ -36,12 +38,16 @@ def check_engine(engine: Engine) -> None:
         check_schema(connection)
 
 
-def open_cluster(settings: Settings) -> ApiCluster:
+def open_cluster(settings: Settings) -> "ApiCluster":
     """Return the cluster. Nothing is sent yet.
 
     Raises:
         NoCluster: nothing names one.
     """
+    # Commands that only need the database do not wait for the HTTP stack.
+    from syncctl.kube.api import ApiCluster
+    from syncctl.kube.config import connect
+
     connection = connect(settings.kubeconfig, settings.context, settings.namespace, settings.concurrency)
     return ApiCluster(
         connection,

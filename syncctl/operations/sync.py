@@ -13,7 +13,7 @@ from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.errors import StalePlan, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts, GuardLimits, Policy, Refusal, count, guard, restrict
-from syncctl.core.manifest import Blueprint, PodTemplate
+from syncctl.core.manifest import Blueprint
 from syncctl.core.model import BackOff, ObservedPod, PodKey, Snapshot
 from syncctl.core.pacing import halt, heal, pace
 from syncctl.core.plan import Others, make_plan
@@ -21,6 +21,7 @@ from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.saved import plan_digest
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Plan, StepKind
+from syncctl.core.template import PodTemplate
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.clients import record_spawned
 from syncctl.db.engine import Engine, reading, writing

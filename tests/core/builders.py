@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
-from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import AlgorithmStatus, Client, DesiredPod, ObservedPod, PodKey, Resources, Snapshot
+from syncctl.core.template import make_template
 
 FLEET = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11"
 BLUEPRINT = Blueprint(make_template(), FLEET, "desk")

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncctl.core import names
-from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import BackOff, Client, ContainerState, ObservedPod, PodKey
 from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, pace
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
+from syncctl.core.template import make_template
 
 from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, pod_of
 

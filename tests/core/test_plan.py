@@ -7,10 +7,12 @@ import pytest
 
 from syncctl.core import names, plan
 from syncctl.core.desired import DesiredState
-from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.drift import admission
+from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import NO_RESOURCES, ObservedPod, Resources
-from syncctl.core.plan import Others, admission, make_plan
+from syncctl.core.plan import Others, make_plan
 from syncctl.core.steps import Cause, Plan, Step, StepKind
+from syncctl.core.template import make_template
 
 from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, labelled, pod_of
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncctl.core import names
-from syncctl.core.manifest import Blueprint, make_template, pod_manifest
+from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import Client, ContainerState, ObservedPod, Resources
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.saved import plan_digest
 from syncctl.core.steps import Hold, HoldKind
+from syncctl.core.template import make_template
 
 from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, pod_of
 
