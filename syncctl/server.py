@@ -432,7 +432,7 @@ def make_app(engine: Engine, settings: Settings) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(router)
+    app.router.routes.extend(router.routes)  # as they are: include_router would build each anew, at the first request
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -155,16 +156,26 @@ def test_no_other_origin_is_invited(guarded: TestClient) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_a_request_has_an_id_and_a_line_in_the_log(api: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("syncctl").propagate = True
-    with caplog.at_level(logging.INFO, "syncctl"):
-        named = api.get("/api/client/7", headers={"X-Request-Id": "caller-7.1_x"})
-        unnamed = api.get("/api/client")
-        odd = api.get("/api/client", headers={"X-Request-Id": 'x" y'})
-        api.get("/healthz")
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[logging.LogRecord]]:
+    """What is logged at level info and above, whoever has set up logging before."""
+    log, found = logging.getLogger("syncctl"), list[logging.LogRecord]()
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", found.append)
+    monkeypatch.setattr(log, "handlers", [handler])
+    level = log.level
+    log.setLevel(logging.INFO)
+    yield found
+    log.setLevel(level)
+
+
+def test_a_request_has_an_id_and_a_line_in_the_log(api: TestClient, lines: list[logging.LogRecord]) -> None:
+    named = api.get("/api/client/7", headers={"X-Request-Id": "caller-7.1_x"})
+    unnamed = api.get("/api/client")
+    odd = api.get("/api/client", headers={"X-Request-Id": 'x" y'})
+    api.get("/healthz")
     assert named.headers["x-request-id"] == "caller-7.1_x"
     assert len({unnamed.headers["x-request-id"], odd.headers["x-request-id"], 'x" y'}) == 3
-    lines = [record for record in caplog.records if hasattr(record, "route")]
     assert [line.getMessage() for line in lines] == ["GET /api/client/7 404", *2 * ["GET /api/client 200"]]
     first = vars(lines[0])
     assert (first["request_id"], first["method"], first["status"]) == ("caller-7.1_x", "GET", 404)

@@ -62,7 +62,7 @@ def test_schemathesis_finds_nothing(migrated_url: str, tmp_path: Path) -> None:
                 [
                     *(Path(sys.executable).with_name("schemathesis"), "--config-file", configuration, "run"),
                     *(f"{process.url}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}"),
-                    *("--max-examples", str(EXAMPLES), "--seed", "4", "--no-color", "--workers", "2"),
+                    *("--max-examples", str(EXAMPLES), "--seed", "4", "--no-color"),
                 ],
                 cwd=tmp_path,
                 capture_output=True,

@@ -223,7 +223,7 @@ def test_what_may_go_better_next_time_is_503_and_what_will_not_is_500(
 
 
 def test_a_bug_is_500_without_its_details_and_the_log_has_them(
-    engine: Engine, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("syncctl.operations.clients.page_clients", None)
     answer = caller(engine, settings).get("/api/client", headers={"X-Request-Id": "abc"})
