@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from syncctl.cli.options import Format
+from syncctl.cli.words import printable, width
 
 Row = TypeVar("Row")
 
@@ -37,7 +38,7 @@ def show_list(view: View[Row], rows: Iterable[Row], form: Format, nothing: str =
     """Print many. An empty table is a sentence on stderr, an empty JSON list is []."""
     if form is Format.NAME:
         for row in rows:
-            typer.echo(view.name(row))
+            typer.echo(printable(view.name(row)))
     elif form in (Format.JSON, Format.YAML):
         show_data([view.data(row) for row in rows], form)
     elif not _table(view, rows, wide=form is Format.WIDE):
@@ -86,10 +87,14 @@ def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
     columns = [column for column in view.columns if wide or not column.wide]
     lines = [[_cell(column.cell(row)) for column in columns] for row in rows]
     if lines:
-        widths = [max(map(len, cells)) for cells in zip([column.header for column in columns], *lines, strict=True)]
+        widths = [max(map(width, cells)) for cells in zip([column.header for column in columns], *lines, strict=True)]
         for line in ([column.header for column in columns], *lines):
-            typer.echo("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            typer.echo("   ".join(map(_padded, line, widths)).rstrip())
     return len(lines)
+
+
+def _padded(cell: str, columns: int) -> str:
+    return cell + " " * (columns - width(cell))
 
 
 def _cell(value: object) -> str:
@@ -98,4 +103,4 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     # One row is one line, whatever is in the database.
-    return " ".join(str(value).split())
+    return printable(" ".join(str(value).split()))

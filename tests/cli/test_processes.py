@@ -1,0 +1,283 @@
+"""The command line as real processes: terminals, pipes, signals, imports and the shell's completion."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import FINALIZER, poll
+from sqlalchemy import Engine
+
+from syncctl import __version__
+from syncctl.core.exits import ExitCode
+from syncctl.core.model import NewClient
+from syncctl.kube.api import ApiCluster
+from syncctl.kube.config import connect
+from syncctl.operations import clients
+from syncctl.sandbox import PODS, Sandbox
+
+from .conftest import Cli
+
+SYNCCTL = str(Path(sys.executable).parent / "syncctl")
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [SYNCCTL, *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+
+
+# Imports --------------------------------------------------------------------------------------------------------------
+
+
+def imported_by(*words: str) -> set[str]:
+    """Return the top modules that a command has imported when it ends."""
+    program = (
+        "import sys\n"
+        "from syncctl.cli.app import main\n"
+        f"sys.argv = {['syncctl', *words]!r}\n"
+        "try:\n    main()\n"
+        "finally:\n    print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_no_library_of_the_database_or_the_cluster() -> None:
+    heavy = {"kubernetes", "sqlalchemy", "alembic", "urllib3", "psycopg2", "pydantic_settings"}
+    assert imported_by("--help") & heavy == set()
+
+
+@pytest.mark.parametrize("line", ["client get acme", "client list", "algo set acme --hft", "algo list"])
+def test_commands_on_rows_import_nothing_of_the_cluster_and_no_migrations(cli: Cli, database: str, line: str) -> None:
+    cli("client add acme --vwap")
+    assert imported_by(*line.split()) & {"kubernetes", "alembic", "urllib3"} == set()
+
+
+# Terminals ------------------------------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """A process whose three streams are a terminal, and a person before it."""
+
+    def __init__(self, *words: str) -> None:
+        self._pid, self._descriptor = pty.fork()
+        if self._pid == 0:
+            os.execv(SYNCCTL, [SYNCCTL, *words])
+        self.seen = ""
+
+    def wait_for(self, words: str) -> None:
+        """Read on until these words are on the screen."""
+        until = time.monotonic() + 60
+        while words not in self.seen:
+            assert time.monotonic() < until, self.seen
+            assert self._read(), f"ended without {words!r}: {self.seen}"
+
+    def type(self, words: str) -> None:
+        os.write(self._descriptor, words.encode())
+
+    def exit_code(self) -> int:
+        while self._read():
+            pass
+        os.close(self._descriptor)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def _read(self) -> str:
+        try:
+            part = os.read(self._descriptor, 65536).decode(errors="replace")
+        except OSError:  # how Linux tells that the other side has ended
+            return ""
+        self.seen += part.replace("\r\n", "\n")
+        return part
+
+
+@pytest.fixture
+def acme(cli: Cli, database: str) -> None:
+    cli("client add acme --image registry.example.com/desk/a:1 --vwap")
+
+
+@pytest.mark.usefixtures("acme")
+def test_on_a_terminal_deleting_asks_and_a_yes_deletes(cli: Cli) -> None:
+    terminal = Terminal("client", "delete", "acme")
+    terminal.wait_for("client 1 (acme) will be deleted; the next pass stops vwap-1\n")
+    terminal.wait_for("Go on? [y/N]: ")
+    assert cli("client list -o name").stdout == "client/acme\n"
+    terminal.type("y\n")
+    assert terminal.exit_code() == ExitCode.DONE
+    assert cli("client list -o name").stdout == ""
+
+
+@pytest.mark.usefixtures("acme")
+# Python may miss an interrupt just before it begins to wait for a line; the next key lets it see it.
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "\x03\n"], ids=["no", "enter", "end of file", "ctrl-c"])
+def test_any_other_answer_changes_nothing(cli: Cli, answer: str) -> None:
+    terminal = Terminal("client", "delete", "acme")
+    terminal.wait_for("Go on? [y/N]: ")
+    terminal.type(answer)
+    assert terminal.exit_code() in (ExitCode.ERROR, ExitCode.INTERRUPTED)
+    assert "Aborted" in terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert cli("client list -o name").stdout == "client/acme\n"
+
+
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize(("typed", "gone"), [("vwap-1", True), ("yes", False)])
+def test_forcing_a_pod_away_asks_for_its_name(cli: Cli, live: Sandbox, typed: str, gone: bool) -> None:
+    cli("sync once")
+    poll(lambda: live.store.get(PODS, "trading", "vwap-1").phase == "Running")
+    api = ApiCluster(connect(None, None, None, 1))
+    uid = live.store.get(PODS, "trading", "vwap-1").uid
+    live.kubelet.stop_delay = 3600.0
+    api.delete_pod("vwap-1", uid)
+    without = cli("pod force-delete vwap-1")
+    assert (without.exit_code, "there is no terminal to ask on" in without.stderr) == (2, True)
+    terminal = Terminal("pod", "force-delete", "vwap-1")
+    terminal.wait_for("Type the pod's name to go on: ")
+    assert "vwap-1 goes on trading there" in terminal.seen
+    terminal.type(f"{typed}\n")
+    assert terminal.exit_code() == (ExitCode.DONE if gone else ExitCode.USAGE)
+    assert (live.store.find(PODS, "trading", "vwap-1") is None) is gone
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_terminal_gets_a_progress_bar_a_log_in_words_and_json_on_many_lines(cli: Cli, live: Sandbox) -> None:
+    live.faults.add(verb="create", latency=0.5)
+    terminal = Terminal("sync", "once")
+    assert terminal.exit_code() == ExitCode.DONE
+    assert "Applying" in terminal.seen
+    assert "1 pod: 1 created, 0 replaced, 0 deleted, 0 unchanged, 0 waiting" in terminal.seen
+    assert '"message"' not in terminal.seen
+    terminal = Terminal("client", "get", "acme", "-o", "json")
+    assert terminal.exit_code() == ExitCode.DONE
+    assert '{\n  "id": 1,\n' in terminal.seen
+
+
+@pytest.mark.usefixtures("acme")
+def test_without_a_terminal_there_is_no_bar_and_no_escape_sequence(live: Sandbox) -> None:
+    done = run("sync", "once", TERM="xterm-256color", FORCE_COLOR="")
+    assert done.returncode == ExitCode.DONE
+    assert "Applying" not in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+# Pipes ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["table", "json", "name"])
+@pytest.mark.parametrize("number", [1, 3000])
+def test_a_reader_that_has_seen_enough_is_no_error(database: str, engine: Engine, form: str, number: int) -> None:
+    for place in range(min(number, 1)):
+        clients.add_client(engine, NewClient(f"client {place}"))
+    if number > 1:
+        fill(engine, number)
+    for enough in ("head -1", "true"):
+        script = f"set -o pipefail; {SYNCCTL} client list -o {form} | {enough}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert "BrokenPipeError" not in done.stderr
+
+
+def fill(engine: Engine, number: int) -> None:
+    from sqlalchemy import text
+
+    from syncctl.db.engine import writing
+
+    columns = "client_name, version, image, cpu, memory, priority, need_restart, created_at, updated_at"
+    with writing(engine) as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO clients ({columns}, restart_generation) SELECT 'client ' || value, version, image, cpu,"
+                " memory, priority, need_restart, created_at, updated_at, restart_generation FROM clients,"
+                f" (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {number})"
+                " SELECT value FROM n)"
+            )
+        )
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting_pass(cli: Cli, database: str, live: Sandbox) -> Iterator["subprocess.Popen[str]"]:
+    """A pass that waits for an old pod which does not go."""
+    cli("client add acme --image registry.example.com/desk/a:1 --vwap")
+    cli("sync once")
+    poll(lambda: live.store.get(PODS, "trading", "vwap-1").phase == "Running")
+    record = live.store.get(PODS, "trading", "vwap-1")
+    ApiCluster(connect(None, None, None, 1)).patch_pod("vwap-1", record.uid, {"metadata": {"finalizers": [FINALIZER]}})
+    cli("client restart acme")
+    with subprocess.Popen(
+        [SYNCCTL, "sync", "once"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        poll(lambda: live.store.get(PODS, "trading", "vwap-1").terminating)
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)]
+)
+def test_a_signal_ends_a_pass_in_good_order(
+    waiting_pass: "subprocess.Popen[str]", cli: Cli, number: signal.Signals, code: ExitCode
+) -> None:
+    waiting_pass.send_signal(number)
+    _, told = waiting_pass.communicate(timeout=30)
+    assert waiting_pass.returncode == code, told
+    assert "1 pod: 0 created, 0 replaced, 0 deleted, 0 unchanged, 1 waiting" in told
+    assert "Traceback" not in told
+    assert cli("lease status -o name").stdout == "free\n"
+    assert f'"exit_code": {int(code)}' in cli("history -o json --limit 1").stdout
+
+
+def test_a_signal_ends_any_other_command_without_a_traceback(live: Sandbox, database: str, cli: Cli) -> None:
+    cli("client add acme --image registry.example.com/desk/a:1 --vwap")
+    live.faults.add(verb="list", latency=3.0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = sum(live.requests.values())
+        with subprocess.Popen(
+            [SYNCCTL, "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            poll(lambda before=before: sum(live.requests.values()) > before)  # type: ignore[misc]
+            process.send_signal(number)
+            _, told = process.communicate(timeout=30)
+        assert process.returncode in (128 + number, -number, 1)
+        assert "Traceback" not in told
+        live.faults.clear()
+        live.faults.add(verb="list", latency=3.0)
+    live.faults.clear()
+
+
+# The rest -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "offered"),
+    [
+        ("syncctl cl", 1, "client"),
+        ("syncctl client up", 2, "update"),
+        ("syncctl client update --prio", 3, "--priority"),
+        ("syncctl client list -o js", 4, "json"),
+        ("syncctl client list --enabled tw", 4, "twap"),
+    ],
+)
+def test_the_shell_completes(words: str, place: int, offered: str) -> None:
+    done = run(_SYNCCTL_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(place))
+    assert (done.stdout.split(), done.stderr) == ([offered], "")
+
+
+def test_the_completion_for_bash_can_be_shown() -> None:
+    done = run(_SYNCCTL_COMPLETE="source_bash")
+    assert "_SYNCCTL_COMPLETE=complete_bash" in done.stdout
+
+
+def test_the_module_is_the_command(home: Path) -> None:
+    for command in ([SYNCCTL], [sys.executable, "-m", "syncctl"]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"syncctl {__version__}\n", "")
