@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 
 from syncctl import __version__
 from syncctl.cli.words import printable
-from syncctl.cli.words import printable
 from syncctl.core.errors import SyncctlError
 
 COMMANDS = {
