@@ -254,12 +254,14 @@ def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:
 
 
 def _made_by(manifest: Mapping[str, Any], pod: ObservedPod) -> bool:
-    """Whether the pod is what the manifest asked for, made by this fleet. The lease lets only one pass create."""
+    """Whether the pod is what the manifest asked for, of this fleet and key. The lease lets only one pass create."""
     metadata = manifest["metadata"]
     return all(
         found.get(key) == metadata[section][key]
         for found, section, key in (
             (pod.labels, "labels", names.FLEET),
+            (pod.labels, "labels", names.CLIENT_ID),
+            (pod.labels, "labels", names.ALGORITHM),
             (pod.annotations, "annotations", names.SPEC_HASH),
         )
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .world import World
@@ -53,11 +54,13 @@ class Child:
             self.process.communicate()
 
 
+@dataclass(frozen=True)
 class Finished:
     """What came of a process."""
 
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+    code: int
+    out: str
+    err: str
 
     @property
     def counts(self) -> dict[str, int]:

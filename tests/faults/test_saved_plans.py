@@ -15,8 +15,8 @@ from syncctl.core.report import Result
 from syncctl.db.engine import reading
 from syncctl.db.tables import algorithm_status, back_offs, clients, deleted_clients
 from syncctl.operations.clients import delete_client
+from syncctl.operations.planning import PassOptions
 from syncctl.operations.saved import read_plan, save_plan
-from syncctl.operations.sync import PassOptions
 from syncctl.sandbox import PODS, DeleteOptions
 
 from .processes import run

@@ -27,7 +27,8 @@ from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import Connection, connect
 from syncctl.operations.clients import delete_client
 from syncctl.operations.clock import Clock
-from syncctl.operations.sync import JudgedPlan, PassOptions, plan_sync, sync_once
+from syncctl.operations.planning import JudgedPlan, PassOptions, plan_sync
+from syncctl.operations.sync import sync_once
 from syncctl.sandbox import ANNOTATION, NAMESPACES, NODES, PODS, Record, Sandbox, Store
 from syncctl.sandbox.objects import Event, Json, Resource
 from syncctl.settings import Settings
