@@ -19,10 +19,10 @@ from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE, parse_shard
 from syncctl.core.steps import Plan, Step, StepKind
-from syncctl.operations import sync
 from syncctl.operations.connect import open_cluster, open_engine
+from syncctl.operations.planning import JudgedPlan, PassOptions, plan_sync
 from syncctl.operations.saved import read_plan, save_plan
-from syncctl.operations.sync import JudgedPlan, PassOptions
+from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -106,10 +106,10 @@ def once(
     gc.disable()
     engine, cluster = open_engine(settings), open_cluster(settings)
     if dry_run:
-        show_plan(sync.plan_sync(engine, cluster, settings, options), output_format)
+        show_plan(plan_sync(engine, cluster, settings, options), output_format)
         return
     with _Screen(output_format) as screen:
-        report = sync.sync_once(engine, cluster, settings, options, screen)
+        report = sync_once(engine, cluster, settings, options, screen)
     raise typer.Exit(exit_code_of_report(report))
 
 
@@ -134,7 +134,7 @@ def plan(
     options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard))
     if out is not None and options.shard != WHOLE:
         raise UsageError("--out goes without --shard: a saved plan is for the whole fleet")
-    judged = sync.plan_sync(open_engine(settings), open_cluster(settings), settings, options)
+    judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)
     show_plan(judged, output_format)
     if out is not None:
         save_plan(out, judged, options, [step_data(step) for step in judged.plan.changes])

@@ -8,7 +8,7 @@ import msgspec
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.guard import Policy
-from syncctl.operations.sync import JudgedPlan, PassOptions
+from syncctl.operations.planning import JudgedPlan, PassOptions
 
 FORMAT = 1
 

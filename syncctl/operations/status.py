@@ -13,7 +13,7 @@ from syncctl.db.engine import Engine
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.connect import read_template
-from syncctl.operations.sync import read_desired
+from syncctl.operations.planning import read_desired
 from syncctl.settings import Settings
 
 

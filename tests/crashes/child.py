@@ -19,7 +19,8 @@ from syncctl.core.exits import exit_code_of_report
 from syncctl.core.report import Outcome, Report
 from syncctl.db.engine import Engine
 from syncctl.operations.connect import open_cluster, open_engine
-from syncctl.operations.sync import JudgedPlan, PassOptions, sync_once
+from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
 
 

@@ -24,7 +24,8 @@ from syncctl.db.engine import Engine, connect, reading, writing
 from syncctl.kube.api import ApiCluster
 from syncctl.operations import algorithms, clients
 from syncctl.operations.connect import open_cluster
-from syncctl.operations.sync import PassOptions, sync_once
+from syncctl.operations.planning import PassOptions
+from syncctl.operations.sync import sync_once
 from syncctl.sandbox import ANNOTATION, NODES, PODS, DeleteOptions, Fault, Kubelet, Sandbox, Store
 from syncctl.sandbox.objects import NAMESPACES, Event
 from syncctl.sandbox.wire import Response

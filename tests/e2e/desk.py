@@ -18,7 +18,8 @@ from syncctl.core.report import Outcome, Report
 from syncctl.db.engine import writing
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import algorithms, clients
-from syncctl.operations.sync import JudgedPlan, PassOptions, sync_once
+from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
 
 

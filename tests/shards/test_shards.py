@@ -21,7 +21,8 @@ from syncctl.db.lease import acquire_lease, publish_counts, read_leases
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, lease
 from syncctl.operations.connect import open_cluster
-from syncctl.operations.sync import JudgedPlan, PassOptions, sync_once
+from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.sync import sync_once
 from syncctl.sandbox import PODS, Sandbox
 from syncctl.settings import load_settings
 

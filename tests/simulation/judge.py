@@ -9,7 +9,7 @@ from syncctl.core.exits import exit_code_of_report
 from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.steps import StepKind
-from syncctl.operations.sync import JudgedPlan, PassOptions
+from syncctl.operations.planning import JudgedPlan, PassOptions
 from syncctl.sandbox import PODS, RESIZE_ANNOTATION, Record, Store
 from syncctl.sandbox.objects import Event
 from syncctl.settings import Settings

@@ -19,7 +19,8 @@ from syncctl.db.engine import connect, writing
 from syncctl.db.tables import fleet
 from syncctl.kube.api import ApiCluster
 from syncctl.operations.lease import lease_release
-from syncctl.operations.sync import PassOptions, plan_sync, sync_once
+from syncctl.operations.planning import PassOptions, plan_sync
+from syncctl.operations.sync import sync_once
 from syncctl.sandbox import Kubelet, Store
 from syncctl.sandbox.objects import Event
 from syncctl.settings import Settings

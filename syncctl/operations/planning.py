@@ -1,0 +1,145 @@
+"""From rows and pods to a plan that may be carried out: what a pass and `sync plan` have in common."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncctl.core import names
+from syncctl.core.desired import DesiredState, PodDefaults, desired_state
+from syncctl.core.errors import StalePlan
+from syncctl.core.guard import Counts, GuardLimits, Policy, Refusal, count, guard, restrict
+from syncctl.core.manifest import Blueprint
+from syncctl.core.model import BackOff, ObservedPod, PodKey, Snapshot
+from syncctl.core.pacing import halt, heal, pace
+from syncctl.core.plan import Others, make_plan
+from syncctl.core.saved import plan_digest
+from syncctl.core.shard import WHOLE, Shard
+from syncctl.core.steps import Cause, Plan, StepKind
+from syncctl.core.template import PodTemplate
+from syncctl.db.engine import Engine, reading
+from syncctl.db.lease import read_counts
+from syncctl.db.snapshot import read_snapshot
+from syncctl.kube.cluster import Cluster
+from syncctl.kube.readonly import ReadOnlyCluster
+from syncctl.operations.clock import SYSTEM, Clock
+from syncctl.operations.connect import read_template
+from syncctl.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PassOptions:
+    """What a person may say of one run.
+
+    `expected_digest` is that of a saved plan: the run does exactly that plan or nothing.
+    """
+
+    policy: Policy = Policy.SYNC
+    allow_deletions: int | None = None
+    adopt: bool = False
+    shard: Shard = WHOLE
+    expected_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPlan:
+    """A plan with its holds, what the guard refused, and the back-offs that carrying it out will leave."""
+
+    plan: Plan
+    refusals: tuple[Refusal, ...]
+    back_offs: Mapping[PodKey, BackOff | None]
+
+    @property
+    def digest(self) -> str:
+        """What identifies this plan."""
+        return plan_digest(self.plan)
+
+
+def plan_sync(
+    engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions, clock: Clock = SYSTEM
+) -> JudgedPlan:
+    """Return what a pass would do now. Nothing is written, to neither side."""
+    with reading(engine) as connection:
+        elsewhere = read_counts(connection, options.shard)
+    fleet = Planner(ReadOnlyCluster(cluster), settings, options, clock, lambda _mine: elsewhere)
+    return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard))
+
+
+class Planner:
+    """What turns a snapshot into a judged plan: the settings, the options, and the pods, listed once."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        options: PassOptions,
+        clock: Clock,
+        count_elsewhere: Callable[[Counts], Counts],
+    ) -> None:
+        self._count_elsewhere = count_elsewhere
+        self._cluster = cluster
+        self._settings = settings
+        self._options = options
+        self._clock = clock
+        self._template = read_template(settings.pod_template)
+        self._observed: list[ObservedPod] | None = None
+        self._others: Others | None = None
+
+    def judged(self, snapshot: Snapshot) -> JudgedPlan:
+        """Plan, and hold what may not be done now."""
+        now = self._clock.now()
+        settings, options = self._settings, self._options
+        limits = GuardLimits(settings.orphan_limit, settings.orphan_percent, settings.switch_off_limit)
+        plan = restrict(self._plan(snapshot, now), options.policy)
+        plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
+        plan, back_offs = heal(plan, snapshot.back_offs, now)
+        plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
+        return JudgedPlan(plan, refusals, back_offs)
+
+    def expect(self, snapshot: Snapshot) -> None:
+        """Return when the plan is the one that was expected.
+
+        Raises:
+            StalePlan
+        """
+        if self._options.expected_digest not in (None, self.judged(snapshot).digest):
+            raise StalePlan(
+                "rows or pods have changed since the plan was saved; nothing was written",
+                "make a new one: `syncctl sync plan --out FILE`",
+            )
+
+    def accept(self, snapshot: Snapshot) -> None:
+        """As expect, when a plan is expected at all."""
+        if self._options.expected_digest is not None:
+            self.expect(snapshot)
+
+    def _plan(self, snapshot: Snapshot, now: datetime) -> Plan:
+        desired = read_desired(snapshot, self._settings, self._template)
+        if self._observed is None:
+            self._observed = self._cluster.list_pods(names.fleet_selector(snapshot.fleet, self._options.shard))
+        plan = make_plan(desired, self._observed, now, self._others or Others())
+        if self._others is None and (self._options.adopt or _needs_names(plan)):
+            self._others = self._read_others(snapshot.fleet)
+            plan = make_plan(desired, self._observed, now, self._others)
+        return plan
+
+    def _read_others(self, fleet: str) -> Others:
+        """Look up who holds which name: only a new pod needs one, so only then."""
+        owners = self._cluster.list_owners(names.foreign_selector(fleet))
+        if not self._options.adopt:
+            return Others(owners)
+        unowned = self._cluster.list_pods(names.unowned_selector())
+        return Others(owners, tuple(pod for pod in unowned if not pod.controlled))
+
+
+def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) -> DesiredState:
+    """Return what the snapshot asks for under these settings."""
+    blueprint = Blueprint(template, snapshot.fleet, settings.fleet_name)
+    return desired_state(
+        snapshot, blueprint, PodDefaults(settings.default_image, settings.default_cpu, settings.default_memory)
+    )
+
+
+def _needs_names(plan: Plan) -> bool:
+    # A resize that is refused becomes a replacement.
+    makes_pods = (StepKind.CREATE, StepKind.REPLACE)
+    return any(step.kind in makes_pods or step.cause is Cause.RESOURCES_DIFFER for step in plan.steps)
