@@ -29,6 +29,9 @@ CONTAINER = "algorithm"
 """The name of the container that trades; all others in a pod are sidecars from the template."""
 
 _CLIENT_ID = re.compile(r"[1-9][0-9]{0,18}")
+NOT_OURS = "a pod that syncctl did not make"
+"""Whose a pod is that says of nobody that it is theirs, as those of the Go service."""
+
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 
 

@@ -202,7 +202,7 @@ class _Planner:
             if name != but and (holder := self._holders.get(name)):
                 held = "the name is" if name == wanted.name else f"{name}, its name in the Go service, is"
                 reason = f"{held} held by {holder}"
-                if name in self._others.owners:
+                if holder == names.NOT_OURS:
                     reason += "; if the Go service made it, `sync once --adopt` takes it over"
                 return reason
         return ""

@@ -15,6 +15,7 @@ from syncctl.core.names import (
     FLEET,
     INSTANCE,
     MANAGED_BY,
+    NOT_OURS,
     SPEC_HASH,
     TEMPLATE,
 )
@@ -196,7 +197,7 @@ def _owner_by_labels(labels: Mapping[str, str]) -> str:
     if fleet := labels.get(FLEET):
         return f"a pod of another fleet ({fleet})"
     manager = labels.get("app.kubernetes.io/managed-by")
-    return f"a pod managed by {manager}" if manager else "a pod that syncctl did not make"
+    return f"a pod managed by {manager}" if manager else NOT_OURS
 
 
 def _observed(pod: _Pod) -> ObservedPod:
