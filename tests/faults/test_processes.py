@@ -110,7 +110,11 @@ def test_a_holder_that_is_stopped_past_its_expiry_writes_nothing_more(live: Worl
     assert end.code == 5
     # The third was on its way when it was stopped, and was made.
     assert end.counts == {"created": 3, "deferred": NUMBER - 3}
-    assert end.details == {"the lease has expired before it could be renewed"}
+    # Its own clock says the one, the thread that renews the other; whoever is scheduled first.
+    assert end.details <= {
+        "the lease has expired before it could be renewed",
+        "the lease was lost: it expired, was released or is another's",
+    }
     assert codes(live) == [5, 0]
     assert set(live.made.values()) == {1}
 
@@ -164,7 +168,8 @@ def test_a_second_signal_ends_it_at_once(live: World) -> None:
         with Child(live, *ONE_AT_A_TIME) as child:
             reached = threading.Event()
             at(live, "create", 3, lambda: (reached.set(), let_go.wait(PATIENCE)))
-            assert reached.wait(PATIENCE)
+            poll(lambda: reached.is_set() or child.process.poll() is not None)
+            assert reached.is_set(), child.ended()
             child.signal(signal.SIGTERM)
             # The request is not answered, so the first signal alone would not end it.
             poll(lambda: (child.signal(signal.SIGTERM), child.process.poll())[1] is not None)
