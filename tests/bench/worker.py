@@ -159,7 +159,7 @@ def create(kubeconfig: str, url: str, concurrency: str) -> None:
     from syncctl.core.template import make_template
     from syncctl.db.engine import connect
     from syncctl.db.snapshot import read_snapshot
-    from syncctl.operations.sync import read_desired
+    from syncctl.operations.planning import read_desired
     from syncctl.settings import Settings
 
     snapshot = read_snapshot(connect(url), consume_restarts=False)
