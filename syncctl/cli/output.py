@@ -1,8 +1,9 @@
 """The only file that prints data: tables for people, JSON, YAML and names for machines."""
 
+import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,10 @@ from syncctl.cli.options import Format
 from syncctl.cli.words import printable, width
 
 Row = TypeVar("Row")
+T = TypeVar("T")
+
+BATCH = 200
+"""Rows that are printed at a time; the first of them tell how wide the columns are."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,12 @@ class View(Generic[Row]):
 
 
 def show_list(view: View[Row], rows: Iterable[Row], form: Format, nothing: str = "No rows.") -> None:
-    """Print many. An empty table is a sentence on stderr, an empty JSON list is []."""
+    """Print many, as they come. An empty table is a sentence on stderr, an empty JSON list is []."""
     if form is Format.NAME:
-        for row in rows:
-            typer.echo(printable(view.name(row)))
+        for batch in _batches(rows):
+            typer.echo("\n".join(printable(view.name(row)) for row in batch))
     elif form in (Format.JSON, Format.YAML):
-        show_data([view.data(row) for row in rows], form)
+        _data_list(map(view.data, rows), form)
     elif not _table(view, rows, wide=form is Format.WIDE):
         say(nothing)
 
@@ -58,8 +63,7 @@ def show_data(data: object, form: Format) -> None:
     if form is Format.YAML:
         typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        indent = 2 if sys.stdout.isatty() else None
-        typer.echo(json.dumps(data, indent=indent, ensure_ascii=False))
+        typer.echo(_json(data))
 
 
 def say(words: str) -> None:
@@ -85,12 +89,48 @@ def age(since: datetime | None) -> str:
 
 def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
     columns = [column for column in view.columns if wide or not column.wide]
-    lines = [[_cell(column.cell(row)) for column in columns] for row in rows]
-    if lines:
-        widths = [max(map(width, cells)) for cells in zip([column.header for column in columns], *lines, strict=True)]
-        for line in ([column.header for column in columns], *lines):
-            typer.echo("   ".join(map(_padded, line, widths)).rstrip())
-    return len(lines)
+    headers = [column.header for column in columns]
+    widths: list[int] = []
+    shown = 0
+    for batch in _batches(rows):
+        lines = [[_cell(column.cell(row)) for column in columns] for row in batch]
+        if not shown:
+            # What is wider further down sticks out: ten thousand rows are not waited for, nor kept.
+            widths = [max(map(width, cells)) for cells in zip(headers, *lines, strict=True)]
+            lines.insert(0, headers)
+        typer.echo("\n".join("   ".join(map(_padded, line, widths)).rstrip() for line in lines))
+        shown += len(batch)
+    return shown
+
+
+def _data_list(items: Iterator[Mapping[str, Any]], form: Format) -> None:
+    """Print exactly what show_data prints of the whole list, without keeping it."""
+    batches = _batches(items)
+    first = next(batches, [])
+    if form is Format.YAML or not first:
+        show_data(first, form)
+        for batch in batches:
+            show_data(batch, form)
+        return
+    start, between, end = ("[\n", ",\n", "\n]") if sys.stdout.isatty() else ("[", ", ", "]")
+    for batch in itertools.chain([first], batches):
+        typer.echo(start + between.join(map(_json_item, batch)), nl=False)
+        start = between
+    typer.echo(end)
+
+
+def _json_item(item: Mapping[str, Any]) -> str:
+    # No text in JSON holds a line break of its own.
+    return "  " + _json(item).replace("\n", "\n  ") if sys.stdout.isatty() else _json(item)
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+
+
+def _batches(things: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(things)
+    return iter(lambda: list(itertools.islice(left, BATCH)), [])
 
 
 def _padded(cell: str, columns: int) -> str:
