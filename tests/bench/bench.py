@@ -96,8 +96,9 @@ class Bench:
         self._kubeconfig = kubeconfig
         self._asked = asked
         self._quick = quick
-        # What a pass costs before it has a pod to deal with: that over an empty fleet of its own.
-        self._no_fleet = {"SYNCCTL_DATABASE_URL": f"sqlite:///{runner.folder / 'empty.db'}"}
+        # What a pass costs before it has a pod to deal with: that over an empty fleet, where no pods of ours are.
+        empty = f"sqlite:///{runner.folder / 'empty.db'}"
+        self._no_fleet = {"SYNCCTL_DATABASE_URL": empty, "SYNCCTL_NAMESPACE": "default"}
 
     def sizes(self, sizes: Sequence[int]) -> list[Findings]:
         """Measure passes over each size."""
