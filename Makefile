@@ -14,7 +14,7 @@ DEVELOPMENT = $(VENV)/.installed-dev
 export PIP_USER = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test soak lint format clean
+.PHONY: help demo run test soak bench lint format clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-12s %s\n' "$$target" "$$what"; done
@@ -30,6 +30,9 @@ test: $(DEVELOPMENT) ## Run all tests; some of them: make test ARGS="-k plan"
 
 soak: $(DEVELOPMENT) ## Drive random fleets through passes for minutes: make soak MINUTES=10
 	@"$(VENV)/bin/python" -m pytest tests/simulation --soak $(or $(MINUTES),5) --timeout 0
+
+bench: $(DEVELOPMENT) ## Measure how fast and light it is: make bench ARGS="--sizes 300,3000"
+	@"$(VENV)/bin/python" tests/bench/bench.py $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, format, types and who imports whom
 	@"$(VENV)/bin/python" -m ruff check
