@@ -1,7 +1,11 @@
 """syncctl sync: once, plan."""
 
 import gc
+import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +28,8 @@ from syncctl.operations.planning import JudgedPlan, PassOptions, plan_sync
 from syncctl.operations.saved import read_plan, save_plan
 from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
+
+log = logging.getLogger("syncctl")
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make the cluster follow the database."
@@ -190,8 +196,9 @@ class _Screen:
     def planned(self, judged: JudgedPlan) -> None:
         """Show the plan before anything is done, and start the bar."""
         if self._format not in (Format.JSON, Format.YAML):
-            # What the guard refuses is in the log.
-            show_plan(replace(judged, refusals=()), self._format)
+            with _going_on_unread():
+                # What the guard refuses is in the log.
+                show_plan(replace(judged, refusals=()), self._format)
         self._progress.start()
         self._task = self._progress.add_task("Applying", total=len(judged.plan.changes))
 
@@ -204,7 +211,21 @@ class _Screen:
         """Print the report for machines; people have the plan, and the log for what became of it."""
         self._progress.stop()
         if self._format in (Format.JSON, Format.YAML):
-            output.show_data(report_data(report), self._format)
+            with _going_on_unread():
+                output.show_data(report_data(report), self._format)
+
+
+@contextmanager
+def _going_on_unread() -> Iterator[None]:
+    """Let a pass go on, and be recorded, when its output cannot be written: `| head` has left, the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        # The flush at the end of the process would fail once more.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        log.warning("the pass goes on, but its output cannot be written: %s", error.strerror)
 
 
 def report_data(report: Report) -> dict[str, Any]:

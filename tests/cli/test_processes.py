@@ -202,6 +202,21 @@ def fill(engine: Engine, number: int) -> None:
         )
 
 
+@pytest.mark.parametrize("sink", ["| true", "> /dev/full"])
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_pass_goes_on_and_is_recorded_when_nobody_reads_what_it_prints(
+    cli: Cli, database: str, live: Sandbox, form: str, sink: str
+) -> None:
+    cli("client add acme --image registry.example.com/desk/a:1 --vwap --hft")
+    script = f"{SYNCCTL} sync once -o {form} {sink}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (ExitCode.DONE, False), done.stderr
+    assert "the pass goes on, but its output cannot be written: " in done.stderr
+    assert {record.name for record in live.store.list(PODS, "trading").records} == {"vwap-1", "hft-1"}
+    assert '"created": 2' in cli("history -o json").stdout
+    assert cli("client get acme -o json").stdout.count("null") == 0
+
+
 # Signals --------------------------------------------------------------------------------------------------------------
 
 
