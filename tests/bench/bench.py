@@ -135,7 +135,7 @@ class Bench:
     def _size(self, size: int) -> Findings:
         found = Findings(size)
         self._work("seed", self._url, size // ALGORITHMS)
-        rounds = 1 if self._quick or size > 3000 else 3 if size > 300 else 5
+        rounds = 1 if self._quick or size > 3000 else 2 if size > 300 else 5
         for last in [False] * (rounds - 1) + [True]:
             self._work("switch", self._url, "on")
             progress(f"{size:,} pods: created and deleted by the bare loop")
@@ -157,7 +157,7 @@ class Bench:
         """Measure passes with nothing to do."""
         progress(f"{found.size:,} pods: passes with nothing to do")
         addresses = self._runner.folder / "pages"
-        for turn in range(2 if self._quick else 9 if found.size <= 300 else 5):
+        for turn in range(2 if self._quick else 9 if found.size <= 300 else 5 if found.size <= 3000 else 3):
             read = self._work("read", self._kubeconfig, addresses)
             curl = self._runner.run("curl", "--config", str(addresses))
             start, idle = self._start(), self._sync()
@@ -317,8 +317,7 @@ def place(runner: Runner, kubeconfig: Path | None) -> Iterator[tuple[Path, Calla
 
 def progress(words: str) -> None:
     """Tell a person who waits."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {words}\n")
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {words}\n")
 
 
 def machine() -> str:
