@@ -6,13 +6,13 @@ from hashlib import sha256
 from syncctl.core.steps import Plan, Step, StepKind
 
 
-def plan_digest(plan: Plan) -> str:
-    """Return what identifies a plan: it changes with every row and every pod that the plan was made from.
+def plan_digest(plan: Plan, cluster: str) -> str:
+    """Return what identifies a plan for a cluster: it changes with every row and every pod that it was made from.
 
     A pod's restart count or the wording of a reason does not matter; its uid, and what is to be done to it, does.
     """
     blueprint = plan.blueprint
-    common = [blueprint.fleet, blueprint.fleet_name, blueprint.template.digest]
+    common = [cluster, blueprint.fleet, blueprint.fleet_name, blueprint.template.digest]
     metadata = [blueprint.template.labels, blueprint.template.annotations]
     steps = [_identity(step) for step in plan.steps]
     return sha256(json.dumps([common, metadata, steps], sort_keys=True).encode()).hexdigest()

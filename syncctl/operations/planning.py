@@ -42,16 +42,17 @@ class PassOptions:
 
 @dataclass(frozen=True, slots=True)
 class JudgedPlan:
-    """A plan with its holds, what the guard refused, and the back-offs that carrying it out will leave."""
+    """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for."""
 
     plan: Plan
     refusals: tuple[Refusal, ...]
     back_offs: Mapping[PodKey, BackOff | None]
+    cluster: str
 
     @property
     def digest(self) -> str:
-        """What identifies this plan."""
-        return plan_digest(self.plan)
+        """What identifies this plan, for this cluster."""
+        return plan_digest(self.plan, self.cluster)
 
 
 def plan_sync(
@@ -93,7 +94,7 @@ class Planner:
         plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
-        return JudgedPlan(plan, refusals, back_offs)
+        return JudgedPlan(plan, refusals, back_offs, self._cluster.address)
 
     def expect(self, snapshot: Snapshot) -> None:
         """Return when the plan is the one that was expected.
@@ -103,7 +104,7 @@ class Planner:
         """
         if self._options.expected_digest not in (None, self.judged(snapshot).digest):
             raise StalePlan(
-                "rows or pods have changed since the plan was saved; nothing was written",
+                "the plan was saved for other rows, other pods or another cluster; nothing was written",
                 "make a new one: `syncctl sync plan --out FILE`",
             )
 

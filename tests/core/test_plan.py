@@ -303,9 +303,7 @@ def test_the_reason_is_a_sentence(desired: DesiredState, pods: list[ObservedPod]
 def test_a_taken_name_is_a_conflict_that_says_who_holds_it() -> None:
     step = only(WANTED, foreign={"vwap-107": "a pod managed by Helm", "vwap-7": "a pod of another fleet"})
     assert (step.kind, step.cause) == (StepKind.CONFLICT, Cause.NAME_TAKEN)
-    assert step.reason == (
-        "the name is held by a pod managed by Helm; if the Go service made it, `sync once --adopt` takes it over"
-    )
+    assert step.reason == "the name is held by a pod managed by Helm"
 
 
 def test_a_misnamed_pod_runs_on_while_a_foreign_pod_holds_its_right_name() -> None:

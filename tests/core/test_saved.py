@@ -24,10 +24,13 @@ LEAVING = "2026-03-02T14:30:30Z"
 OFF = a_client(1, enabled="").algorithms
 
 
+CLUSTER = "https://10.0.0.1:6443, namespace trading"
+
+
 def digest(rows: Rows, pods: Pods, blueprint: Blueprint = BLUEPRINT, **fields: Any) -> str:
     """Return the digest of the plan of these rows and pods."""
     others = Others(fields.get("owners", {}))
-    return plan_digest(make_plan(desired_by(*rows, blueprint=blueprint), pods, fields.get("now", NOW), others))
+    return plan_digest(make_plan(desired_by(*rows, blueprint=blueprint), pods, fields.get("now", NOW), others), CLUSTER)
 
 
 def a_fleet() -> tuple[Rows, Pods]:
@@ -183,7 +186,10 @@ def test_what_new_pods_are_made_of_changes_it_even_when_there_is_nothing_to_do(b
 def test_what_is_held_changes_it_and_in_which_words_does_not() -> None:
     plan = make_plan(desired_by(a_client(1)), [], NOW, Others())
     holds = [Hold(HoldKind.DEFERRED, "a"), Hold(HoldKind.DEFERRED, "b"), Hold(HoldKind.REFUSED, "a")]
-    free, a, b, refused = plan_digest(plan), *(plan_digest(plan.holding({"vwap-101": hold})) for hold in holds)
+    free, a, b, refused = (
+        plan_digest(plan, CLUSTER),
+        *(plan_digest(plan.holding({"vwap-101": hold}), CLUSTER) for hold in holds),
+    )
     assert a == b
     assert len({free, a, refused}) == 3
 
@@ -203,3 +209,8 @@ def test_the_order_in_which_things_are_read_never_matters(rows: Rows, running: R
     random.shuffle(rows)
     random.shuffle(pods)
     assert digest(rows, pods) == before
+
+
+def test_a_plan_is_for_one_cluster_and_namespace() -> None:
+    plan = make_plan(desired_by(a_client(1)), (), NOW, Others())
+    assert plan_digest(plan, CLUSTER) != plan_digest(plan, CLUSTER.replace("trading", "research"))

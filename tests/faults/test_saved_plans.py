@@ -91,7 +91,7 @@ def test_any_change_of_a_row_or_a_pod_makes_it_stale(harmed: World, change: str)
     ended = harmed.run(options)
     assert (ended.code, ended.writes) == (ExitCode.STALE_PLAN, 0)
     assert ended.error
-    assert ended.error.message == "rows or pods have changed since the plan was saved; nothing was written"
+    assert ended.error.message == "the plan was saved for other rows, other pods or another cluster; nothing was written"
     assert ended.error.hint == "make a new one: `syncctl sync plan --out FILE`"
     assert rows(harmed) == before
 
@@ -200,7 +200,7 @@ def test_the_commands(harmed: World, tmp_path: Path) -> None:
     stale = run(harmed, "sync", "once", "--plan", file)
     assert (stale.code, stale.out) == (7, "")
     assert stale.err == (
-        "error: rows or pods have changed since the plan was saved; nothing was written\n"
+        "error: the plan was saved for other rows, other pods or another cluster; nothing was written\n"
         "hint: make a new one: `syncctl sync plan --out FILE`\n"
     )
     assert harmed.writes() == 0
