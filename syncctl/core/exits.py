@@ -29,7 +29,7 @@ MEANINGS = {
     ExitCode.REFUSED: "`sync once`: the guard refused deletions; everything else was done",
     ExitCode.LEASE_HELD: "`sync once`: another pass holds the lease, or took it over",
     ExitCode.INCOMPLETE: "`sync once`: some steps failed, or cannot be taken; the report names them",
-    ExitCode.STALE_PLAN: "`sync once --plan`: rows, pods or the cluster are not those of the saved plan; nothing was written",
+    ExitCode.STALE_PLAN: "`sync once --plan`: rows, pods or cluster are not those of the plan; nothing was written",
     ExitCode.INTERRUPTED: "stopped by SIGINT: what was begun was finished and reported",
     ExitCode.TERMINATED: "stopped by SIGTERM: what was begun was finished and reported",
 }

@@ -259,13 +259,13 @@ class _Planner:
         reason = f'client "{client.name}" is invalid: {"; ".join(client.problems)}'
         if not pods:
             name = names.pod_name(key.algorithm, client.algorithms.id)
-            yield Step(StepKind.CONFLICT, Cause.CLIENT_INVALID, name, key, reason)
+            yield Step(StepKind.CONFLICT, Cause.CLIENT_INVALID, name, key, reason, client=client.name)
         for pod in pods:
             if pod.terminating:
                 yield self._wait(key, pod, None)
             else:
                 left = f"left as it is; {reason}"
-                yield Step(StepKind.KEEP, Cause.CLIENT_INVALID, pod.name, key, left, observed=pod)
+                yield Step(StepKind.KEEP, Cause.CLIENT_INVALID, pod.name, key, left, observed=pod, client=client.name)
 
     def _unwanted(self, key: PodKey, pod: ObservedPod) -> Step:
         if pod.terminating:

@@ -71,7 +71,8 @@ class Step:
     """One thing to do, or to leave, with its reason in words for a person.
 
     `key` is None only for a pod of ours whose labels name no client. `observed` is None when there is no pod yet,
-    `desired` when there should be none. A step that is `held` is shown and not carried out.
+    `desired` when there should be none; `client` names the client of a row that cannot become a desired pod. A step
+    that is `held` is shown and not carried out.
     """
 
     kind: StepKind
@@ -82,6 +83,7 @@ class Step:
     desired: DesiredPod | None = None
     observed: ObservedPod | None = None
     held: Hold | None = None
+    client: str = ""
 
     @property
     def wanted(self) -> DesiredPod:
@@ -100,6 +102,8 @@ class Step:
     @property
     def client_name(self) -> str:
         """The client's name as the row has it, else as the pod remembers it, else ""."""
+        if self.client:
+            return self.client
         if self.desired:
             return self.desired.client_name
         return self.observed.annotations.get(names.CLIENT_NAME, "") if self.observed else ""

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
+from syncctl.core.errors import InvalidInput
+from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading
 from syncctl.db.tables import pass_steps, passes
 
@@ -76,8 +78,16 @@ def last_pass(connection: Connection, *, successful: bool = False) -> PassRecord
 
 
 def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:
-    """Read the steps of one pass, in the order of its plan; none when there is no such pass."""
+    """Read the steps of one pass, in the order of its plan.
+
+    Raises InvalidInput when the pass never was, or is forgotten by now.
+    """
     columns = [pass_steps.c[field.name] for field in fields(StepRecord)]
     with reading(engine) as connection:
+        if (
+            not -LARGEST_ID <= pass_id <= LARGEST_ID
+            or not connection.execute(select(passes.c.id).where(passes.c.id == pass_id)).first()
+        ):
+            raise InvalidInput(f"pass {pass_id}", ["is not in the history"], "`syncctl history` lists those that are")
         rows = connection.execute(select(*columns).where(pass_steps.c.pass_id == pass_id).order_by(pass_steps.c.id))
         return tuple(StepRecord(*row) for row in rows)

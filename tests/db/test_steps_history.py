@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, func, select
 
+from syncctl.core.errors import InvalidInput
 from syncctl.db.engine import reading, writing
 from syncctl.db.history import PassRecord, StepRecord, list_passes, list_steps, record_pass
 from syncctl.db.tables import pass_steps
@@ -51,13 +52,16 @@ def test_each_pass_has_its_own(engine: Engine) -> None:
 
 def test_a_quiet_pass_has_none_and_an_unknown_one_neither(engine: Engine) -> None:
     assert list_steps(engine, record(engine)) == ()
-    assert list_steps(engine, 12345) == ()
+    for never in (12345, -1, 2**70):
+        with pytest.raises(InvalidInput, match="is not in the history"):
+            list_steps(engine, never)
 
 
 def test_steps_are_forgotten_with_their_pass(engine: Engine) -> None:
     old = record(engine, CREATED, UNREADABLE)
     record(engine, CREATED, at=NOW + timedelta(days=31))
-    assert list_steps(engine, old) == ()
+    with pytest.raises(InvalidInput, match="is not in the history"):
+        list_steps(engine, old)
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(pass_steps)).scalar_one() == 1
 
