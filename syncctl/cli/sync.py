@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
@@ -30,6 +28,9 @@ from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make the cluster follow the database."
@@ -180,18 +181,27 @@ def _all_in_sync(plan: Plan) -> str:
     return f"{number} pod{'s are' if number != 1 else ' is'} as the database asks."
 
 
+def _bar() -> "Progress":
+    # A CronJob has no terminal, and does not wait for Rich.
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
 class _Screen:
     """What a person, or a machine, sees of a pass: the plan, a progress bar on a terminal, the report."""
 
     def __init__(self, output_format: Format) -> None:
         self._format = output_format
-        self._progress = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        self._bar = _bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "_Screen":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._bar:
+            self._bar.stop()
 
     def planned(self, judged: JudgedPlan) -> None:
         """Show the plan before anything is done, and start the bar."""
@@ -199,17 +209,19 @@ class _Screen:
             with _going_on_unread():
                 # What the guard refuses is in the log.
                 show_plan(replace(judged, refusals=()), self._format)
-        self._progress.start()
-        self._task = self._progress.add_task("Applying", total=len(judged.plan.changes))
+        if self._bar:
+            self._bar.start()
+            self._task = self._bar.add_task("Applying", total=len(judged.plan.changes))
 
     def settled(self, outcome: Outcome) -> None:
         """Move the bar."""
-        if outcome.step.kind is not StepKind.KEEP:
-            self._progress.advance(self._task)
+        if self._bar and outcome.step.kind is not StepKind.KEEP:
+            self._bar.advance(self._task)
 
     def reported(self, report: Report) -> None:
         """Print the report for machines; people have the plan, and the log for what became of it."""
-        self._progress.stop()
+        if self._bar:
+            self._bar.stop()
         if self._format in (Format.JSON, Format.YAML):
             with _going_on_unread():
                 output.show_data(report_data(report), self._format)

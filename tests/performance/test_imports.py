@@ -34,8 +34,8 @@ NEEDED = {
     "history": DATABASE,
     "lease status": DATABASE,
     "status": CLUSTER,
-    "sync plan": CLUSTER | {"rich"},
-    "sync once": CLUSTER | {"rich"},
+    "sync plan": CLUSTER,
+    "sync once": CLUSTER,
 }
 
 
