@@ -4,7 +4,7 @@ Runs against a sandbox in a process of its own, or against a real cluster in a t
 file, or a database that is empty before and after. Every figure is that of a real process; what is compared is measured
 in turns, and the best of some runs counts, for whatever else a machine does only ever adds.
 
-    tests/bench/bench.py [--kubeconfig PATH] [--sizes 300,3000,30000] [--database-url URL] [--quick]
+    tests/bench/bench.py [--kubeconfig PATH] [--sizes 300,3000,30000] [--database-url URL] [--quick | --idle]
 """
 
 import argparse
@@ -100,11 +100,11 @@ class Bench:
         empty = f"sqlite:///{runner.folder / 'empty.db'}"
         self._no_fleet = {"SYNCCTL_DATABASE_URL": empty, "SYNCCTL_NAMESPACE": "default"}
 
-    def sizes(self, sizes: Sequence[int]) -> list[Findings]:
-        """Measure passes over each size."""
+    def sizes(self, sizes: Sequence[int], *, only_idle: bool) -> list[Findings]:
+        """Measure passes over each size; `only_idle` leaves the pods there and takes the next size on top."""
         # The first run compiles.
         self._start()
-        return [self._size(size) for size in sizes]
+        return [self._idle_size(size) if only_idle else self._size(size) for size in sizes]
 
     def startup(self) -> dict[str, tuple[Cost, Cost]]:
         """Measure short commands, and the bare interpreter with the libraries that each cannot do without."""
@@ -132,10 +132,19 @@ class Bench:
         few = least(self._runner.run(*SYNCCTL, "client", "get", "1") for _ in range(3))
         return least(self._runner.run(*SYNCCTL, "client", "list") for _ in range(1 if self._quick else 3)), few
 
+    def _idle_size(self, size: int) -> Findings:
+        found = Findings(size)
+        progress(f"{size:,} pods: created by a pass")
+        self._work("seed", self._url, size // ALGORITHMS)
+        self._sync()
+        self._work("settle", self._kubeconfig, "Running", PATIENCE)
+        self._idle(found)
+        return found
+
     def _size(self, size: int) -> Findings:
         found = Findings(size)
         self._work("seed", self._url, size // ALGORITHMS)
-        rounds = 1 if self._quick or size > 3000 else 2 if size > 300 else 5
+        rounds = 1 if self._quick or size > 3000 else 2 if size > 300 or not self._asked else 5
         for last in [False] * (rounds - 1) + [True]:
             self._work("switch", self._url, "on")
             progress(f"{size:,} pods: created and deleted by the bare loop")
@@ -343,6 +352,9 @@ def main() -> int:
     parser.add_argument("--kubeconfig", type=lambda path: Path(path).absolute(), help="a real cluster")
     parser.add_argument("--sizes", default="300,3000,30000", help="numbers of pods, rising")
     parser.add_argument("--database-url", help="an empty database; else a SQLite file")
+    parser.add_argument(
+        "--idle", action="store_true", help="only passes with nothing to do, for where pods start slowly"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer runs: shows that it works, not how fast it is")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
@@ -359,18 +371,16 @@ def main() -> int:
         if options.database_url:
             stack.callback(runner.work, "empty", url)
         bench = Bench(runner, url, target, asked, options.quick)
-        found = bench.sizes(sizes)
+        found = bench.sizes(sizes, only_idle=options.idle)
         progress("start-up and lists")
         startup = bench.startup()
         clients = max(sizes[-1] // ALGORITHMS, 1)
         many, few = bench.listing(clients)
-        sections = [
-            no_op_rows(found),
-            throughput_rows("Creation", [one.creation for one in found]),
-            throughput_rows("Deletion", [one.deletion for one in found]),
-            startup_rows(len(sizes), startup),
-            database_rows(found, clients, many, few),
-        ]
+        sections = [no_op_rows(found)]
+        if not options.idle:
+            sections.append(throughput_rows("Creation", [one.creation for one in found]))
+            sections.append(throughput_rows("Deletion", [one.deletion for one in found]))
+        sections += [startup_rows(len(sizes), startup), database_rows(found, clients, many, few)]
         cluster = "a real cluster" if options.kubeconfig else "the sandbox"
         database = "Postgres" if "postgres" in url else "SQLite"
         sys.stdout.write(f"syncctl on {cluster} and {database}; {where}\n\n{render(sizes, sections)}\n")
