@@ -96,6 +96,11 @@ class Wire:
         configuration = SimpleNamespace(host="http://sandbox", auth_settings=dict)
         return Connection(configuration, self, NAMESPACE)
 
+    proxy = None
+
+    def connection_from_url(self, _url: str) -> "Wire":
+        return self
+
     def request(self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], **_: Any) -> Answer:
         """Serve a request as the sandbox's server does, faults included."""
         parts = urlsplit(url)
