@@ -101,7 +101,7 @@ class Wire:
     def connection_from_url(self, _url: str) -> "Wire":
         return self
 
-    def request(self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], **_: Any) -> Answer:
+    def urlopen(self, method: str, url: str, *, body: bytes | None, headers: dict[str, str], **_: Any) -> Answer:
         """Serve a request as the sandbox's server does, faults included."""
         parts = urlsplit(url)
         request = Request(method, parts.path, dict(parse_qsl(parts.query)), headers, body or b"")
