@@ -257,7 +257,12 @@ def test_a_signal_ends_any_other_command_without_a_traceback(live: Sandbox, data
     for number in (signal.SIGTERM, signal.SIGINT):
         before = sum(live.requests.values())
         with subprocess.Popen(
-            [SYNCCTL, "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [SYNCCTL, "status"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             poll(lambda before=before: sum(live.requests.values()) > before)  # type: ignore[misc]
             process.send_signal(number)
