@@ -91,7 +91,9 @@ def test_any_change_of_a_row_or_a_pod_makes_it_stale(harmed: World, change: str)
     ended = harmed.run(options)
     assert (ended.code, ended.writes) == (ExitCode.STALE_PLAN, 0)
     assert ended.error
-    assert ended.error.message == "the plan was saved for other rows, other pods or another cluster; nothing was written"
+    assert ended.error.message == (
+        "the plan was saved for other rows, other pods or another cluster; nothing was written"
+    )
     assert ended.error.hint == "make a new one: `syncctl sync plan --out FILE`"
     assert rows(harmed) == before
 
