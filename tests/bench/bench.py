@@ -348,6 +348,9 @@ def place(runner: Runner, kubeconfig: Path | None) -> Iterator[tuple[Path, Calla
         runner.work("make_namespace", kubeconfig, name, target)
         yield target, None
     finally:
+        # Whoever is impatient a second time would leave the namespace behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         runner.work("drop_namespace", kubeconfig, name)
 
 
