@@ -20,7 +20,7 @@ from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE, parse_shard
-from syncctl.core.steps import Plan, Step, StepKind
+from syncctl.core.steps import Step, StepKind
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.planning import JudgedPlan, PassOptions, plan_sync
 from syncctl.operations.saved import read_plan, save_plan
@@ -144,14 +144,14 @@ def plan(
     judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)
     show_plan(judged, output_format)
     if out is not None:
-        save_plan(out, judged, options, [step_data(step) for step in judged.plan.changes])
+        save_plan(out, judged, options, [step_data(step) for step in judged.plan.drifted])
         output.say(f"Saved. `syncctl sync once --plan {out}` does exactly this.")
-    if exit_code and judged.plan.drift:
+    if exit_code and judged.plan.drifted:
         raise typer.Exit(ExitCode.DRIFT)
 
 
 def show_plan(judged: JudgedPlan, output_format: Format) -> None:
-    """Print the steps that are not `keep`, how many there are of each kind, and what the guard refuses."""
+    """Print the steps of what is not in sync, how many there are of each kind, and what the guard refuses."""
     plan, counts = judged.plan, judged.plan.counts()
     if output_format in (Format.JSON, Format.YAML):
         data = {
@@ -159,26 +159,21 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
             "digest": judged.digest,
             "counts": {str(kind): number for kind, number in counts.items()},
             "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in judged.refusals],
-            "steps": [step_data(step) for step in plan.changes],
+            "steps": [step_data(step) for step in plan.drifted],
         }
         output.show_data(data, output_format)
         return
-    if plan.changes:
-        output.show_list(STEPS, plan.changes, output_format)
-    listed = ", ".join(f"{counts[kind]} to {kind}" for kind in StepKind if counts[kind] and kind is not StepKind.KEEP)
-    held = sum(step.held is not None for step in plan.steps)
-    output.say(
-        f"Plan: {listed}, {counts[StepKind.KEEP]} to keep{f'; {held} of them not in this pass' if held else ''}."
-        if listed
-        else f"No changes. {_all_in_sync(plan)}"
-    )
+    if plan.drifted:
+        output.show_list(STEPS, plan.drifted, output_format)
+        others = [f"{counts[kind]} to {kind}" for kind in StepKind if counts[kind] and kind is not StepKind.KEEP]
+        held = sum(step.held is not None for step in plan.drifted)
+        listed = ", ".join([*others, f"{counts[StepKind.KEEP]} to keep"])
+        output.say(f"Plan: {listed}{f'; {held} of them not in this pass' if held else ''}.")
+    else:
+        number = len(plan.in_sync)
+        output.say(f"No changes. {number} pod{'s are' if number != 1 else ' is'} as the database asks.")
     for refusal in judged.refusals:
         output.say(f"guard: {refusal.message}\nhint: {refusal.hint}")
-
-
-def _all_in_sync(plan: Plan) -> str:
-    number = len(plan.steps)
-    return f"{number} pod{'s are' if number != 1 else ' is'} as the database asks."
 
 
 def _bar() -> "Progress":
@@ -211,11 +206,11 @@ class _Screen:
                 show_plan(replace(judged, refusals=()), self._format)
         if self._bar:
             self._bar.start()
-            self._task = self._bar.add_task("Applying", total=len(judged.plan.changes))
+            self._task = self._bar.add_task("Applying", total=len(judged.plan.drifted))
 
-    def settled(self, outcome: Outcome) -> None:
+    def settled(self, outcome: Outcome) -> None:  # noqa: ARG002 - the protocol's signature
         """Move the bar."""
-        if self._bar and outcome.step.kind is not StepKind.KEEP:
+        if self._bar:
             self._bar.advance(self._task)
 
     def reported(self, report: Report) -> None:

@@ -64,7 +64,7 @@ class Refusal:
 def restrict(plan: Plan, policy: Policy) -> Plan:
     """Hold every step of a kind that the policy does not allow."""
     hold = Hold(HoldKind.DEFERRED, f"not in this run: --policy {policy}")
-    return plan.holding({step.name: hold for step in plan.steps if step.kind not in _ALLOWED[policy]})
+    return plan.holding({step.name: hold for step in plan.drifted if step.kind not in _ALLOWED[policy]})
 
 
 def count(plan: Plan) -> Counts:
@@ -121,7 +121,9 @@ def _too_many(counts: Counts, limits: GuardLimits) -> bool:
 
 
 def _deletions(plan: Plan, *causes: Cause) -> list[Step]:
-    return [step for step in plan.steps if step.kind is StepKind.DELETE and step.cause in causes and step.held is None]
+    return [
+        step for step in plan.drifted if step.kind is StepKind.DELETE and step.cause in causes and step.held is None
+    ]
 
 
 def _names(steps: Sequence[Step]) -> str:

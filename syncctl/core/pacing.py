@@ -33,7 +33,8 @@ def heal(plan: Plan, back_offs: Mapping[PodKey, BackOff], now: datetime) -> tupl
     """
     holds: dict[str, Hold] = {}
     changed: dict[PodKey, BackOff | None] = {}
-    for step in plan.steps:
+    # Pods in sync have something to be healed of only where some pod has.
+    for step in plan.steps if back_offs else plan.drifted:
         if step.key is None or step.held is not None:
             continue
         known = back_offs.get(step.key)
@@ -56,7 +57,8 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
     A change is told from another by what it changes: the pod template, else the image, else neither (a restart). Of
     the pods that were replaced for it, and are as they should be or have ended, more than `percent` must be unhealthy.
     """
-    if not any(map(_stops_a_process, plan.steps)):
+    stopping = list(filter(_stops_a_process, plan.drifted))
+    if not stopping:
         return plan
     tried: dict[tuple[str, str], list[ObservedPod]] = {}
     for step in plan.steps:
@@ -66,7 +68,7 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
             for cohort in _cohorts(pod.annotations.get(names.TEMPLATE, ""), pod.image):
                 tried.setdefault(cohort, []).append(pod)
     holds: dict[str, Hold] = {}
-    for step in filter(_stops_a_process, plan.steps):
+    for step in stopping:
         if pod_health(step.pod, now).code is not HealthCode.HEALTHY:
             continue
         pods = tried.get(_cohort(step, plan), [])
@@ -82,9 +84,7 @@ def pace(plan: Plan, percent: float) -> Plan:
     A pod that has ended stops nothing when it is replaced, so it does not count.
     """
     budget = max(AT_LEAST, int(plan.live * percent / 100))
-    stopping = sorted(
-        (step for step in plan.steps if _stops_a_process(step)), key=lambda step: (step.wanted.priority, step.name)
-    )
+    stopping = sorted(filter(_stops_a_process, plan.drifted), key=lambda step: (step.wanted.priority, step.name))
     why = f"{len(stopping)} to be replaced, {budget} a pass"
     return plan.holding({step.name: Hold(HoldKind.DEFERRED, why) for step in stopping[budget:]})
 

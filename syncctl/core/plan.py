@@ -72,13 +72,13 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
         now: the moment by which a terminating pod is judged to be stuck.
         others: who else holds names.
     """
-    to_do: list[Step] = []
-    kept: list[Step] = []
+    drifted: list[Step] = []
+    in_sync: list[Step] = []
     for step in _Planner(desired, now, others).steps(observed):
-        (kept if step.kind is StepKind.KEEP else to_do).append(step)
-    to_do.sort(key=_order)
-    kept.sort(key=_kept_order)
-    return Plan((*to_do, *kept), desired.blueprint)
+        (in_sync if step.cause is Cause.IN_SYNC else drifted).append(step)
+    drifted.sort(key=_order)
+    in_sync.sort(key=_kept_order)
+    return Plan(tuple(drifted), tuple(in_sync), desired.blueprint)
 
 
 def _kept_order(step: Step) -> tuple[PodKey | None, str]:

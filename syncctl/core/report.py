@@ -1,7 +1,6 @@
 """What became of a plan. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One outcome for each step of the plan.
+    """One outcome for each drifted step of the plan; the pods that are in sync are unchanged.
 
     `refusals` says what the guard refused; `stopped_by` is the number of the signal that ended the pass early, and
     `lease_lost` tells that it ended because it was no longer the one that may write.
@@ -52,15 +51,17 @@ class Report:
     lease_lost: bool = False
 
     def counts(self) -> dict[Result, int]:
-        """Return how many outcomes there are of each result; they add up to the number of steps."""
-        return count(self.outcomes)
+        """Return what became of how many steps; they add up to the number of steps."""
+        found = Counter(outcome.result for outcome in self.outcomes)
+        found[Result.UNCHANGED] += len(self.plan.in_sync)
+        return {result: found[result] for result in Result}
 
     @property
     def summary(self) -> str:
         """The line that a person greps for: `30 pods: 2 created, 1 replaced, 0 deleted, 26 unchanged, 1 waiting`."""
         counts = self.counts()
         parts = [f"{number} {result}" for result, number in counts.items() if number or result in _ALWAYS_NAMED]
-        total = len(self.outcomes)
+        total = sum(counts.values())
         return f"{total} pod{'' if total == 1 else 's'}: {', '.join(parts)}"
 
     @property
@@ -72,9 +73,3 @@ class Report:
             if outcome.result in (Result.FAILED, Result.CONFLICT)
             or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
         )
-
-
-def count(outcomes: Iterable[Outcome]) -> dict[Result, int]:
-    """Return how many outcomes there are of each result, none left out."""
-    found = Counter(outcome.result for outcome in outcomes)
-    return {result: found[result] for result in Result}

@@ -111,24 +111,36 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every (client, algorithm) that is desired or observed, accounted for once, sorted."""
+    """Every (client, algorithm) that is desired or observed, accounted for once, sorted.
 
-    steps: tuple[Step, ...]
+    `in_sync` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done
+    to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that.
+    """
+
+    drifted: tuple[Step, ...]
+    in_sync: tuple[Step, ...]
     blueprint: Blueprint
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them."""
+        return self.drifted + self.in_sync
 
     def count(self, kind: StepKind) -> int:
         """Return how many steps there are of a kind."""
-        return sum(step.kind is kind for step in self.steps)
+        return self.counts()[kind]
 
     def counts(self) -> dict[StepKind, int]:
         """Return how many steps there are of each kind; they add up to the number of steps."""
-        found = Counter(step.kind for step in self.steps)
+        found = Counter(step.kind for step in self.drifted)
+        found[StepKind.KEEP] += len(self.in_sync)
         return {kind: found[kind] for kind in StepKind}
 
     @property
     def live(self) -> int:
         """How many pods of the fleet there are that have not been told to go."""
-        return sum(step.observed is not None and not step.observed.terminating for step in self.steps)
+        drifted = sum(step.observed is not None and not step.observed.terminating for step in self.drifted)
+        return drifted + len(self.in_sync)
 
     def holding(self, holds: Mapping[str, Hold]) -> "Plan":
         """Return the plan with what is to be done to these pods held; what is held already stays as it is.
@@ -142,14 +154,4 @@ class Plan:
             free = step.kind in ACTING and step.held is None
             return replace(step, held=holds[step.name]) if free and step.name in holds else step
 
-        return replace(self, steps=tuple(map(held, self.steps)))
-
-    @property
-    def changes(self) -> tuple[Step, ...]:
-        """The steps that are not `keep`."""
-        return tuple(step for step in self.steps if step.kind is not StepKind.KEEP)
-
-    @property
-    def drift(self) -> bool:
-        """Whether the cluster is not as the database asks, for whatever reason."""
-        return any(step.kind is not StepKind.KEEP or step.cause is Cause.CLIENT_INVALID for step in self.steps)
+        return replace(self, drifted=tuple(map(held, self.drifted)))

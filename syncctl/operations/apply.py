@@ -53,7 +53,7 @@ def apply_plan(
     on_outcome: Callable[[Outcome], None],
     clock: Clock = SYSTEM,
 ) -> tuple[Outcome, ...]:
-    """Carry out exactly the plan and return one outcome for each step, in the plan's order.
+    """Carry out exactly the plan and return one outcome for each drifted step, in the plan's order.
 
     Args:
         plan: its held steps are reported and not carried out.
@@ -69,7 +69,7 @@ def apply_plan(
         for outcome in _Apply(plan, cluster, brake, confirm_lease, pool, clock).run():
             outcomes[id(outcome.step)] = outcome
             on_outcome(outcome)
-    return tuple(outcomes[id(step)] for step in plan.steps)
+    return tuple(outcomes[id(step)] for step in plan.drifted)
 
 
 class _Apply:
@@ -91,14 +91,14 @@ class _Apply:
         self._pool = pool
         self._clock = clock
         fleet = plan.blueprint.fleet
-        pods = [(step.key, step.observed) for step in plan.steps if step.observed is not None]
+        pods = [(step.key, step.observed) for step in plan.drifted if step.observed is not None]
         self._seeds = [(key, pod) for key, pod in pods if pod.labels.get(names.FLEET) != fleet]
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()
 
     def run(self) -> Iterator[Outcome]:
         to_do: dict[StepKind, list[Step]] = {kind: [] for kind in StepKind}
-        for step in self._plan.steps:
+        for step in self._plan.drifted:
             if step.held is not None:
                 yield Outcome(step, _HELD[step.held.kind], step.held.why)
             elif step.kind in _WITHOUT_WORK:

@@ -143,4 +143,4 @@ def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) 
 def _needs_names(plan: Plan) -> bool:
     # A resize that is refused becomes a replacement.
     makes_pods = (StepKind.CREATE, StepKind.REPLACE)
-    return any(step.kind in makes_pods or step.cause is Cause.RESOURCES_DIFFER for step in plan.steps)
+    return any(step.kind in makes_pods or step.cause is Cause.RESOURCES_DIFFER for step in plan.drifted)

@@ -600,10 +600,12 @@ def test_counts_name_every_kind_and_add_up() -> None:
     assert [found.count(kind) for kind in StepKind] == list(found.counts().values())
 
 
-def test_changes_are_all_but_what_is_kept() -> None:
+def test_what_is_in_sync_stands_apart_from_what_has_drifted() -> None:
     found = a_plan_of_everything()
-    assert found.changes == found.steps[:-1]
-    assert found.steps[-1].kind is StepKind.KEEP
+    (kept,) = found.in_sync
+    assert (kept.kind, kept.cause) == (StepKind.KEEP, Cause.IN_SYNC)
+    assert found.steps == (*found.drifted, kept)
+    assert all(step.cause is not Cause.IN_SYNC for step in found.drifted)
 
 
 @pytest.mark.parametrize(
@@ -622,7 +624,7 @@ def test_changes_are_all_but_what_is_kept() -> None:
 def test_drift_is_whatever_is_not_as_the_database_asks(
     desired: DesiredState, pods: list[ObservedPod], drift: bool
 ) -> None:
-    assert make_plan(desired, pods, NOW, Others()).drift is drift
+    assert bool(make_plan(desired, pods, NOW, Others()).drifted) is drift
 
 
 def test_a_plan_keeps_the_blueprint_it_was_made_with() -> None:

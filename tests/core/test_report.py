@@ -34,15 +34,18 @@ def a_plan(*clients: Client, pods: tuple[ObservedPod, ...] = ()) -> Plan:
     return make_plan(desired_by(*clients), pods, NOW, Others())
 
 
-def a_report(*results: Result, **fields: Any) -> Report:
-    """Return the report of a pass in which this became of its steps, all of them creations."""
-    plan = a_plan(*(a_client(number) for number in range(1, len(results) + 1)))
-    return Report(plan, tuple(map(Outcome, plan.steps, results)), **fields)
+def a_report(*results: Result, in_sync: int = 0, **fields: Any) -> Report:
+    """Return the report of a pass in which this became of its steps, all of them creations, beside pods in sync."""
+    numbers = range(1, len(results) + in_sync + 1)
+    pods = tuple(pod_of(a_client(number)) for number in numbers[len(results) :])
+    plan = a_plan(*map(a_client, numbers), pods=pods)
+    return Report(plan, tuple(map(Outcome, plan.drifted, results)), **fields)
 
 
-@given(st.lists(st.sampled_from(Result), max_size=40))
-def test_the_numbers_add_up_to_the_steps(results: list[Result]) -> None:
-    report = a_report(*results)
+@given(st.lists(st.sampled_from(Result), max_size=40), st.integers(0, 3))
+def test_the_numbers_add_up_to_the_steps(results: list[Result], in_sync: int) -> None:
+    report = a_report(*results, in_sync=in_sync)
+    results += [Result.UNCHANGED] * in_sync
     counts = report.counts()
     assert list(counts) == list(Result)
     assert sum(counts.values()) == len(report.plan.steps) == len(results)

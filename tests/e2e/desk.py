@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, text
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
-from syncctl.core.report import Outcome, Report
+from syncctl.core.report import Outcome, Report, Result
 from syncctl.db.engine import writing
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import algorithms, clients
@@ -135,14 +135,20 @@ def pod_of(client: Client, algorithm: str) -> str:
 
 def outcome_of(report: Report, pod: str, kind: str = "") -> Outcome:
     """Return what became of a pod's step; of the one of this kind, if there may be two."""
-    of_pod = [outcome for outcome in report.outcomes if outcome.step.name == pod]
+    of_pod = [outcome for outcome in all_outcomes(report) if outcome.step.name == pod]
     (found,) = [outcome for outcome in of_pod if not kind or outcome.step.kind == kind] or of_pod
     return found
 
 
 def results(report: Report) -> dict[str, str]:
     """Return what became of each pod's step, and why if it is not well."""
-    return {outcome.step.name: ": ".join(filter(None, (outcome.result, outcome.detail))) for outcome in report.outcomes}
+    outcomes = all_outcomes(report)
+    return {outcome.step.name: ": ".join(filter(None, (outcome.result, outcome.detail))) for outcome in outcomes}
+
+
+def all_outcomes(report: Report) -> list[Outcome]:
+    """Return what became of each pod, of those in sync too: nothing."""
+    return [*report.outcomes, *(Outcome(step, Result.UNCHANGED) for step in report.plan.in_sync)]
 
 
 @contextmanager

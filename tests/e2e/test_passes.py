@@ -114,7 +114,8 @@ def test_a_pass_and_its_steps_are_remembered(desk: Desk) -> None:
     assert last.counts == {str(result): number for result, number in report.counts().items()}
     assert last.finished_at >= last.started_at
     steps = {step.pod: step for step in list_steps(desk.engine, last.id)}
-    assert steps.keys() == {step.step.name for step in report.outcomes} - {made}
+    assert steps.keys() == {outcome.step.name for outcome in report.outcomes}
+    assert [step.name for step in report.plan.in_sync] == [made]
     gone = steps[vwap(stopped)]
     assert (gone.step, gone.cause, gone.result, gone.client_id) == ("delete", "switched-off", "deleted", stopped.id)
     assert gone.uid

@@ -202,9 +202,9 @@ class World:
             ended = self.run()
             assert ended.code is ExitCode.DONE, ended
             self.settle(10.0)
-            if not self.plan().plan.drift:
+            if not self.plan().plan.drifted:
                 return passes
-        left = [f"{step.kind} {step.name}: {step.reason}, {step.held}" for step in self.plan().plan.changes]
+        left = [f"{step.kind} {step.name}: {step.reason}, {step.held}" for step in self.plan().plan.drifted]
         raise AssertionError(f"not converged after {within} passes: {left}")
 
     def writes(self) -> int:

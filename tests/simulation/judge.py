@@ -333,12 +333,13 @@ class Judge:
                 raise Violation(f"ended with {run.error!r} after {len(run.writes)} writes, and without a report")
             return
         plan = run.judged.plan
-        if [outcome.step for outcome in report.outcomes] != list(plan.steps):
-            raise Violation("the outcomes are not those of the plan's steps, one each")
+        if [outcome.step for outcome in report.outcomes] != list(plan.drifted):
+            raise Violation("the outcomes are not those of the plan's drifted steps, one each")
         counts = report.counts()
         if sum(counts.values()) != len(plan.steps) or sum(plan.counts().values()) != len(plan.steps):
             raise Violation("the numbers do not add up")
         shown = Counter(outcome.result for outcome in report.outcomes)
+        shown[Result.UNCHANGED] += len(plan.in_sync)
         if any(counts[result] != shown[result] for result in Result):
             raise Violation("the counts are not those of the outcomes")
         accounted = Counter(id(step) for step in plan.steps)

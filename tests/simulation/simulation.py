@@ -202,6 +202,7 @@ class Simulation:
         if run.report:
             for outcome in run.report.outcomes:
                 self.covered[f"steps {outcome.step.kind} {outcome.step.cause} {outcome.result}"] += 1
+            self.covered["steps keep in-sync unchanged"] += len(run.report.plan.in_sync)
 
     def _recorded(self, run: PassRun) -> None:
         outcome, changed = self._kept.execute(
