@@ -131,7 +131,7 @@ class Resources(NamedTuple):
 NO_RESOURCES = Resources()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ContainerState:
     """One container's status. `waiting` and `terminated` hold the kubelet's reason, "" when it is not in that state."""
 

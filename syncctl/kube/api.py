@@ -40,6 +40,8 @@ LONGEST_BACK_OFF = 10.0
 LIST_STARTS = 3
 """How often a list is begun before its expiry in mid-way counts as a failure."""
 CONNECT_TIMEOUT = 5.0
+HEAD_START = 0.0001
+"""Seconds in which the next page is asked for before this one is decoded: that holds the interpreter to its end."""
 
 _TRANSIENT = {429, 500, 502, 503, 504}
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -174,6 +176,7 @@ class ApiCluster:
             while True:
                 # While this page is decoded, the server makes the next one and sends it.
                 coming = ahead.submit(fetch, early) if (early := _early_token(body)) else None
+                time.sleep(HEAD_START)
                 page, token = _decoded(read, body)
                 pages.append(page)
                 if not token:
