@@ -12,9 +12,11 @@ import yaml
 
 from syncctl import __version__
 from syncctl.core import names
-from syncctl.kube.api import ATTEMPTS, LONGEST_BACK_OFF, ApiCluster
+from syncctl.kube.api import ApiCluster
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.config import connect
+from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
+from syncctl.operations.brake import PATIENCE
 from syncctl.sandbox import Sandbox
 from syncctl.settings import ENV_PREFIX, Settings, load_settings
 
@@ -131,7 +133,7 @@ def use_all_of(cluster: ApiCluster) -> None:
         "list_owners": (names.MANAGED_BY,),
         "patch_pod": (made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}}),
         "resize_pod": (made.name, made.uid, {"spec": {"containers": [{**container, "resources": larger}]}}),
-        "writing_under": (lambda: None,),
+        "working_under": (lambda: None, lambda _seconds: True),
         "delete_pod": (made.name, made.uid),
     }
     methods = {name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")}
@@ -182,6 +184,7 @@ def test_the_time_limits_are_ordered(settings: Settings) -> None:
     # What is begun in the last moment ends by itself, even when each attempt has to wait as long as it ever does.
     last_request = ATTEMPTS * settings.request_timeout + (ATTEMPTS - 1) * LONGEST_BACK_OFF
     assert settings.pass_deadline + last_request < JOB["activeDeadlineSeconds"]
+    assert PATIENCE + settings.request_timeout < POD["terminationGracePeriodSeconds"]
     # What is told to stop is gone before the next tick, which Forbid would skip.
     assert JOB["activeDeadlineSeconds"] + POD["terminationGracePeriodSeconds"] <= INTERVAL
     assert 10 <= CRONJOB["startingDeadlineSeconds"] < INTERVAL

@@ -1,12 +1,10 @@
-"""A cluster over HTTP: raw JSON on the kubernetes client's connection pool, with faults answered in one place.
+"""The pods of a cluster over HTTP: raw JSON, no models of the kubernetes package.
 
 A request that may have had its effect is not simply sent again: GET, DELETE (by uid) and PATCH (by uid) are the same
 twice; a POST whose answer was lost is settled by reading the pod back.
 """
 
 import copy
-import random
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,36 +12,19 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
-import urllib3
 
-from syncctl import __version__
 from syncctl.core import names
-from syncctl.core.errors import (
-    AccessDenied,
-    ClusterError,
-    ClusterUnavailable,
-    ListExpired,
-    PodExists,
-    PodNotFound,
-    PodRejected,
-    PreconditionFailed,
-    QuotaExceeded,
-)
+from syncctl.core.errors import ClusterUnavailable, ListExpired, PodExists, PodNotFound
 from syncctl.core.model import ObservedPod
 from syncctl.kube import codec
 from syncctl.kube.config import Connection
+from syncctl.kube.transport import ATTEMPTS, Pause, Permit, Transport
 
-ATTEMPTS = 5
-"""How often a request is sent at the most."""
-FIRST_BACK_OFF = 0.2
-LONGEST_BACK_OFF = 10.0
 LIST_STARTS = 3
 """How often a list is begun before its expiry in mid-way counts as a failure."""
-CONNECT_TIMEOUT = 5.0
 HEAD_START = 0.0001
 """Seconds in which the next page is asked for before this one is decoded: that holds the interpreter to its end."""
 
-_TRANSIENT = {429, 500, 502, 503, 504}
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _T = TypeVar("_T")
 
@@ -69,24 +50,18 @@ class ApiCluster:
             request_rate: requests a second at the most, 0 for no limit.
             sleep: how to wait, between two attempts or for the request's turn.
         """
-        self._connection = connection
         self._page_size = page_size
-        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
-        self._throttle = _Throttle(request_rate, sleep)
-        self._permit: Callable[[], None] = _always
-        self._sleep = sleep
-        self._credentials_lock = threading.Lock()
-        self._pool, base = connection.pool, connection.configuration.host
-        if self._pool.proxy is None:
-            # To find the host's pool anew costs a tenth of every request. Only a proxy has to be told the whole URL.
-            self._pool, base = self._pool.connection_from_url(base), urlsplit(base).path.rstrip("/")
+        self._transport = Transport(connection, request_timeout=request_timeout, request_rate=request_rate, sleep=sleep)
+        host = connection.configuration.host
+        # Only a proxy has to be told the whole URL.
+        base = urlsplit(host).path.rstrip("/") if connection.pool.proxy is None else host
         self._pods_url = f"{base}/api/v1/namespaces/{connection.namespace}/pods"
-        self.address = f"{connection.configuration.host}, namespace {connection.namespace}"
+        self.address = f"{host}, namespace {connection.namespace}"
 
-    def writing_under(self, permit: Callable[[], None]) -> "ApiCluster":
-        """Return this cluster, asking for permission before every single write, the repeated ones too; see Cluster."""
+    def working_under(self, permit: Permit, pause: Pause) -> "ApiCluster":
+        """Return this cluster, asking for permission before every write and waiting by `pause`; see Cluster."""
         other = copy.copy(self)
-        other._permit = permit  # noqa: SLF001 - of another of the same class
+        other._transport = self._transport.under(permit, pause)  # noqa: SLF001 - of another of the same class
         return other
 
     def list_pods(self, selector: str) -> list[ObservedPod]:
@@ -101,7 +76,7 @@ class ApiCluster:
     def get_pod(self, name: str) -> ObservedPod | None:
         """Return the pod by this name, None when there is none."""
         try:
-            return _decoded(codec.read_pod, self._send("GET", f"{self._pods_url}/{name}", f"get pod {name}"))
+            return _decoded(codec.read_pod, self._transport.send("GET", f"{self._pods_url}/{name}", f"get pod {name}"))
         except PodNotFound:
             return None
 
@@ -114,7 +89,7 @@ class ApiCluster:
         uncertain = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return _decoded(codec.read_pod, self._send_once("POST", url, f"create pod {name}", body))
+                return _decoded(codec.read_pod, self._transport.send_once("POST", url, f"create pod {name}", body))
             except PodExists:
                 found = self.get_pod(name) if uncertain else None
                 if found is None or not _made_by(manifest, found):
@@ -124,7 +99,7 @@ class ApiCluster:
                 uncertain = uncertain or error.sent
                 if error.sent and (found := self.get_pod(name)) is not None and _made_by(manifest, found):
                     return found
-                self._back_off_or_raise(error, attempt)
+                self._transport.back_off_or_raise(error, attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
@@ -140,7 +115,7 @@ class ApiCluster:
         url = f"{self._pods_url}/{name}{subresource}"
         doing = f"{'resize' if subresource else 'patch'} pod {name}"
         content_type = "application/strategic-merge-patch+json"
-        return _decoded(codec.read_pod, self._send("PATCH", url, doing, body, content_type=content_type))
+        return _decoded(codec.read_pod, self._transport.send("PATCH", url, doing, body, content_type=content_type))
 
     def delete_pod(self, name: str, uid: str, grace_seconds: int | None = None) -> None:
         """Ask the pod with this uid to end; see Cluster."""
@@ -149,7 +124,7 @@ class ApiCluster:
             options["gracePeriodSeconds"] = grace_seconds
         body = msgspec.json.encode(options)
         try:
-            self._send("DELETE", f"{self._pods_url}/{name}", f"delete pod {name}", body)
+            self._transport.send("DELETE", f"{self._pods_url}/{name}", f"delete pod {name}", body)
         except PodNotFound:
             return
 
@@ -168,7 +143,7 @@ class ApiCluster:
             query = {"labelSelector": selector, "limit": str(self._page_size)}
             if token:
                 query["continue"] = token
-            return self._send("GET", f"{self._pods_url}?{urlencode(query)}", "list pods", accept=accept)
+            return self._transport.send("GET", f"{self._pods_url}?{urlencode(query)}", "list pods", accept=accept)
 
         pages: list[_T] = []
         body = fetch("")
@@ -183,59 +158,6 @@ class ApiCluster:
                     return pages
                 body = coming.result() if coming else fetch(token)
 
-    def _send(self, method: str, url: str, doing: str, body: bytes | None = None, **headers: str) -> bytes:
-        """Send a request that is the same when sent twice; try again while that may help."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self._send_once(method, url, doing, body, **headers)
-            except ClusterUnavailable as error:
-                self._back_off_or_raise(error, attempt)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _send_once(
-        self,
-        method: str,
-        url: str,
-        doing: str,
-        body: bytes | None = None,
-        *,
-        accept: str = "application/json",
-        content_type: str = "application/json",
-    ) -> bytes:
-        self._throttle.wait()
-        if method != "GET":
-            self._permit()
-        headers = {"accept": accept, "user-agent": f"syncctl/{__version__}", **self._credentials()}
-        if body is not None:
-            headers["content-type"] = content_type
-        try:
-            response = self._pool.urlopen(
-                method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False
-            )
-        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
-            raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", sent=False, hint=self._hint()) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", hint=self._hint()) from error
-        if response.status < 300:
-            return bytes(response.data)
-        raise _translated(doing, response.status, response.data, response.headers.get("retry-after"))
-
-    def _back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
-        """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
-        if attempt == ATTEMPTS:
-            raise error
-        ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**attempt)
-        self._sleep(error.retry_after if error.retry_after is not None else random.uniform(0, ceiling))  # noqa: S311
-
-    def _hint(self) -> str:
-        return f"is {self._connection.configuration.host} the right cluster, and is it up?"
-
-    def _credentials(self) -> dict[str, str]:
-        """Return the authorization header; the client library renews tokens here, and is not thread-safe at it."""
-        with self._credentials_lock:
-            settings = self._connection.configuration.auth_settings()
-        return {setting["key"]: setting["value"] for setting in settings.values() if setting.get("in") == "header"}
-
 
 def _early_token(body: bytes) -> str:
     """Return the token of the next page from the start of this one, "" where it does not come before the items."""
@@ -245,28 +167,6 @@ def _early_token(body: bytes) -> str:
     except (ValueError, KeyError, TypeError):
         return ""
     return str(token)
-
-
-def _always() -> None:
-    """Permit every write."""
-
-
-class _Throttle:
-    """Lets callers through at no more than a rate; they wait for their turn in the order in which they came."""
-
-    def __init__(self, rate: float, sleep: Callable[[float], None]) -> None:
-        self._interval = 1 / rate if rate else 0.0
-        self._sleep = sleep
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        if not self._interval:
-            return
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + self._interval
-        self._sleep(max(0.0, turn - time.monotonic()))
 
 
 def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:
@@ -289,30 +189,3 @@ def _made_by(manifest: Mapping[str, Any], pod: ObservedPod) -> bool:
             (pod.annotations, "annotations", names.SPEC_HASH),
         )
     )
-
-
-def _translated(doing: str, status: int, body: bytes, retry_after: str | None) -> ClusterError:
-    told = codec.read_status(body)
-    said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
-    if status in _TRANSIENT:
-        seconds = min(float(retry_after), LONGEST_BACK_OFF) if retry_after and retry_after.isdigit() else None
-        return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429)
-    if status == 403 and "exceeded quota" in told.message:
-        return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
-    if status in (401, 403):
-        return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
-    if status == 409 and told.reason == "AlreadyExists":
-        return PodExists(said)
-    causes = told.details.causes if told.details else None
-    if status == 422 and any(cause.field == "metadata.uid" for cause in causes or ()):
-        # The server takes the uid of a patch for an attempt to change it.
-        return PreconditionFailed(f"cannot {doing}: the name is held by another pod by now")
-    leaf = {404: PodNotFound, 410: ListExpired, 409: PreconditionFailed}.get(status, PodRejected)
-    return leaf(said)
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a connection failure, without addresses of Python objects."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -13,8 +13,13 @@ class Cluster(Protocol):
     def address(self) -> str:
         """The API server's URL and the namespace, for a person."""
 
-    def writing_under(self, permit: Callable[[], None]) -> "Cluster":
-        """Return this cluster, asking for permission before every single write; `permit` raises to refuse it."""
+    def working_under(self, permit: Callable[[], None], pause: Callable[[float], bool]) -> "Cluster":
+        """Return this cluster, bound to a pass.
+
+        Args:
+            permit: asked before every single write, the repeated ones too; raises to refuse it.
+            pause: waits for so many seconds between two attempts; False means that there is no time for another one.
+        """
 
     def list_pods(self, selector: str) -> list[ObservedPod]:
         """Return all pods that the label selector finds: a complete list from one moment, or an error."""

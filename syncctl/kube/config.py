@@ -49,7 +49,7 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
     except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The library does not check what it reads; a broken file shows as whatever it stumbles over.
         raise NoCluster(f"cannot read the cluster's configuration: {_first_line(error)}", _HINT) from error
-    # Faults are answered in kube/api.py, where it is known which request may be sent twice.
+    # Faults are answered in kube/transport.py and kube/api.py, where it is known which request may be sent twice.
     configuration.retries = False
     configuration.connection_pool_maxsize = connections
     return Connection(configuration, RESTClientObject(configuration).pool_manager, namespace or default_namespace)

@@ -17,7 +17,11 @@ class ReadOnlyCluster:
         self.list_owners = cluster.list_owners
         self.get_pod = cluster.get_pod
 
-    def writing_under(self, permit: Callable[[], None]) -> "ReadOnlyCluster":  # noqa: ARG002 - the protocol's
+    def working_under(
+        self,
+        permit: Callable[[], None],  # noqa: ARG002 - the protocol's
+        pause: Callable[[float], bool],  # noqa: ARG002 - the protocol's
+    ) -> "ReadOnlyCluster":
         """Return this cluster: permission changes nothing."""
         return self
 

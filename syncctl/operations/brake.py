@@ -11,6 +11,10 @@ from typing import NoReturn
 from syncctl.core.errors import LeaseLost
 from syncctl.operations.clock import SYSTEM, Clock
 
+PATIENCE = 10.0
+"""Seconds after a signal in which a failed request may still be tried again: what was ended should find its successor.
+With the last attempt's timeout it is less than the grace of the CronJob's pod."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -32,6 +36,7 @@ class Brake:
         self._deadline = deadline
         self._check_lease = check_lease
         self._clock = clock
+        self._told_at = 0.0
         self.signal = 0
         self.lease_lost: LeaseLost | None = None
 
@@ -59,14 +64,25 @@ class Brake:
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond a signal or the deadline."""
+        self._sleep(min(seconds, self._deadline - self._clock.monotonic()), unless=lambda: self.signal != 0)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait between two attempts at a request; False when a signal leaves no time for another one."""
+        self._sleep(seconds, unless=self._in_a_hurry)
+        return not self._in_a_hurry()
+
+    def _in_a_hurry(self) -> bool:
+        return self.signal != 0 and self._clock.monotonic() >= self._told_at + PATIENCE
+
+    def _sleep(self, seconds: float, unless: Callable[[], bool]) -> None:
         # In small steps, for a signal handler may not touch the locks of threading.Event.
-        until = min(self._clock.monotonic() + seconds, self._deadline)
-        while not self.signal and (left := until - self._clock.monotonic()) > 0:
+        until = self._clock.monotonic() + seconds
+        while not unless() and (left := until - self._clock.monotonic()) > 0:
             self._clock.sleep(min(0.1, left))
 
     def tell(self, number: int, _frame: FrameType | None = None) -> None:
         """Begin no further step because of this signal; a second signal ends the process at once."""
-        self.signal = number
+        self.signal, self._told_at = number, self._clock.monotonic()
         for each in _SIGNALS:
             # Not SIG_DFL, which the kernel ignores for process 1 of a container.
             signal.signal(each, _end_at_once)

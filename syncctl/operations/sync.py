@@ -60,6 +60,7 @@ def sync_once(
     """
     lease = HeldLease(engine, clock, options.shard)
     brake = Brake(clock.monotonic() + settings.pass_deadline, lease.check, clock)
+    cluster = cluster.working_under(lease.check, brake.pause)
     this = _Pass(engine, cluster, settings, options, clock, lease, brake, started_at=clock.now())
     try:
         with brake.pressed_by_signals(), lease:
@@ -106,7 +107,7 @@ class _Pass:
                 store_back_offs(connection, judged.back_offs)
         outcomes = apply_plan(
             judged.plan,
-            self.cluster.writing_under(self.lease.check),
+            self.cluster,
             concurrency=self.settings.concurrency,
             brake=self.brake,
             confirm_lease=self.lease.confirm,

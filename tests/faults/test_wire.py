@@ -4,6 +4,8 @@ Whatever goes wrong, no key ever has two pods, nothing is deleted that nobody as
 with a code that says what it was, and the passes after it converge.
 """
 
+import os
+import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 
 from syncctl.core.exits import ExitCode
 from syncctl.core.report import Result
-from syncctl.kube.api import ATTEMPTS, LONGEST_BACK_OFF
+from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
+from syncctl.operations import brake
 from syncctl.operations.apply import GRACE_MARGIN
 from syncctl.sandbox import PODS
+from syncctl.sandbox.wire import Request
 
 from .world import LEFT, NAMESPACE, TO_DO, World
 
@@ -293,3 +297,37 @@ def test_a_pod_that_is_read_back_and_runs_for_another_client_is_not_the_one(harm
     harm(harmed, CREATES["create"], RESET)
     ended = harmed.run(concurrency=1)
     assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, "vwap-10": Result.CONFLICT})
+
+
+# Told to stop while the server refuses --------------------------------------------------------------------------------
+
+
+def tell_to_stop_at(world: World, verb: str, name: str) -> None:
+    """Send SIGTERM to this process, which runs the pass, when a request for the pod comes."""
+
+    def hook(request: Request, asked: str) -> None:
+        if asked == verb and name in (request.path + request.body.decode()):
+            os.kill(os.getpid(), signal.SIGTERM)
+            world.sandbox.server.on_request = None
+
+    world.sandbox.server.on_request = hook
+
+
+def test_a_pass_that_is_told_to_stop_soon_gives_up_on_a_server_that_refuses(harmed: World) -> None:
+    harmed.sandbox.faults.add(verb="create", status=503, retry_after=9, times=None)
+    tell_to_stop_at(harmed, "create", "vwap-10")
+    ended = harmed.run()
+    assert ended.code is ExitCode.TERMINATED
+    assert ended.results()["vwap-10"] == Result.FAILED
+    # Not the four times nine seconds that it would wait otherwise.
+    assert brake.PATIENCE <= ended.seconds < brake.PATIENCE + 9
+    unharmed(harmed)
+
+
+def test_a_pass_that_is_told_to_stop_still_sees_to_it_that_what_it_ended_comes_back(harmed: World) -> None:
+    harmed.sandbox.faults.add(verb="create", name="vwap-5", status=503, times=2)
+    tell_to_stop_at(harmed, "create", "vwap-5")
+    ended = harmed.run()
+    assert ended.code is ExitCode.TERMINATED
+    assert ended.results()["vwap-5"] == Result.REPLACED
+    unharmed(harmed)

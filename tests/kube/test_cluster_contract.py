@@ -295,9 +295,13 @@ def test_a_grace_of_nothing_frees_the_name_at_once(cluster: Cluster, api: ApiClu
 # Permission, and none -------------------------------------------------------------------------------------------------
 
 
+def patient(_seconds: float) -> bool:
+    return True
+
+
 def test_permission_is_asked_before_every_write_and_no_reading(api: ApiCluster) -> None:
     asked: list[str] = []
-    permitted = api.writing_under(lambda: asked.append("may I?"))
+    permitted = api.working_under(lambda: asked.append("may I?"), patient)
     made = permitted.create_pod(a_pod("vwap-1"))
     assert len(asked) == 1
     permitted.patch_pod("vwap-1", made.uid, {"metadata": {"labels": {"a": "b"}}})
@@ -319,7 +323,7 @@ def test_without_permission_nothing_is_written(api: ApiCluster, doing: str) -> N
 
     before = api.create_pod(a_pod("vwap-1"))
     with pytest.raises(LeaseLost):
-        ACTIONS[doing](api.writing_under(refuse))
+        ACTIONS[doing](api.working_under(refuse, patient))
     found = api.get_pod("vwap-1")
     assert found is not None
     assert (found.uid, found.labels, found.resources) == (before.uid, before.labels, before.resources)
@@ -330,7 +334,7 @@ def test_without_permission_nothing_is_written(api: ApiCluster, doing: str) -> N
 def test_a_read_only_cluster_writes_nothing_and_calls_it_a_bug(api: ApiCluster, doing: str) -> None:
     read_only = ReadOnlyCluster(api)
     with pytest.raises(AssertionError, match=f"a read-only pass tried to {doing}"):
-        ACTIONS[doing](read_only.writing_under(lambda: None))  # type: ignore[arg-type] # the same methods
+        ACTIONS[doing](read_only.working_under(lambda: None, patient))  # type: ignore[arg-type] # the same methods
     assert read_only.list_pods("") == []
 
 

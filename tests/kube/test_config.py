@@ -17,7 +17,7 @@ import yaml
 from clusters import Cluster, Json, SandboxCluster, a_pod
 
 from syncctl.core.errors import AccessDenied, NoCluster
-from syncctl.kube import config
+from syncctl.kube import config, transport
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import Connection, connect
 
@@ -238,6 +238,49 @@ def test_the_token_is_read_anew_when_the_kubelet_has_renewed_it(service_account:
     sandbox_with_case(api, sandbox, "second")
     (service_account / "token").unlink()
     sandbox_with_case(api, sandbox, "second")
+
+
+def test_a_token_that_still_does_is_exchanged_for_the_new_one_all_the_same(
+    service_account: Path, sandbox: SandboxCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connect(None, None, None, 1)
+    connection.configuration.host = sandbox.sandbox.url
+    asked = count_calls(connection, monkeypatch)
+    seen: list[str] = []
+    sandbox.sandbox.server.on_request = lambda request, _verb: seen.append(request.headers["authorization"])
+    api = ApiCluster(connection)
+    for _ in range(3):
+        api.list_pods("")
+    assert (seen, asked) == (["bearer first"] * 3, ["auth_settings"])
+    (service_account / "token").write_text("second\n")
+    monkeypatch.setattr(transport, "CREDENTIALS_LAST", 0.0)
+    after_a_second = ApiCluster(connection)
+    for _ in range(3):
+        after_a_second.list_pods("")
+    assert (seen[3:], asked) == (["bearer second"] * 3, ["auth_settings"] * 4)
+
+
+@pytest.mark.usefixtures("service_account")
+def test_who_is_not_let_in_with_a_new_token_either_asks_twice_and_no_more(sandbox: SandboxCluster) -> None:
+    connection = connect(None, None, None, 1)
+    connection.configuration.host = sandbox.sandbox.url
+    sandbox.sandbox.server.token = "another"
+    with pytest.raises(AccessDenied, match="Unauthorized"):
+        ApiCluster(connection).create_pod({"metadata": {"name": "vwap-1"}})
+    assert sandbox.asked() == {"create": 2}
+
+
+def count_calls(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what fills with a word for each time that the library is asked for credentials."""
+    asked: list[str] = []
+    real = connection.configuration.auth_settings
+
+    def auth_settings() -> Any:
+        asked.append("auth_settings")
+        return real()
+
+    monkeypatch.setattr(connection.configuration, "auth_settings", auth_settings)
+    return asked
 
 
 def sandbox_with_case(api: ApiCluster, sandbox: SandboxCluster, token: str) -> None:

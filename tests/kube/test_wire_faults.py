@@ -9,7 +9,8 @@ from clusters import Json, SandboxCluster, a_pod
 from syncctl.core import names
 from syncctl.core.errors import AccessDenied, ClusterUnavailable, LeaseLost, PodExists
 from syncctl.core.model import ObservedPod
-from syncctl.kube.api import ATTEMPTS, FIRST_BACK_OFF, LIST_STARTS, LONGEST_BACK_OFF, ApiCluster
+from syncctl.kube.api import LIST_STARTS, ApiCluster
+from syncctl.kube.transport import ATTEMPTS, FIRST_BACK_OFF, LONGEST_BACK_OFF
 
 OURS, THEIRS = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11", "b7a1f9c4-0d7e-4b53-8f0e-3c6d1a5e2f90"
 PATCH = {"metadata": {"labels": {"tier": "gold"}}}
@@ -278,7 +279,7 @@ def test_permission_is_asked_again_before_each_retry(sandbox: SandboxCluster, ap
     made = api.create_pod(wanted()) if verb != "create" else None
     sandbox.sandbox.faults.add(verb=verb, status=503, times=3)
     asked: list[str] = []
-    permitted = api.writing_under(lambda: asked.append("may I?"))
+    permitted = api.working_under(lambda: asked.append("may I?"), lambda _seconds: True)
     permitted.create_pod(wanted()) if made is None else act_on(permitted, verb, made)
     assert len(asked) == 4
 
@@ -292,7 +293,7 @@ def test_who_may_no_longer_write_does_not_retry(sandbox: SandboxCluster, api: Ap
 
     sandbox.sandbox.faults.add(verb="create", status=503)
     with pytest.raises(LeaseLost):
-        api.writing_under(permit).create_pod(wanted())
+        api.working_under(permit, lambda _seconds: True).create_pod(wanted())
     assert sandbox.asked() == {"create": 1, "get": 1}
     assert sandbox.pods() == {}
 

@@ -1,0 +1,208 @@
+"""Requests to the API server, over the kubernetes client's connection pool: credentials, attempts, faults, the rate.
+
+What comes back is a body or a leaf of ClusterError; which request may be sent twice, the caller knows.
+"""
+
+import copy
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import urllib3
+
+from syncctl import __version__
+from syncctl.core.errors import (
+    AccessDenied,
+    ClusterError,
+    ClusterUnavailable,
+    ListExpired,
+    PodExists,
+    PodNotFound,
+    PodRejected,
+    PreconditionFailed,
+    QuotaExceeded,
+)
+from syncctl.kube import codec
+from syncctl.kube.config import Connection
+
+ATTEMPTS = 5
+"""How often a request is sent at the most."""
+FIRST_BACK_OFF = 0.2
+LONGEST_BACK_OFF = 10.0
+CONNECT_TIMEOUT = 5.0
+CREDENTIALS_LAST = 1.0
+"""Seconds for which an authorization header is used before the client library is asked for it anew."""
+
+_TRANSIENT = {429, 500, 502, 503, 504}
+
+Permit = Callable[[], None]
+Pause = Callable[[float], bool]
+
+
+class Transport:
+    """Sends requests. Safe to use from many threads."""
+
+    def __init__(
+        self, connection: Connection, *, request_timeout: float, request_rate: float, sleep: Callable[[float], None]
+    ) -> None:
+        """Take over a connection; the arguments are those of ApiCluster."""
+        self._host = connection.configuration.host
+        self._pool = connection.pool
+        if self._pool.proxy is None:
+            # To find the host's pool anew costs a tenth of every request.
+            self._pool = self._pool.connection_from_url(self._host)
+        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
+        self._credentials = _Credentials(connection)
+        self._throttle = _Throttle(request_rate, sleep)
+        self._permit: Permit = lambda: None
+        self._pause: Pause = _patiently(sleep)
+
+    def under(self, permit: Permit, pause: Pause) -> "Transport":
+        """Return this transport, asking before every write and waiting between two attempts by these; see Cluster."""
+        other = copy.copy(self)
+        other._permit, other._pause = permit, pause  # noqa: SLF001 - of another of the same class
+        return other
+
+    def send(self, method: str, url: str, doing: str, body: bytes | None = None, **headers: str) -> bytes:
+        """Send a request that is the same when sent twice; try again while that may help."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self.send_once(method, url, doing, body, **headers)
+            except ClusterUnavailable as error:
+                self.back_off_or_raise(error, attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def send_once(
+        self,
+        method: str,
+        url: str,
+        doing: str,
+        body: bytes | None = None,
+        *,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+    ) -> bytes:
+        """Send a request and return the body of its answer; `doing` names it in errors."""
+        headers = {"accept": accept, "user-agent": f"syncctl/{__version__}"}
+        if body is not None:
+            headers["content-type"] = content_type
+        status, answer, retry_after = self._exchange(method, url, doing, body, headers)
+        if status == 401 and self._credentials.forget():
+            # It may have been renewed a moment ago. Who is not let in has had no effect, so anything may be sent again.
+            status, answer, retry_after = self._exchange(method, url, doing, body, headers)
+        if status < 300:
+            return answer
+        raise _translated(doing, status, answer, retry_after)
+
+    def back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
+        """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
+        if attempt == ATTEMPTS:
+            raise error
+        ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**attempt)
+        wished = error.retry_after
+        if not self._pause(wished if wished is not None else random.uniform(0, ceiling)):  # noqa: S311
+            raise error
+
+    def _exchange(
+        self, method: str, url: str, doing: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes, str | None]:
+        self._throttle.wait()
+        if method != "GET":
+            self._permit()
+        headers = {**headers, **self._credentials.headers()}
+        try:
+            response = self._pool.urlopen(
+                method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False
+            )
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
+            raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", sent=False, hint=self._hint()) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", hint=self._hint()) from error
+        return response.status, bytes(response.data), response.headers.get("retry-after")
+
+    def _hint(self) -> str:
+        return f"is {self._host} the right cluster, and is it up?"
+
+
+def _patiently(sleep: Callable[[float], None]) -> Pause:
+    def pause(seconds: float) -> bool:
+        sleep(seconds)
+        return True
+
+    return pause
+
+
+class _Credentials:
+    """The authorization header. The client library renews tokens when it is asked, and is not thread-safe at it.
+
+    To ask it for each request would cost as much as a quarter of the request. So it is asked once a second, and at once
+    when the server will not let us in.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._configuration = connection.configuration
+        self._lock = threading.Lock()
+        self._known: tuple[dict[str, str], float] = {}, 0.0
+
+    def headers(self) -> dict[str, str]:
+        """Return the header, or none."""
+        headers, until = self._known
+        if time.monotonic() < until:
+            return headers
+        with self._lock:
+            settings = self._configuration.auth_settings()
+            headers = {each["key"]: each["value"] for each in settings.values() if each.get("in") == "header"}
+            self._known = headers, time.monotonic() + CREDENTIALS_LAST
+        return headers
+
+    def forget(self) -> bool:
+        """Ask the library anew for the next request; False when there is nothing to be asked for."""
+        headers, _ = self._known
+        self._known = headers, 0.0
+        return bool(headers)
+
+
+class _Throttle:
+    """Lets callers through at no more than a rate; they wait for their turn in the order in which they came."""
+
+    def __init__(self, rate: float, sleep: Callable[[float], None]) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._sleep = sleep
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        if not self._interval:
+            return
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._interval
+        self._sleep(max(0.0, turn - time.monotonic()))
+
+
+def _translated(doing: str, status: int, body: bytes, retry_after: str | None) -> ClusterError:
+    told = codec.read_status(body)
+    said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
+    if status in _TRANSIENT:
+        seconds = min(float(retry_after), LONGEST_BACK_OFF) if retry_after and retry_after.isdigit() else None
+        return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429)
+    if status == 403 and "exceeded quota" in told.message:
+        return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
+    if status in (401, 403):
+        return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
+    if status == 409 and told.reason == "AlreadyExists":
+        return PodExists(said)
+    causes = told.details.causes if told.details else None
+    if status == 422 and any(cause.field == "metadata.uid" for cause in causes or ()):
+        # The server takes the uid of a patch for an attempt to change it.
+        return PreconditionFailed(f"cannot {doing}: the name is held by another pod by now")
+    leaf = {404: PodNotFound, 410: ListExpired, 409: PreconditionFailed}.get(status, PodRejected)
+    return leaf(said)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of a connection failure, without addresses of Python objects."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__
