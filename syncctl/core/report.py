@@ -1,8 +1,9 @@
 """What became of a plan. Pure."""
 
 from collections import Counter
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from syncctl.core.guard import Refusal
 from syncctl.core.steps import Cause, Plan, Step
@@ -27,8 +28,7 @@ class Result(StrEnum):
 _ALWAYS_NAMED = {Result.CREATED, Result.REPLACED, Result.DELETED, Result.UNCHANGED, Result.WAITING}
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """A step, what became of it, and why if that is not the step's own reason."""
 
     step: Step
@@ -36,8 +36,7 @@ class Outcome:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """One outcome for each drifted step of the plan; the pods that are in sync are unchanged.
 
     `refusals` says what the guard refused; `stopped_by` is the number of the signal that ended the pass early, and

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint
@@ -58,16 +60,14 @@ class HoldKind(StrEnum):
     DEFERRED = "deferred"
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A step's stay: refused until a person allows it, or deferred to a later pass."""
 
     kind: HoldKind
     why: str
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct, frozen=True, gc=False):
     """One thing to do, or to leave, with its reason in words for a person.
 
     `key` is None only for a pod of ours whose labels name no client. `observed` is None when there is no pod yet,
@@ -109,8 +109,7 @@ class Step:
         return self.observed.annotations.get(names.CLIENT_NAME, "") if self.observed else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Every (client, algorithm) that is desired or observed, accounted for once, sorted.
 
     `in_sync` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done

@@ -55,20 +55,18 @@ def client_of(row: Sequence[Any]) -> Client:
         hft,
     ) = row
     return Client(
-        id=client_id,
-        name=name or "",
-        version=-1 if version is None else version,
-        image=image or "",
-        cpu=cpu or "",
-        memory=memory or "",
-        priority=math.nan if priority is None else priority,
-        need_restart=bool(need_restart),
-        restart_generation=restart_generation or 0,
+        client_id,
+        name or "",
+        -1 if version is None else version,
+        image or "",
+        cpu or "",
+        memory or "",
+        math.nan if priority is None else priority,
+        bool(need_restart),
+        restart_generation or 0,
         # The Go service writes its zero time, the year 1, for "never".
-        spawned_at=None if spawned_at is None or spawned_at.year <= 1 else spawned_at,
-        created_at=created_at or LONG_AGO,
-        updated_at=updated_at or created_at or LONG_AGO,
-        algorithms=None
-        if status_id is None
-        else AlgorithmStatus(status_id, client_id, bool(vwap), bool(twap), bool(hft)),
+        None if spawned_at is None or spawned_at.year <= 1 else spawned_at,
+        created_at or LONG_AGO,
+        updated_at or created_at or LONG_AGO,
+        None if status_id is None else AlgorithmStatus(status_id, client_id, bool(vwap), bool(twap), bool(hft)),
     )

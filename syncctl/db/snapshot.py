@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Column, ColumnElement, Connection, Engine, false, func, select, true, update
 from sqlalchemy.exc import DBAPIError
 

@@ -215,26 +215,27 @@ def _observed(pod: _Pod) -> ObservedPod:
         grace = spec.termination_grace_period_seconds
     said = _conditions(status.conditions or ())
     states = [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
+    # By position: by name it would take three times as long.
     return ObservedPod(
-        name=metadata.name,
-        uid=metadata.uid,
-        labels=_shared_values(metadata.labels, _COMMON_LABELS),
-        annotations=_shared_values(metadata.annotations, _COMMON_ANNOTATIONS),
-        phase=intern(status.phase),
-        reason=status.reason,
-        message=status.message,
-        image=intern(own.image) if own else "",
-        resources=_resources(own.resources) if own and own.resources else NO_RESOURCES,
-        node=intern(spec.node_name),
-        created_at=metadata.creation_timestamp or "",
-        deleted_at=metadata.deletion_timestamp,
-        grace_seconds=30 if grace is None else grace,
-        finalizers=tuple(metadata.finalizers) if metadata.finalizers else (),
-        controlled=metadata.owner_references is not None,
-        unready=said.get("Ready", ""),
-        unschedulable=said.get("PodScheduled", "").removeprefix("Unschedulable: "),
-        resize_refused=said.get("PodResizePending", ""),
-        containers=tuple([_container_state(state) for state in states]),
+        metadata.name,
+        metadata.uid,
+        _shared_values(metadata.labels, _COMMON_LABELS),
+        _shared_values(metadata.annotations, _COMMON_ANNOTATIONS),
+        intern(status.phase),
+        status.reason,
+        status.message,
+        intern(own.image) if own else "",
+        _resources(own.resources) if own and own.resources else NO_RESOURCES,
+        intern(spec.node_name),
+        metadata.creation_timestamp or "",
+        metadata.deletion_timestamp,
+        30 if grace is None else grace,
+        tuple(metadata.finalizers) if metadata.finalizers else (),
+        metadata.owner_references is not None,
+        said.get("Ready", ""),
+        said.get("PodScheduled", "").removeprefix("Unschedulable: "),
+        said.get("PodResizePending", ""),
+        tuple([_container_state(state) for state in states]),
     )
 
 

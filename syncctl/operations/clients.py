@@ -4,8 +4,9 @@ import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
+
+from msgspec.structs import asdict, replace
 
 from syncctl.core import quantity
 from syncctl.core.errors import InvalidInput

@@ -1,7 +1,9 @@
 """Desired beside observed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.errors import ClientNotFound

@@ -1,11 +1,11 @@
 """The guard: stop means stop, disappearance is suspicious. Limits are tested at the limit and one beyond."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from syncctl.core.guard import NAMES_SHOWN, GuardLimits, Policy, Refusal, guard, restrict
 from syncctl.core.model import Client, ObservedPod

@@ -1,9 +1,9 @@
 """Health, by statuses as a kubelet, a scheduler and a node controller write them."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from syncctl.core.health import MISSING, STUCK_MARGIN, Health, HealthCode, pod_health
 from syncctl.core.model import ContainerState, ObservedPod

@@ -2,13 +2,13 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.errors import InvalidInput

@@ -1,13 +1,13 @@
 """Heal, halt and pace: no more at a time than can be undone. Limits are tested at the limit and one beyond."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest

@@ -1,9 +1,10 @@
 """The planner, row by row of the table in its docstring, and what the table is too short for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from syncctl.core import names, plan
 from syncctl.core.desired import DesiredState

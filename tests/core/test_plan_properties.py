@@ -1,12 +1,14 @@
 """What holds for every fleet, however hostile: generated rows and pods against a small model of a cluster."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.desired import DesiredState
@@ -189,7 +191,7 @@ def test_two_passes_bring_any_fleet_to_rest(fleet: Fleet, replaces_in_one_pass: 
 
 @given(fleets())
 def test_a_healthy_fleet_comes_to_all_keep_from_an_empty_cluster(fleet: Fleet) -> None:
-    valid = replace(fleet, pods=(), foreign={})
+    valid = dataclasses.replace(fleet, pods=(), foreign={})
     cluster = ModelCluster(valid, replaces_in_one_pass=True)
     cluster.apply(valid.plan())
     plan = make_plan(valid.desired, cluster.pods.values(), NOW, Others())
@@ -261,7 +263,7 @@ def test_no_pod_of_an_invalid_client_is_stopped_while_its_algorithm_is_enabled(f
 
 @given(fleets())
 def test_an_empty_database_deletes_the_living_pods_of_the_fleet_and_no_others(fleet: Fleet) -> None:
-    plan = replace(fleet, clients=(), deleted=()).plan()
+    plan = dataclasses.replace(fleet, clients=(), deleted=()).plan()
     deleted = {step.name for step in plan.steps if step.kind is StepKind.DELETE}
     assert deleted == {pod.name for pod in fleet.pods if not is_unreadable(pod) and not pod.terminating}
     assert {step.cause for step in plan.steps if step.kind is StepKind.DELETE} <= {Cause.ORPHAN}

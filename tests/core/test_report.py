@@ -1,12 +1,12 @@
 """The report's numbers add up, and the exit code says the most urgent of it."""
 
 import signal
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from syncctl.core import errors
 from syncctl.core.exits import MEANINGS, ExitCode, exit_code_of_error, exit_code_of_report

@@ -1,12 +1,12 @@
 """The digest of a saved plan: it changes with what the plan was made from, and with nothing else."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest

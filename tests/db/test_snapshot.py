@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine, delete, insert, select, text
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable

@@ -20,8 +20,8 @@ sys.stdout.write(" ".join(sys.modules))
 """
 LIBRARIES = {"alembic", "fastapi", "kubernetes", "msgspec", "pydantic", "rich", "sqlalchemy", "urllib3", "yaml"}
 SETTINGS = {"pydantic", "yaml"}
-DATABASE = SETTINGS | {"sqlalchemy"}
-CLUSTER = DATABASE | {"kubernetes", "msgspec", "urllib3"}
+DATABASE = SETTINGS | {"msgspec", "sqlalchemy"}
+CLUSTER = DATABASE | {"kubernetes", "urllib3"}
 NEEDED = {
     "--help": set(),
     "--version": set(),
