@@ -170,7 +170,7 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
         listed = ", ".join([*others, f"{counts[StepKind.KEEP]} to keep"])
         output.say(f"Plan: {listed}{f'; {held} of them not in this pass' if held else ''}.")
     else:
-        number = len(plan.in_sync)
+        number = len(plan.matches)
         output.say(f"No changes. {number} pod{'s are' if number != 1 else ' is'} as the database asks.")
     for refusal in judged.refusals:
         output.say(f"guard: {refusal.message}\nhint: {refusal.hint}")

@@ -4,12 +4,14 @@ The hash covers what only a new pod can change. Name and version of a client are
 through the downward API, so that a rename stops no trading process.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 from syncctl.core import names
-from syncctl.core.model import DesiredPod
+from syncctl.core.model import DesiredPod, ObservedPod
 from syncctl.core.shard import bucket_of
 from syncctl.core.template import Json, PodTemplate
 
@@ -63,6 +65,32 @@ def pod_annotations(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
         names.RESTART_GENERATION: str(pod.restart_generation),
         names.TEMPLATE: blueprint.template.digest[:16],
     }
+
+
+def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod], bool]:
+    """Return what tells whether a pod carries the labels and annotations that it should; it may carry more.
+
+    The keys are the same for all pods of a fleet, so values are compared, and no dict is made for each pod.
+    """
+    labels = fleet_labels(blueprint)
+    annotations = {**blueprint.template.annotations, names.TEMPLATE: blueprint.template.digest[:16]}
+    found_labels = itemgetter(*labels, names.ALGORITHM, names.CLIENT_ID, names.BUCKET)
+    found_annotations = itemgetter(
+        *annotations, names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION
+    )
+    labels_of_all, annotations_of_all = tuple(labels.values()), tuple(annotations.values())
+
+    def carries(wanted: DesiredPod, pod: ObservedPod) -> bool:
+        client_id, algorithm = wanted.key
+        own_labels = algorithm, str(client_id), str(bucket_of(client_id))
+        own_annotations = wanted.client_name, str(wanted.version), wanted.spec_hash, str(wanted.restart_generation)
+        try:
+            labels_are: bool = found_labels(pod.labels) == labels_of_all + own_labels
+            return labels_are and found_annotations(pod.annotations) == annotations_of_all + own_annotations
+        except KeyError:
+            return False
+
+    return carries
 
 
 def pod_manifest(blueprint: Blueprint, pod: DesiredPod) -> dict[str, Any]:

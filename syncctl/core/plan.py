@@ -41,12 +41,10 @@ from syncctl.core import names
 from syncctl.core.desired import DesiredState
 from syncctl.core.drift import admission, image_difference, metadata_difference, resources_difference
 from syncctl.core.health import HealthCode, pod_health
-from syncctl.core.manifest import fleet_labels, pod_annotations
+from syncctl.core.manifest import carries_its_marks
 from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
-from syncctl.core.shard import BUCKETS, bucket_of
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
-_BUCKETS = [str(bucket) for bucket in range(BUCKETS)]
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
 _ALGORITHM_ORDER = {algorithm: place for place, algorithm in enumerate(Algorithm)}
 
@@ -72,17 +70,10 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
         now: the moment by which a terminating pod is judged to be stuck.
         others: who else holds names.
     """
-    drifted: list[Step] = []
-    in_sync: list[Step] = []
-    for step in _Planner(desired, now, others).steps(observed):
-        (in_sync if step.cause is Cause.IN_SYNC else drifted).append(step)
-    drifted.sort(key=_order)
-    in_sync.sort(key=_kept_order)
-    return Plan(tuple(drifted), tuple(in_sync), desired.blueprint)
-
-
-def _kept_order(step: Step) -> tuple[PodKey | None, str]:
-    return step.key, step.name
+    planner = _Planner(desired, now, others)
+    drifted = sorted(planner.drifted(observed), key=_order)
+    matches = sorted(planner.matches, key=lambda match: match[0].key)
+    return Plan(tuple(drifted), tuple(matches), desired.blueprint)
 
 
 def _order(step: Step) -> tuple[int, float, int, int, str]:
@@ -99,13 +90,16 @@ class _Planner:
         self._desired = desired
         self._now = now
         self._others = others
-        # Who holds each name, and which names our own pods hold that this plan makes go; filled in by steps().
+        # Filled in by drifted(): the pods that are as they should be, who holds each name, and which names our own pods
+        # hold that this plan makes go.
+        self.matches: list[tuple[DesiredPod, ObservedPod]] = []
         self._seeds = {pod.name: pod for pod in others.adoptable}
         self._holders = {name: owner for name, owner in others.owners.items() if name not in self._seeds}
         self._going: dict[str, PodKey] = {}
-        self._labels = fleet_labels(desired.blueprint)
+        self._carries_its_marks = carries_its_marks(desired.blueprint)
 
-    def steps(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
+    def drifted(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
+        """Yield the steps of all that is not a match."""
         settled: dict[PodKey, ObservedPod] = {}
         pods_of: dict[PodKey, list[ObservedPod]] = {}
         by_name = {wanted.name: wanted for wanted in self._desired.pods.values()}
@@ -128,12 +122,10 @@ class _Planner:
         for key, wanted in self._desired.pods.items():
             pods = pods_of.pop(key, [])
             kept = settled.get(key)
-            if kept is None:
-                yield from self._wanted(wanted, pods)
-            elif pods or self._seeds:
-                yield from self._wanted(wanted, [kept, *pods])
+            if kept is not None and not pods and not self._seeds:
+                self.matches.append((wanted, kept))
             else:
-                yield Step(StepKind.KEEP, Cause.IN_SYNC, kept.name, key, "in sync", wanted, kept)
+                yield from self._wanted(wanted, pods if kept is None else [kept, *pods])
         for client in self._desired.invalid.values():
             for algorithm in client.algorithms.enabled():
                 key = PodKey(client.client_id, algorithm)
@@ -160,29 +152,23 @@ class _Planner:
             else:
                 reason = f"second pod of {wanted.key}, beside {first.name}"
                 yield Step(StepKind.DELETE, Cause.DUPLICATE, pod.name, wanted.key, reason, observed=pod)
-        yield self._wait(wanted.key, first, wanted) if first.terminating else self._existing(wanted, first)
+        if first.terminating:
+            yield self._wait(wanted.key, first, wanted)
+        elif step := self._existing(wanted, first):
+            yield step
+        else:
+            self.matches.append((wanted, first))
 
     def _is_as_made(self, wanted: DesiredPod, pod: ObservedPod) -> bool:
-        """Whether _existing would surely keep the pod, found out at a fifth of the price."""
+        """Whether the pod is surely a match, found out at a fifth of the price of _compared."""
         return (
-            # Pods carry more than what syncctl gives them: networks, webhooks and a replacement leave their notes.
-            pod.labels.items() >= self._labels_of(wanted.key).items()
-            and pod.annotations.items() >= pod_annotations(self._desired.blueprint, wanted).items()
+            self._carries_its_marks(wanted, pod)
             and pod.image == wanted.image
             and pod.resources == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory)
             and pod.phase == "Running"
             and pod.deleted_at is None
             and not (pod.reason or pod.resize_refused)
         )
-
-    def _labels_of(self, key: PodKey) -> dict[str, str]:
-        client_id, algorithm = key
-        return {
-            **self._labels,
-            names.ALGORITHM: algorithm,
-            names.CLIENT_ID: str(client_id),
-            names.BUCKET: _BUCKETS[bucket_of(client_id)],
-        }
 
     def _create(self, wanted: DesiredPod) -> Step:
         def step(kind: StepKind, cause: Cause, reason: str) -> Step:
@@ -208,8 +194,10 @@ class _Planner:
                 return reason
         return ""
 
-    def _existing(self, wanted: DesiredPod, pod: ObservedPod) -> Step:
+    def _existing(self, wanted: DesiredPod, pod: ObservedPod) -> Step | None:
         step = self._compared(wanted, pod)
+        if step is None:
+            return None
         # A replacement makes a pod, and a resize may come to one: never beside one that runs the same thing already.
         if (step.kind is StepKind.REPLACE or step.cause is Cause.RESOURCES_DIFFER) and (
             held := self._held(wanted, but=pod.name)
@@ -218,7 +206,9 @@ class _Planner:
             return Step(StepKind.CONFLICT, Cause.NAME_TAKEN, pod.name, wanted.key, reason, wanted, pod)
         return step
 
-    def _compared(self, wanted: DesiredPod, pod: ObservedPod) -> Step:
+    def _compared(self, wanted: DesiredPod, pod: ObservedPod) -> Step | None:
+        """Return what is to be done to a pod of the key; None when it is as it should be."""
+
         def step(kind: StepKind, cause: Cause, reason: str) -> Step:
             return Step(kind, cause, pod.name, wanted.key, reason, wanted, pod)
 
@@ -246,7 +236,7 @@ class _Planner:
             return step(StepKind.REPLACE, Cause.RESIZE_REFUSED, f"not resized in place: {pod.resize_refused}")
         if differing := metadata_difference(blueprint, wanted, pod):
             return step(StepKind.UPDATE, Cause.METADATA_DIFFERS, differing)
-        return step(StepKind.KEEP, Cause.IN_SYNC, "in sync")
+        return None
 
     def _wait(self, key: PodKey, pod: ObservedPod, wanted: DesiredPod | None) -> Step:
         health = pod_health(pod, self._now)

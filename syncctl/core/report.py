@@ -52,7 +52,7 @@ class Report(Struct, frozen=True):
     def counts(self) -> dict[Result, int]:
         """Return what became of how many steps; they add up to the number of steps."""
         found = Counter(outcome.result for outcome in self.outcomes)
-        found[Result.UNCHANGED] += len(self.plan.in_sync)
+        found[Result.UNCHANGED] += len(self.plan.matches)
         return {result: found[result] for result in Result}
 
     @property

@@ -112,13 +112,21 @@ class Step(Struct, frozen=True, gc=False):
 class Plan(Struct, frozen=True):
     """Every (client, algorithm) that is desired or observed, accounted for once, sorted.
 
-    `in_sync` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done
+    `matches` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done
     to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that.
     """
 
     drifted: tuple[Step, ...]
-    in_sync: tuple[Step, ...]
+    matches: tuple[tuple[DesiredPod, ObservedPod], ...]
     blueprint: Blueprint
+
+    @property
+    def in_sync(self) -> tuple[Step, ...]:
+        """The steps by which the matches are kept; made when somebody asks for them."""
+        return tuple(
+            Step(StepKind.KEEP, Cause.IN_SYNC, pod.name, wanted.key, "in sync", wanted, pod)
+            for wanted, pod in self.matches
+        )
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -132,14 +140,14 @@ class Plan(Struct, frozen=True):
     def counts(self) -> dict[StepKind, int]:
         """Return how many steps there are of each kind; they add up to the number of steps."""
         found = Counter(step.kind for step in self.drifted)
-        found[StepKind.KEEP] += len(self.in_sync)
+        found[StepKind.KEEP] += len(self.matches)
         return {kind: found[kind] for kind in StepKind}
 
     @property
     def live(self) -> int:
         """How many pods of the fleet there are that have not been told to go."""
         drifted = sum(step.observed is not None and not step.observed.terminating for step in self.drifted)
-        return drifted + len(self.in_sync)
+        return drifted + len(self.matches)
 
     def holding(self, holds: Mapping[str, Hold]) -> "Plan":
         """Return the plan with what is to be done to these pods held; what is held already stays as it is.

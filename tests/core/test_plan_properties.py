@@ -313,4 +313,4 @@ def test_the_short_way_keeps_only_what_the_table_keeps(fleet: Fleet) -> None:
         wanted = wanted_of.get(pod.name)
         if wanted is not None and planner._is_as_made(wanted, pod):
             event("taken")
-            assert planner._existing(wanted, pod).cause is Cause.IN_SYNC
+            assert planner._existing(wanted, pod) is None
