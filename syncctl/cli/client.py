@@ -115,7 +115,9 @@ def update(
     version: Annotated[int | None, typer.Option(help="Without, a new image, cpu or memory raises it by one")] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
-    """Change what is given and leave the rest. The next pass replaces pods only for a new image, cpu or memory.
+    """Change what is given and leave the rest. The next pass restarts containers for a new image, and for nothing else.
+
+    New cpu and memory are given to the running pods where Kubernetes can, a name or a version is written on them.
 
     \b
     Example:

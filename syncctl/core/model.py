@@ -25,6 +25,9 @@ class Algorithm(StrEnum):
     __hash__ = str.__hash__
 
 
+_PLACES = {algorithm: place for place, algorithm in enumerate(Algorithm)}
+
+
 class PodKey(NamedTuple):
     """The identity of a pod: at most one live pod may carry a key at any time."""
 
@@ -33,6 +36,11 @@ class PodKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.algorithm} of client {self.client_id}"
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it comes in tables and plans: by client, and there in the order of the columns."""
+        return self.client_id, _PLACES[self.algorithm]
 
 
 class AlgorithmStatus(Struct, frozen=True):

@@ -46,7 +46,6 @@ from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
-_ALGORITHM_ORDER = {algorithm: place for place, algorithm in enumerate(Algorithm)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,14 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
     """
     planner = _Planner(desired, now, others)
     drifted = sorted(planner.drifted(observed), key=_order)
-    matches = sorted(planner.matches, key=lambda match: match[0].key)
+    matches = sorted(planner.matches, key=lambda match: match[0].key.place)
     return Plan(tuple(drifted), tuple(matches), desired.blueprint)
 
 
-def _order(step: Step) -> tuple[int, float, int, int, str]:
+def _order(step: Step) -> tuple[int, float, tuple[int, int], str]:
     """Kind first; then priority, highest first; then client, algorithm and name, so that nothing is left to chance."""
     priority = step.desired.priority if step.desired else 0.0
-    client_id, algorithm = (step.key.client_id, _ALGORITHM_ORDER[step.key.algorithm]) if step.key else (0, 0)
-    return _KIND_ORDER[step.kind], -priority, client_id, algorithm, step.name
+    return _KIND_ORDER[step.kind], -priority, step.key.place if step.key else (0, 0), step.name
 
 
 class _Planner:

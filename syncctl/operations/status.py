@@ -51,7 +51,9 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
         )
         for step in plan.steps
     ]
-    return sorted(rows, key=lambda row: (row.step.key is None, row.step.key or (), row.step.name))
+    return sorted(
+        rows, key=lambda row: (row.step.key is None, row.step.key.place if row.step.key else (), row.step.name)
+    )
 
 
 def _only(snapshot: Snapshot, reference: str | int) -> Snapshot:
