@@ -148,12 +148,13 @@ class _Credentials:
     def headers(self) -> dict[str, str]:
         """Return the header, or none."""
         headers, until = self._known
-        if time.monotonic() < until:
-            return headers
-        with self._lock:
-            settings = self._configuration.auth_settings()
-            headers = {each["key"]: each["value"] for each in settings.values() if each.get("in") == "header"}
-            self._known = headers, time.monotonic() + CREDENTIALS_LAST
+        if time.monotonic() >= until:
+            with self._lock:
+                headers, until = self._known
+                if time.monotonic() >= until:
+                    settings = self._configuration.auth_settings()
+                    headers = {each["key"]: each["value"] for each in settings.values() if each.get("in") == "header"}
+                    self._known = headers, time.monotonic() + CREDENTIALS_LAST
         return headers
 
     def forget(self) -> bool:
