@@ -9,6 +9,7 @@ Those of which there is one a pod hold nothing that could lead back to them, so 
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import compress
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -54,7 +55,7 @@ class AlgorithmStatus(Struct, frozen=True):
 
     def enabled(self) -> tuple[Algorithm, ...]:
         """Return the algorithms that are switched on, in column order."""
-        return tuple(algorithm for algorithm in Algorithm if getattr(self, algorithm.value))
+        return tuple(compress(_PLACES, (self.vwap, self.twap, self.hft)))
 
 
 class Client(Struct, frozen=True):

@@ -37,7 +37,7 @@ _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 
 def pod_name(algorithm: Algorithm, status_id: int) -> str:
     """Return the pod's name: <algorithm>-<algorithm_status.id>, as the Go service numbered them."""
-    return f"{algorithm.value}-{status_id}"
+    return f"{algorithm}-{status_id}"
 
 
 def seed_names(algorithm: Algorithm, status_id: int) -> tuple[str, ...]:
