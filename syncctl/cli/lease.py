@@ -81,7 +81,7 @@ def release(
     """
     engine, part = open_engine(settings), parse_shard(shard)
     lease = lease_status(engine, part)
-    if lease.holder is None:
+    if not lease.held:
         output.say(f"Nobody holds the lease of shard {part}.")
         return
     output.say(f"{lease.holder} holds the lease ({_state(lease)}); if it is at work, it will stop half-way")

@@ -5,7 +5,7 @@ at and released by a person, and ends by itself when its holder was killed. Ever
 whose token is no longer the row's has lost the lease, whatever its own clock says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, text, update
@@ -26,7 +26,12 @@ FRESH = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds the lease of a shard since when and until when; `holder` is None when nobody does."""
+    """Who holds the lease of a shard since when and until when.
+
+    `holder` is None when it was given back, which a pass does once it has recorded what it did. One that is named when
+    the lease has expired was killed, has failed, or had it taken away: its record may be missing. `took_over` tells of
+    a lease that was just taken whether it follows such a holder; it is no part of the row.
+    """
 
     holder: str | None
     token: int
@@ -34,6 +39,7 @@ class Lease:
     expires_at: datetime | None
     expired: bool
     shard: Shard = WHOLE
+    took_over: bool = field(default=False, compare=False)
 
     @property
     def held(self) -> bool:
@@ -68,7 +74,7 @@ def read_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
 
 
 def acquire_lease(connection: Connection, holder: str, shard: Shard = WHOLE) -> Lease:
-    """Take the lease of a shard.
+    """Take the lease of a shard, and tell whether a pass that shared pods with it has left no record.
 
     Raises:
         LeaseHeld: somebody else has it, or that of a shard that shares pods with it, and it has not expired.
@@ -78,13 +84,20 @@ def acquire_lease(connection: Connection, holder: str, shard: Shard = WHOLE) -> 
     for found in leases:
         if found.held and found.shard.overlaps(shard):
             raise LeaseHeld(found.holder or "", found.acquired_at, found.expires_at)
-    if all(found.shard != shard for found in leases):
+    mine = next((found for found in leases if found.shard == shard), None)
+    if mine is None:
         connection.execute(insert(lease).values(name=str(shard)))
+    # Whoever gave this shard's lease back has made up for all that died before it, as far as the shard goes. The lease
+    # of another may name its holder for ever, when nobody runs that number of shards any more.
+    settled = mine.token if mine is not None and mine.holder is None else -1
+    took_over = any(
+        found.holder is not None and found.token > settled and found.shard.overlaps(shard) for found in leases
+    )
     # Above all tokens: one that a holder still remembers must never come back.
     token, now = max(found.token for found in leases) + 1, _now(connection)
     values = {"holder": holder, "token": token, "acquired_at": now, "expires_at": now + TERM}
     connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
-    return Lease(holder, token, now, now + TERM, expired=False, shard=shard)
+    return Lease(holder, token, now, now + TERM, expired=False, shard=shard, took_over=took_over)
 
 
 def renew_lease(connection: Connection, token: int) -> bool:
@@ -95,15 +108,24 @@ def renew_lease(connection: Connection, token: int) -> bool:
 
 
 def release_lease(connection: Connection, token: int) -> None:
-    """Give the lease back, if it is still the one with this token."""
+    """Give the lease back, if it is still the one with this token: all that was done under it is recorded."""
     connection.execute(update(lease).where(lease.c.token == token).values(holder=None))
 
 
+def end_lease(connection: Connection, token: int) -> None:
+    """Let the lease expire now, if it is still the one with this token; whoever takes it next makes up the record."""
+    connection.execute(update(lease).where(lease.c.token == token).values(expires_at=_now(connection)))
+
+
 def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
-    """End the lease of a shard whoever holds it, so that the holder stops writing, and return it as it was."""
+    """End the lease of a shard if anybody holds it, so that the holder stops writing, and return it as it was."""
     _lock(connection)
     found = read_lease(connection, shard)
-    connection.execute(update(lease).where(lease.c.name == str(shard)).values(holder=None, token=found.token + 1))
+    if found.held:
+        # The holder stays named, as that of any lease that was not given back: if it was dead, its record is missing.
+        highest = connection.execute(select(func.max(lease.c.token))).scalar_one()
+        values = {"token": highest + 1, "expires_at": _now(connection)}
+        connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
     return found
 
 

@@ -13,6 +13,7 @@ from syncctl.db.lease import (
     TERM,
     Lease,
     acquire_lease,
+    end_lease,
     read_lease,
     read_leases,
     release_lease,
@@ -37,7 +38,11 @@ class HeldLease:
 
     Whether it is still held is answered without asking the database, by a clock that runs on while the process is
     stopped or the machine asleep: after its expiry nothing is written, whoever else may have it by then.
+
+    `took_over` tells, once it is held, that a pass before this one has left no record of what it did.
     """
+
+    took_over = False
 
     def __init__(self, engine: Engine, clock: Clock = SYSTEM, shard: Shard = WHOLE) -> None:
         self._engine = engine
@@ -58,7 +63,8 @@ class HeldLease:
         """
         asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
-            self._token = acquire_lease(connection, self._holder, self._shard).token
+            lease = acquire_lease(connection, self._holder, self._shard)
+        self._token, self.took_over = lease.token, lease.took_over
         self._extend(asked_at)
         self._renewing.start()
         return self
@@ -66,12 +72,16 @@ class HeldLease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the lease back. When the database is away it ends by itself: what the pass has done is done."""
+        """Give the lease back; after an error only end it, so that the next pass makes up what this one left undone.
+
+        When the database is away it ends by itself: what the pass has done is done.
+        """
         self._ended.set()
         self._renewing.join()
         try:
             with writing(self._engine) as connection:
-                release_lease(connection, self._token)
+                leave = release_lease if kind is None else end_lease
+                leave(connection, self._token)
         except DatabaseError as unreleased:
             log.warning("the lease could not be given back, and ends by itself: %s", unreleased.message)
 
@@ -142,6 +152,6 @@ def list_leases(engine: Engine) -> tuple[Lease, ...]:
 
 
 def lease_release(engine: Engine, shard: Shard = WHOLE) -> Lease:
-    """Take the lease away from whoever holds it, who then stops writing; return it as it was."""
+    """Take the lease away from whoever holds it, if anybody does, who then stops writing; return it as it was."""
     with writing(engine) as connection:
         return take_away_lease(connection, shard)

@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Protocol
 
 from syncctl import __version__
+from syncctl.core import names
 from syncctl.core.errors import SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
+from syncctl.core.steps import Plan
 from syncctl.db.back_offs import store_back_offs
-from syncctl.db.clients import record_spawned
+from syncctl.db.clients import catch_up_spawned, record_spawned
 from syncctl.db.engine import Engine, writing
 from syncctl.db.history import PassRecord, StepRecord, record_pass
 from syncctl.db.lease import publish_counts
@@ -125,6 +127,9 @@ class _Pass:
         log.info(report.summary, extra={"counts": counts})
         with writing(self.engine) as connection:
             record_spawned(connection, _made(report), self.clock.now())
+            if self.lease.took_over:
+                # What a pass made that died before it got here looks like any other pod by now.
+                catch_up_spawned(connection, _newest(report.plan))
             record = self._record(exit_code_of_report(report), report.summary, counts)
             record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
 
@@ -166,6 +171,25 @@ def _made(report: Report) -> set[int]:
         for outcome in report.outcomes
         if outcome.result in (Result.CREATED, Result.REPLACED) and outcome.step.key
     }
+
+
+def _newest(plan: Plan) -> dict[int, datetime]:
+    """Return when the newest pod of each client was made, of those that were there when the pass began.
+
+    A pod that has to go counts as well: it was made all the same. One of the Go service does not, for no pass made it.
+    """
+    pods = [(wanted.key, pod) for wanted, pod in plan.matches]
+    pods += [
+        (step.key, step.observed)
+        for step in plan.drifted
+        if step.key and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
+    ]
+    newest: dict[int, datetime] = {}
+    for key, pod in pods:
+        if pod.created_at:
+            made = datetime.fromisoformat(pod.created_at)
+            newest[key.client_id] = max(made, newest.get(key.client_id, made))
+    return newest
 
 
 def _steps(report: Report) -> list[StepRecord]:

@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
 from syncctl.core.errors import LeaseHeld
 from syncctl.core.report import Report
 from syncctl.core.steps import Step, StepKind
+from syncctl.operations.clients import list_clients
 
 from .scenario import GONE, MADE, NAMESPACE, PODS, ROOT, STEPS, Ground, Killing, Passes, Scenario, release
 
@@ -96,6 +98,12 @@ def everything_is_put_right(ground: Ground) -> None:
     } == {"1"}
     (container,) = pods["vwap-3"].json["status"]["containerStatuses"]
     assert (container["image"], container["restartCount"]) == ("desk/algo:2", 1)
+    spawned = {str(client.id): client.spawned_at for client in list_clients(ground.engine)}
+    for record in pods.values():
+        if client := record.labels.get("syncctl.io/client-id"):
+            at = spawned[client]
+            assert at, f"{record.name} is there, and no pod of client {client} was ever made"
+            assert at >= datetime.fromisoformat(record.json["metadata"]["creationTimestamp"]), record.name
     told = [outcome for (outcome,) in ground.query("SELECT outcome FROM passes ORDER BY id")]
     assert told[before:] == [report.summary for report in (first, second, third, fourth)]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text
+from sqlalchemy import Connection, Engine, delete, event, func, insert, select, text
 
 from syncctl.core.errors import ClientExists, ClientNotFound, DatabaseError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
@@ -251,6 +251,93 @@ def test_spawned_at_is_written_in_batches_and_leaves_updated_at(connection: Conn
 
 def test_spawned_at_of_nobody_is_nothing_to_write(connection: Connection) -> None:
     db.record_spawned(connection, [], NOW)
+    db.catch_up_spawned(connection, {})
+
+
+MADE = NOW.replace(microsecond=0)
+"""When a pod was made, as the cluster tells it: to the second."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(None, MADE, id="never"),
+        pytest.param("0001-01-01 00:00:00", MADE, id="never, as the Go service writes it"),
+        pytest.param(MADE - timedelta(days=1), MADE, id="an earlier pod"),
+        pytest.param(MADE - timedelta(microseconds=1), MADE, id="a moment before"),
+        pytest.param(MADE, MADE, id="just then"),
+        pytest.param(NOW, NOW, id="by our clock, which tells more than seconds"),
+        pytest.param(LATER, LATER, id="a later pod"),
+    ],
+)
+def test_spawned_at_catches_up_and_never_moves_back(
+    connection: Connection, acme: Client, before: datetime | str | None, after: datetime
+) -> None:
+    written = before if before is None or isinstance(before, str) else f"{before:%Y-%m-%d %H:%M:%S.%f}"
+    zone = "" if written is None or connection.dialect.name == "sqlite" else "+00"
+    connection.execute(text("UPDATE clients SET spawned_at = :at"), {"at": None if written is None else written + zone})
+    db.catch_up_spawned(connection, {acme.id: MADE, 999_999: MADE})
+    found = db.get_client(connection, acme.id)
+    assert (found.spawned_at, found.updated_at) == (after, NOW)
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_spawned_at_catches_up_from_a_never_that_only_postgres_knows(connection: Connection, acme: Client) -> None:
+    connection.execute(text("UPDATE clients SET spawned_at = 'infinity'"))
+    db.catch_up_spawned(connection, {acme.id: MADE})
+    assert db.get_client(connection, acme.id).spawned_at == MADE
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_spawned_at_catches_up_from_a_text_that_is_no_time(connection: Connection, acme: Client) -> None:
+    connection.execute(text("UPDATE clients SET spawned_at = 'yesterday'"))
+    db.catch_up_spawned(connection, {acme.id: MADE})
+    assert db.get_client(connection, acme.id).spawned_at == MADE
+
+
+def test_a_fleet_catches_up_in_few_statements_and_one_that_is_not_behind_writes_nothing(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(insert(clients), [{"client_name": f"client {number}"} for number in range(1201)])
+        ids = [client.id for client in db.list_clients(connection)]
+    seconds = [MADE + timedelta(seconds=number % 2) for number in range(1201)]
+    statements: list[str] = []
+
+    def sent(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement.split()[0] + " FOR UPDATE" * statement.endswith("FOR UPDATE"))
+
+    event.listen(engine, "before_cursor_execute", sent)
+    for _ in range(2):
+        with writing(engine) as connection:
+            db.catch_up_spawned(connection, dict(zip(ids, seconds, strict=True)))
+    event.remove(engine, "before_cursor_execute", sent)
+    look = "SELECT FOR UPDATE" if engine.dialect.name == "postgresql" else "SELECT"
+    asked = [statement for statement in statements if statement.startswith(("SELECT", "UPDATE"))]
+    # 1,201 clients are three batches, 600 of the one second and 601 of the other two each.
+    assert asked == ["SELECT"] * 3 + [look] * 3 + ["UPDATE"] * 4 + ["SELECT"] * 3
+    with reading(engine) as connection:
+        assert [client.spawned_at for client in db.list_clients(connection)] == seconds
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_a_pass_that_records_late_what_it_made_is_not_overruled_by_one_that_catches_up(engine: Engine) -> None:
+    with writing(engine) as connection:
+        acme = db.insert_client(connection, ACME, NOW)
+
+    looked: list[str] = []
+
+    def record_first(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.endswith("FOR UPDATE") and not looked:
+            looked.append(statement)
+            with writing(engine) as other:
+                db.record_spawned(other, [acme.id], LATER)
+
+    event.listen(engine, "before_cursor_execute", record_first)
+    with writing(engine) as connection:
+        db.catch_up_spawned(connection, {acme.id: MADE})
+    event.remove(engine, "before_cursor_execute", record_first)
+    assert looked
+    with reading(engine) as connection:
+        assert db.get_client(connection, acme.id).spawned_at == LATER
 
 
 def test_sql_written_for_the_go_service_makes_a_whole_client(engine: Engine) -> None:

@@ -166,9 +166,64 @@ def test_one_that_was_given_back_cannot_be_renewed(engine: Engine) -> None:
 def test_a_person_may_take_it_from_whoever_holds_it(engine: Engine) -> None:
     first = acquire(engine)
     assert lease_release(engine) == first
-    assert lease_status(engine).holder is None
+    assert not lease_status(engine).held
     assert not renew(engine, first.token)
     assert acquire(engine, "host-b").token > first.token + 1
+
+
+# What it tells of those that went before
+
+
+def test_after_one_that_was_given_back_there_is_nothing_to_make_up(engine: Engine) -> None:
+    first = acquire(engine)
+    assert not first.took_over
+    release(engine, first.token)
+    assert not acquire(engine, "host-b").took_over
+
+
+def test_whoever_follows_a_holder_that_was_killed_is_told_so(engine: Engine) -> None:
+    acquire(engine)
+    age(engine, TERM)
+    second = acquire(engine, "host-b")
+    assert second.took_over
+    # It dies as well, so the third is told; it does its work, and with that it is over.
+    age(engine, TERM)
+    third = acquire(engine, "host-c")
+    assert third.took_over
+    release(engine, third.token)
+    assert not acquire(engine, "host-d").took_over
+
+
+def test_whoever_follows_a_holder_that_failed_is_told_so_at_once(engine: Engine) -> None:
+    first = acquire(engine)
+    with writing(engine) as connection:
+        db.end_lease(connection, first.token)
+    assert not renew(engine, first.token)
+    assert acquire(engine, "host-b").took_over
+
+
+def test_ending_one_that_is_anothers_by_now_leaves_it_alone(engine: Engine) -> None:
+    old = acquire(engine)
+    age(engine, TERM)
+    new = acquire(engine, "host-b")
+    with writing(engine) as connection:
+        db.end_lease(connection, old.token)
+    assert lease_status(engine) == new
+
+
+def test_a_lease_that_was_taken_away_was_not_given_back(engine: Engine) -> None:
+    # Its holder may have been dead: that is when a person is told to take it away.
+    acquire(engine)
+    lease_release(engine)
+    assert acquire(engine, "host-b").took_over
+
+
+def test_where_nobody_has_it_nothing_is_taken_away(engine: Engine) -> None:
+    release(engine, acquire(engine).token)
+    before = lease_status(engine)
+    assert lease_release(engine) == before
+    assert lease_status(engine) == before
+    assert not acquire(engine, "host-b").took_over
 
 
 def test_of_many_at_once_one_gets_it(engine: Engine) -> None:
@@ -208,10 +263,14 @@ def test_a_pass_holds_it_from_entering_to_leaving(engine: Engine) -> None:
     assert lease_status(engine).holder is None
 
 
-def test_it_is_given_back_when_the_pass_fails(engine: Engine) -> None:
+def test_it_ends_at_once_when_the_pass_fails(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="the pass's own"), HeldLease(engine):
         raise RuntimeError("the pass's own")
-    assert lease_status(engine).holder is None
+    assert not lease_status(engine).held
+    with HeldLease(engine) as next_one:
+        assert next_one.took_over
+    with HeldLease(engine) as third:
+        assert not third.took_over
 
 
 def test_a_second_pass_does_not_even_enter(engine: Engine) -> None:

@@ -80,6 +80,7 @@ def test_a_connection_killed_at_any_statement_harms_nothing(
             assert world.violations == [], where
             assert set(world.pods()) == LEFT, where
             assert sum(world.made.values()) == 3, where
+            assert world.unrecorded() == set(), where
             if not killer.killed:
                 break
             killed.append(killer.killed)
@@ -183,3 +184,4 @@ def test_a_server_that_is_stopped_harms_nothing(own: World, own_server: OwnServe
     assert own.violations == []
     assert set(own.pods()) == LEFT
     assert sum(own.made.values()) == 3
+    assert own.unrecorded() == set()

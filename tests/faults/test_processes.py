@@ -17,7 +17,7 @@ from syncctl.db.tables import clients
 from syncctl.operations.lease import lease_status
 
 from .processes import PATIENCE, Child, poll, run
-from .world import World, add_rows, change_row
+from .world import World, add_rows, change_row, outlive_lease
 
 NUMBER = 8
 ONE_AT_A_TIME = ("sync", "once", "-o", "json", "--concurrency", "1")
@@ -135,6 +135,28 @@ def test_a_lease_that_a_person_takes_away_stops_the_next_batch(live: World) -> N
     assert change.is_set()
     assert (end.code, end.counts) == (5, {"created": 1, "deferred": 1, "unchanged": NUMBER - 1})
     assert end.details == {"the lease was lost: it expired, was released or is another's"}
+
+
+# Killed
+
+
+@pytest.mark.parametrize("freed", ["by time", "by a person"])
+def test_what_a_killed_pass_has_made_is_recorded_by_the_next(live: World, freed: str) -> None:
+    with Child(live, *ONE_AT_A_TIME) as child:
+        at(live, "create", 4, lambda: child.signal(signal.SIGKILL))
+        assert child.ended().code == -signal.SIGKILL
+    # The fourth was on its way when it was killed, and is made or will be.
+    poll(lambda: len(live.pods()) == 4)
+    assert live.unrecorded() == set(live.pods())
+    if freed == "by time":
+        outlive_lease(live.engine)
+    else:
+        assert run(live, "lease", "release", "--yes").code == 0
+    live.sandbox.server.on_request = None
+    assert run(live, *ONE_AT_A_TIME).counts == {"created": NUMBER - 4, "unchanged": 4}
+    assert len(live.pods()) == NUMBER
+    assert live.unrecorded() == set()
+    assert lease_status(live.engine).holder is None
 
 
 # Signals

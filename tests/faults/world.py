@@ -21,6 +21,7 @@ from syncctl.core.errors import SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.model import Algorithm
 from syncctl.core.report import Outcome, Report, Result
+from syncctl.db.clients import list_clients
 from syncctl.db.engine import reading, writing
 from syncctl.db.tables import algorithm_status, clients, fleet, lease
 from syncctl.kube.api import ApiCluster
@@ -216,6 +217,14 @@ class World:
     def pods(self) -> dict[str, Record]:
         """Return our pods by name."""
         return {pod.name: pod for pod in self._all() if pod.labels.get(names.FLEET) == self._fleet}
+
+    def unrecorded(self) -> set[str]:
+        """Return our pods of which the client's spawned_at knows nothing: it is earlier than the pod, or never."""
+        with reading(self.engine) as connection:
+            spawned = {str(client.id): client.spawned_at for client in list_clients(connection)}
+        made = {pod.name: pod.content["metadata"]["creationTimestamp"] for pod in self.pods().values()}
+        known = {name: spawned.get(pod.labels[names.CLIENT_ID]) for name, pod in self.pods().items()}
+        return {name for name, at in known.items() if at is None or at < datetime.fromisoformat(made[name])}
 
     def uid(self, name: str) -> str:
         """Return the uid of a pod."""

@@ -17,7 +17,7 @@ from syncctl.core.guard import Counts
 from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, WHOLE, Shard, bucket_of, parse_shard
 from syncctl.db.engine import writing
-from syncctl.db.lease import acquire_lease, publish_counts, read_leases
+from syncctl.db.lease import acquire_lease, publish_counts, read_leases, release_lease, take_away_lease
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, lease
 from syncctl.operations.connect import open_cluster
@@ -92,9 +92,62 @@ def test_a_pass_over_the_whole_fleet_keeps_all_shards_out(engine: Engine) -> Non
         take(engine, "a shard", Shard(200, 256))
 
 
+def test_each_shard_makes_up_once_for_a_pass_over_the_whole_fleet_that_was_killed(engine: Engine) -> None:
+    take(engine, "the whole", WHOLE)
+    expire(engine)
+    shards = [Shard(index, 4) for index in range(4)]
+    assert [takes_over(engine, shard) for shard in shards] == [True] * 4
+    # Nobody gives back the lease of the whole fleet, and still it is over.
+    assert [takes_over(engine, shard) for shard in shards] == [False] * 4
+    # Of other shards nobody can tell, so they look once too.
+    assert [takes_over(engine, Shard(0, 2)) for _ in range(2)] == [True, False]
+    assert [takes_over(engine, WHOLE) for _ in range(2)] == [True, False]
+
+
+def test_a_shard_that_was_killed_concerns_those_that_share_its_pods(engine: Engine) -> None:
+    take(engine, "a shard", Shard(1, 4))
+    expire(engine)
+    assert not takes_over(engine, Shard(0, 2))
+    assert [takes_over(engine, WHOLE) for _ in range(2)] == [True, False]
+    assert [takes_over(engine, Shard(5, 8)) for _ in range(2)] == [True, False]
+    assert [takes_over(engine, Shard(1, 4)) for _ in range(2)] == [True, False]
+
+
+def test_a_shard_that_was_to_make_up_and_was_killed_leaves_it_to_the_next(engine: Engine) -> None:
+    take(engine, "the whole", WHOLE)
+    expire(engine)
+    take(engine, "a shard", Shard(1, 4))
+    expire(engine)
+    assert [takes_over(engine, Shard(1, 2)) for _ in range(2)] == [True, False]
+    assert [takes_over(engine, Shard(1, 4)) for _ in range(2)] == [True, False]
+
+
+def test_a_shard_gives_back_its_own_lease_and_not_the_one_that_was_taken_away(engine: Engine) -> None:
+    take(engine, "dead", Shard(0, 2))
+    other = take(engine, "alive", Shard(1, 2))
+    with writing(engine) as connection:
+        take_away_lease(connection, Shard(0, 2))
+        release_lease(connection, other)
+    assert takes_over(engine, Shard(0, 2))
+    assert not takes_over(engine, Shard(1, 2))
+
+
 def take(engine: Engine, holder: str, shard: Shard) -> int:
     with writing(engine) as connection:
         return acquire_lease(connection, holder, shard).token
+
+
+def takes_over(engine: Engine, shard: Shard) -> bool:
+    """Take a shard's lease, give it back, and return whether somebody before left no record."""
+    with writing(engine) as connection:
+        taken = acquire_lease(connection, "whoever", shard)
+        release_lease(connection, taken.token)
+        return taken.took_over
+
+
+def expire(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(lease).values(expires_at=None))
 
 
 # The guard ------------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Simulation:
         self._world = World(self._chance, self._engine, self._store, self._kubelet, self._judge, self._time, folder)
         self._running: list[PassRun] = []
         self._serving: PassRun | None = None
+        self._lease_then: list[tuple[object, ...]] = []
         self._store.subscribe(self._heard)
         event.listen(self._engine, "before_cursor_execute", self._executed)
         self._numbers = 0
@@ -243,6 +244,7 @@ class Simulation:
         self.covered[f"incident {incident}"] += 1
         if incident == "kill":
             run.killed = True
+            self._lease_then = self._kept.execute("SELECT holder, expires_at, name FROM lease").fetchall()
             raise Killed
         if incident == "second pass":
             if run.lost:
@@ -284,8 +286,9 @@ class Simulation:
         self._lease_sql("UPDATE lease SET expires_at = datetime(expires_at, '-61 seconds') WHERE holder IS NOT NULL")
 
     def _unrelease(self) -> None:
-        """Who is killed gives nothing back."""
-        self._lease_sql("UPDATE lease SET holder = 'the killed one' WHERE holder IS NULL")
+        """Who is killed neither gives its lease back nor ends it."""
+        self._kept.executemany("UPDATE lease SET holder = ?, expires_at = ? WHERE name = ?", self._lease_then)
+        self._kept.commit()
 
     def _lease_sql(self, statement: str) -> None:
         self._kept.execute(statement)
