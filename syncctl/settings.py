@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     orphan_limit: Annotated[int, Field(ge=0)] = Field(10, description="Orphans that a pass may delete unasked")
     orphan_percent: Percent = Field(30.0, description="The same as a share of the live pods; both count")
     switch_off_limit: Annotated[int, Field(ge=0)] = Field(0, description="Switched-off pods a pass may stop; 0 for any")
-    replace_percent: Percent = Field(25.0, description="Share of the live pods that a pass may replace, 10 at least")
+    replace_percent: Percent = Field(25.0, description="Share of pods that may be away for something new, 10 at least")
     halt_percent: Percent = Field(20.0, description="Share of unhealthy replaced pods that halts a change")
 
     listen: str = Field("127.0.0.1:8080", description="HOST:PORT of `syncctl serve`; beyond loopback a token is needed")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncctl.core.manifest import Blueprint, spec_hash
-from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Snapshot
+from syncctl.core.model import Begun, Client, DesiredPod, InvalidClient, PodKey, Snapshot
 from syncctl.core.names import pod_name
 from syncctl.core.quantity import canonical_cpu, canonical_memory
 from syncctl.core.validation import client_problems
@@ -25,7 +25,7 @@ class DesiredState:
 
     `known` holds the clients whose flags could be read, each with the id of its row in algorithm_status: an algorithm
     of theirs that is neither in `pods` nor of an `invalid` client is switched off, which is a person's word. `deleted`
-    holds the tombstones.
+    holds the tombstones, `begun` the replacements that earlier passes have begun.
     """
 
     blueprint: Blueprint
@@ -33,6 +33,7 @@ class DesiredState:
     known: Mapping[int, int]
     deleted: frozenset[int]
     invalid: Mapping[int, InvalidClient]
+    begun: Mapping[PodKey, Begun]
 
 
 def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefaults) -> DesiredState:
@@ -81,6 +82,7 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
         known={client.id: client.algorithms.id for client in snapshot.clients if client.algorithms is not None},
         deleted=snapshot.deleted,
         invalid=invalid,
+        begun=snapshot.begun,
     )
 
 

@@ -112,17 +112,25 @@ class BackOff(Struct, frozen=True):
     wait: int
 
 
+class Begun(Struct, frozen=True):
+    """A replacement that some pass has begun: from when on, and whether the old pod was a process that ran."""
+
+    at: datetime
+    stopped: bool
+
+
 class Snapshot(Struct, frozen=True):
     """The database at one moment: the whole fleet, or an error, never a part of it.
 
     `deleted` holds the ids of clients deleted through syncctl (their tombstones). A client that is in neither has
-    vanished, and its pods are orphans.
+    vanished, and its pods are orphans. `begun` holds the replacements that no pass has seen through yet.
     """
 
     fleet: str
     clients: tuple[Client, ...]
     deleted: frozenset[int]
     back_offs: Mapping[PodKey, BackOff] = {}
+    begun: Mapping[PodKey, Begun] = {}
 
 
 class Resources(NamedTuple):

@@ -4,7 +4,8 @@ Three rules, each a function from plan to plan that holds steps back for a later
 
     heal    a pod that has ended is replaced at once, then after 1, 2, 4 ... passes, so that none spins
     halt    a change whose first pods do not come up healthy goes no further
-    pace    at most replace_percent of the live pods, at least AT_LEAST, lowest priority first
+    pace    at most replace_percent of the pods, at least AT_LEAST, lowest priority first; of that is also what earlier
+            passes have begun and what is not back
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from syncctl.core.model import BackOff, ObservedPod, PodKey
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 AT_LEAST = 10
-"""Replacements that any pass may make, however small the fleet."""
+"""Processes that may be stopped for something new and not be back, however small the fleet."""
 LONGEST_BACK_OFF = 64
 """Passes, a little over five hours at one in five minutes."""
 HEALED_AFTER = timedelta(hours=1)
@@ -81,12 +82,17 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
 def pace(plan: Plan, percent: float) -> Plan:
     """Hold replacements beyond the budget of a pass; those of the lowest priority go first.
 
-    A pod that has ended stops nothing when it is replaced, so it does not count.
+    A pod that has ended stops nothing when it is replaced, so it does not count. What earlier passes have stopped for
+    something new counts as long as it is not back, or a pod that takes longer to go than a pass lasts would let each
+    pass stop as many again.
     """
-    budget = max(AT_LEAST, int(plan.live * percent / 100))
+    away = sum(each.stopped for each in plan.away.values())
+    budget = max(AT_LEAST, int((plan.live + away) * percent / 100))
     stopping = sorted(filter(_stops_a_process, plan.drifted), key=lambda step: (step.wanted.priority, step.name))
     why = f"{len(stopping)} to be replaced, {budget} a pass"
-    return plan.holding({step.name: Hold(HoldKind.DEFERRED, why) for step in stopping[budget:]})
+    if away:
+        why += f", less {away} that earlier passes have begun and that are not back"
+    return plan.holding({step.name: Hold(HoldKind.DEFERRED, why) for step in stopping[max(0, budget - away) :]})
 
 
 def _stops_a_process(step: Step) -> bool:

@@ -5,6 +5,7 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     desired | observed pod                              | step     | cause
     --------+-------------------------------------------+----------+------------------
     yes     | none                                      | create   | missing
+    yes     | none, and its replacement was begun       | create   | replacement-begun
     yes     | none, and another pod holds the name      | conflict | name-taken
     yes     | none, and a pod that goes holds the name  | wait     | name-taken
     yes     | terminating                               | wait     | terminating
@@ -42,7 +43,7 @@ from syncctl.core.desired import DesiredState
 from syncctl.core.drift import admission, image_difference, metadata_difference, resources_difference
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.manifest import carries_its_marks
-from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
+from syncctl.core.model import Algorithm, Begun, DesiredPod, InvalidClient, ObservedPod, PodKey
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
@@ -72,7 +73,7 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
     planner = _Planner(desired, now, others)
     drifted = sorted(planner.drifted(observed), key=_order)
     matches = sorted(planner.matches, key=lambda match: match[0].key.place)
-    return Plan(tuple(drifted), tuple(matches), desired.blueprint)
+    return Plan(tuple(drifted), tuple(matches), desired.blueprint, planner.away(drifted))
 
 
 def _order(step: Step) -> tuple[int, float, tuple[int, int], str]:
@@ -112,8 +113,7 @@ class _Planner:
                 self._holders[pod.name] = "a pod of this fleet with unreadable labels"
             else:
                 pods_of.setdefault(key, []).append(pod)
-                invalid = self._desired.invalid.get(key.client_id)
-                if invalid is not None and key.algorithm in invalid.algorithms.enabled():
+                if self._is_invalid(key):
                     self._holders[pod.name] = f"the pod of {key}, which is invalid"
                 else:
                     self._going[pod.name] = key
@@ -132,6 +132,24 @@ class _Planner:
             yield from (self._unwanted(key, pod) for pod in pods)
         if self._seeds:
             yield from self._unwanted_seeds()
+
+    def away(self, drifted: Iterable[Step]) -> dict[PodKey, Begun]:
+        """Return what was begun of pods that are asked for, by an invalid row too, and of which none lives."""
+        begun = self._desired.begun
+        if not begun:
+            return {}
+        living = {wanted.key for wanted, _ in self.matches}
+        living |= {step.key for step in drifted if step.key and step.observed and not step.observed.terminating}
+        return {
+            key: each
+            for key, each in begun.items()
+            if key not in living and (key in self._desired.pods or self._is_invalid(key))
+        }
+
+    def _is_invalid(self, key: PodKey) -> bool:
+        """Whether the pod is asked for by a row that cannot become pods."""
+        invalid = self._desired.invalid.get(key.client_id)
+        return invalid is not None and key.algorithm in invalid.algorithms.enabled()
 
     def _wanted(self, wanted: DesiredPod, pods: list[ObservedPod]) -> Iterator[Step]:
         pods = pods + self._seeds_of(wanted.key)
@@ -178,6 +196,9 @@ class _Planner:
             return step(
                 StepKind.WAIT, Cause.NAME_TAKEN, f"the name is held by the pod of {other}, which has to go first"
             )
+        if begun := self._desired.begun.get(wanted.key):
+            reason = f"its old pod was told to go at {begun.at:%Y-%m-%d %H:%M:%S} UTC to be replaced, and is gone"
+            return step(StepKind.CREATE, Cause.REPLACEMENT_BEGUN, reason)
         return step(StepKind.CREATE, Cause.MISSING, "enabled, and there is no pod")
 
     def _held(self, wanted: DesiredPod, but: str = "") -> str:

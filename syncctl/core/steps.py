@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint
-from syncctl.core.model import DesiredPod, ObservedPod, PodKey
+from syncctl.core.model import Begun, DesiredPod, ObservedPod, PodKey
 
 
 class StepKind(StrEnum):
@@ -32,6 +32,7 @@ class Cause(StrEnum):
     """Why: the row of the planner's table."""
 
     MISSING = "missing"
+    REPLACEMENT_BEGUN = "replacement-begun"
     NAME_TAKEN = "name-taken"
     TERMINATING = "terminating"
     STUCK = "stuck"
@@ -113,12 +114,14 @@ class Plan(Struct, frozen=True):
     """Every (client, algorithm) that is desired or observed, accounted for once, sorted.
 
     `matches` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done
-    to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that.
+    to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that. `away` are the
+    replacements that earlier passes have begun, of pods that are still asked for and not back.
     """
 
     drifted: tuple[Step, ...]
     matches: tuple[tuple[DesiredPod, ObservedPod], ...]
     blueprint: Blueprint
+    away: Mapping[PodKey, Begun] = {}
 
     @property
     def in_sync(self) -> tuple[Step, ...]:

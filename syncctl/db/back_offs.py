@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import Connection, insert, select
 
 from syncctl.core.model import Algorithm, BackOff, PodKey
+from syncctl.db.rows import delete_of_keys
 from syncctl.db.tables import back_offs
-
-_BATCH = 1000
 
 
 def read_back_offs(connection: Connection) -> dict[PodKey, BackOff]:
@@ -20,10 +19,7 @@ def read_back_offs(connection: Connection) -> dict[PodKey, BackOff]:
 
 def store_back_offs(connection: Connection, changed: Mapping[PodKey, BackOff | None]) -> None:
     """Store the changed back-offs; None removes one."""
-    keys = [(key.client_id, key.algorithm.value) for key in changed]
-    for start in range(0, len(keys), _BATCH):
-        batch = keys[start : start + _BATCH]
-        connection.execute(delete(back_offs).where(tuple_(back_offs.c.client_id, back_offs.c.algorithm).in_(batch)))
+    delete_of_keys(connection, back_offs, changed)
     rows = [
         {"client_id": key.client_id, "algorithm": key.algorithm.value, "failures": each.failures, "wait": each.wait}
         for key, each in changed.items()

@@ -1,14 +1,17 @@
-"""From rows to clients: one query and one reading of its rows, for single clients, lists and snapshots alike."""
+"""From rows to clients, and from keys to rows: what several files of this room have in common."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, Table, delete, select, tuple_
 
-from syncctl.core.model import AlgorithmStatus, Client
+from syncctl.core.model import AlgorithmStatus, Client, PodKey
 from syncctl.db.tables import algorithm_status, clients
 from syncctl.db.times import LONG_AGO
+
+BATCH = 1000
+"""Keys in one statement."""
 
 
 def select_clients() -> Select[Any]:
@@ -70,3 +73,11 @@ def client_of(row: Sequence[Any]) -> Client:
         updated_at or created_at or LONG_AGO,
         None if status_id is None else AlgorithmStatus(status_id, client_id, bool(vwap), bool(twap), bool(hft)),
     )
+
+
+def delete_of_keys(connection: Connection, table: Table, keys: Iterable[PodKey]) -> None:
+    """Delete the rows of these keys from a table that has one a key; without a key nothing is asked."""
+    found = [(key.client_id, key.algorithm.value) for key in keys]
+    for start in range(0, len(found), BATCH):
+        batch = found[start : start + BATCH]
+        connection.execute(delete(table).where(tuple_(table.c.client_id, table.c.algorithm).in_(batch)))

@@ -12,10 +12,11 @@ from syncctl.core.errors import DatabaseError
 from syncctl.core.model import Client, Snapshot
 from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
+from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.rows import client_of, select_clients
-from syncctl.db.tables import clients, deleted_clients, fleet
+from syncctl.db.tables import begun_replacements, clients, deleted_clients, fleet
 
 _ATTEMPTS = 5
 _LOST_A_RACE = ("40001", "40P01")
@@ -28,7 +29,7 @@ def read_snapshot(
     shard: Shard = WHOLE,
     accept: Callable[[Snapshot], None] = lambda _snapshot: None,
 ) -> Snapshot:
-    """Read clients, tombstones and the fleet's uuid in one transaction; of a shard, only its clients and tombstones.
+    """Read clients, tombstones and the fleet's uuid in one transaction; of a shard, only what is its own.
 
     A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
     is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
@@ -88,6 +89,7 @@ def _read(connection: Connection, shard: Shard) -> Snapshot:
         # A row put back by hand lives again, whatever its tombstone says.
         deleted=frozenset(deleted) - living,
         back_offs=read_back_offs(connection),
+        begun=read_begun(connection, *_of_shard(begun_replacements.c.client_id, shard)),
     )
 
 

@@ -167,6 +167,17 @@ back_offs = Table(
     Column("wait", Integer, nullable=False),
 )
 
+# Replacements that a pass has begun and no pass has seen through: from before the old pod is told to go until the new
+# one is there. `stopped` tells whether a process ran in the old one, `begun_at` for how long there has been none.
+begun_replacements = Table(
+    "begun_replacements",
+    metadata,
+    Column("client_id", _Id, primary_key=True, autoincrement=False),
+    Column("algorithm", String(10), primary_key=True),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("stopped", Boolean, nullable=False),
+)
+
 # What adopting a database of the Go service took out of algorithm_status, whole, so that nothing is lost.
 adopted_algorithm_status = Table(
     "adopted_algorithm_status",

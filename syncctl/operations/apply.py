@@ -171,7 +171,8 @@ class _Apply:
 
     def _create(self, step: Step) -> Outcome:
         manifest = pod_manifest(self._plan.blueprint, step.wanted)
-        if step.kind is not StepKind.CREATE:
+        if step.cause is not Cause.MISSING:
+            # Of a replacement, whichever pass has begun it: it tells of a change whether that does well.
             manifest["metadata"]["annotations"][names.REPLACED] = self._now()
         try:
             self._note_admission(step, self._cluster.create_pod(manifest))

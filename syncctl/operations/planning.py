@@ -9,7 +9,7 @@ from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.errors import StalePlan
 from syncctl.core.guard import Counts, GuardLimits, Policy, Refusal, count, guard, restrict
 from syncctl.core.manifest import Blueprint
-from syncctl.core.model import BackOff, ObservedPod, PodKey, Snapshot
+from syncctl.core.model import BackOff, Begun, ObservedPod, PodKey, Snapshot
 from syncctl.core.pacing import halt, heal, pace
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.saved import plan_digest
@@ -42,11 +42,15 @@ class PassOptions:
 
 @dataclass(frozen=True, slots=True)
 class JudgedPlan:
-    """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for."""
+    """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for.
+
+    `begun` holds what earlier passes have begun, as far as this one knows.
+    """
 
     plan: Plan
     refusals: tuple[Refusal, ...]
     back_offs: Mapping[PodKey, BackOff | None]
+    begun: Mapping[PodKey, Begun]
     cluster: str
 
     @property
@@ -94,7 +98,7 @@ class Planner:
         plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
-        return JudgedPlan(plan, refusals, back_offs, self._cluster.address)
+        return JudgedPlan(plan, refusals, back_offs, snapshot.begun, self._cluster.address)
 
     def expect(self, snapshot: Snapshot) -> None:
         """Return when the plan is the one that was expected.

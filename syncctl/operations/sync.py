@@ -2,19 +2,23 @@
 
 import logging
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from syncctl import __version__
 from syncctl.core import names
+from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
+from syncctl.core.model import PodKey
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
 from syncctl.core.steps import Plan
 from syncctl.db.back_offs import store_back_offs
+from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, record_spawned
 from syncctl.db.engine import Engine, writing
 from syncctl.db.history import PassRecord, StepRecord, record_pass
@@ -70,7 +74,7 @@ def sync_once(
             witness.planned(judged)
             report = this.apply(judged, witness)
             witness.reported(report)
-            this.record(report)
+            this.record(report, judged.begun)
             return report
     except SyncctlError as error:
         this.record_failure(error)
@@ -103,10 +107,13 @@ class _Pass:
         """Carry out what is not held."""
         for refusal in judged.refusals:
             log.error(refusal.message, extra={"hint": refusal.hint})
-        if judged.back_offs:
-            # Before the replacements: a pass that is killed in between must not make a pod that dies at birth spin.
+        begun = to_begin(judged.plan, self.clock.now())
+        if judged.back_offs or begun:
+            # Before the replacements: a pass that is killed in between must not make a pod that dies at birth spin, nor
+            # must the next one take for missing what this one has ended.
             with writing(self.engine) as connection:
                 store_back_offs(connection, judged.back_offs)
+                store_begun(connection, begun)
         outcomes = apply_plan(
             judged.plan,
             self.cluster,
@@ -119,8 +126,8 @@ class _Pass:
         lost = self.brake.lease_lost is not None
         return Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost)
 
-    def record(self, report: Report) -> None:
-        """Say in the log and in the history what came of it."""
+    def record(self, report: Report, begun: Iterable[PodKey]) -> None:
+        """Say in the log and in the history what came of it, and forget what is seen through of what was `begun`."""
         for outcome in report.problems:
             log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
         counts = {str(result): number for result, number in report.counts().items()}
@@ -130,6 +137,9 @@ class _Pass:
             if self.lease.took_over:
                 # What a pass made that died before it got here looks like any other pod by now.
                 catch_up_spawned(connection, _newest(report.plan))
+            # Asked once more: whoever has stood still since its last step would forget what another has begun.
+            if not self.brake.reason(begun=True):
+                forget_begun(connection, to_forget(report, begun))
             record = self._record(exit_code_of_report(report), report.summary, counts)
             record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
 

@@ -1,11 +1,12 @@
 """Clients, and pods as the cluster would show them: what the tests of the core are made of."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.manifest import Blueprint, pod_manifest
-from syncctl.core.model import AlgorithmStatus, Client, DesiredPod, ObservedPod, PodKey, Resources, Snapshot
+from syncctl.core.model import AlgorithmStatus, Begun, Client, DesiredPod, ObservedPod, PodKey, Resources, Snapshot
 from syncctl.core.template import make_template
 
 FLEET = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11"
@@ -13,6 +14,7 @@ BLUEPRINT = Blueprint(make_template(), FLEET, "desk")
 IMAGE = "registry.example.com/desk/vwap:1.4.2"
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 A_WHILE_AGO = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+BEGUN = Begun(A_WHILE_AGO, stopped=True)
 
 
 def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None = None, **fields: Any) -> Client:
@@ -37,9 +39,14 @@ def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None
     return Client(**{**given, **fields})
 
 
-def desired_by(*clients: Client, deleted: tuple[int, ...] = (), blueprint: Blueprint = BLUEPRINT) -> DesiredState:
+def desired_by(
+    *clients: Client,
+    deleted: tuple[int, ...] = (),
+    begun: Mapping[PodKey, Begun] = {},
+    blueprint: Blueprint = BLUEPRINT,
+) -> DesiredState:
     """Return what these rows ask for, in a fleet without defaults."""
-    return desired_state(Snapshot(FLEET, clients, frozenset(deleted)), blueprint, PodDefaults())
+    return desired_state(Snapshot(FLEET, clients, frozenset(deleted), begun=begun), blueprint, PodDefaults())
 
 
 def desired_pod(client: Client | None = None) -> DesiredPod:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest
-from syncctl.core.model import BackOff, Client, ContainerState, ObservedPod, PodKey
+from syncctl.core.model import BackOff, Begun, Client, ContainerState, ObservedPod, PodKey
 from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, pace
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
@@ -90,6 +90,60 @@ def test_the_share_is_of_the_live_pods() -> None:
     asking = [a_client(each) for each in range(1, MANY + 1)]
     plan = planned([replace(one, restart_generation=3) for one in asking], [*map(pod_of, asking), *going])
     assert len(held(pace(plan, PERCENT))) == MANY - int(MANY * PERCENT / 100)
+
+
+def with_away(number: int, asking: int, *, stopped: bool = True, gone: bool = False, kept: int = 0) -> Plan:
+    """Return the plan of a fleet of which earlier passes told so many pods to go, and so many ask to be next."""
+    away = [a_client(each) for each in range(1, number + 1)]
+    next_ones = [a_client(each) for each in range(101, 101 + asking)]
+    others = [a_client(each) for each in range(1001, 1001 + kept)]
+    wanted = [*away, *(replace(one, restart_generation=3) for one in next_ones), *others]
+    going = [] if gone else [pod_of(one, deleted_at="2026-03-02T14:30:30Z") for one in away]
+    begun = {key(one.id): Begun(NOW, stopped) for one in away}
+    pods = [*going, *map(pod_of, next_ones + others)]
+    return make_plan(desired_by(*wanted, begun=begun), pods, NOW, Others())
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["still going", "gone"])
+@pytest.mark.parametrize(
+    ("away", "next_ones"),
+    [
+        pytest.param(0, AT_LEAST, id="none away"),
+        pytest.param(1, AT_LEAST - 1, id="one away"),
+        pytest.param(AT_LEAST - 1, 1, id="all but one"),
+        pytest.param(AT_LEAST, 0, id="the whole budget"),
+        pytest.param(AT_LEAST + 1, 0, id="more than the budget, which was larger once"),
+    ],
+)
+def test_what_earlier_passes_have_begun_is_part_of_the_budget_until_it_is_back(
+    away: int, next_ones: int, gone: bool
+) -> None:
+    paced = pace(with_away(away, AT_LEAST + 2, gone=gone), PERCENT)
+    assert len(held(paced)) == AT_LEAST + 2 - next_ones
+    if away:
+        assert why(paced) == (
+            f"{AT_LEAST + 2} to be replaced, {AT_LEAST} a pass,"
+            f" less {away} that earlier passes have begun and that are not back"
+        )
+
+
+def test_the_budget_does_not_shrink_by_what_is_away() -> None:
+    # A quarter of 80, and not of the 65 that live: else a rollout would go the slower the further it is.
+    assert len(held(pace(with_away(15, 20, kept=45), PERCENT))) == 20 - (80 // 4 - 15)
+
+
+def test_what_was_begun_of_pods_that_had_ended_takes_nothing_from_the_budget() -> None:
+    # As when a node with many pods is lost: they stay terminating until somebody forgets the node.
+    plan = with_away(AT_LEAST + 5, AT_LEAST, stopped=False)
+    assert pace(plan, PERCENT) == plan
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["still going", "gone"])
+def test_what_is_begun_is_never_held_itself(gone: bool) -> None:
+    plan = with_away(5 * AT_LEAST, AT_LEAST, gone=gone)
+    after = pace(halt(plan, HALT, NOW), 0.0)
+    assert held(after) == set(range(101, 101 + AT_LEAST))
+    assert after.count(StepKind.CREATE) == (5 * AT_LEAST if gone else 0)
 
 
 def test_a_share_of_nothing_still_lets_ten_go_and_all_lets_all_go() -> None:

@@ -15,7 +15,7 @@ from syncctl.core.plan import Others, make_plan
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 from syncctl.core.template import make_template
 
-from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, labelled, pod_of
+from .builders import BEGUN, BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, labelled, pod_of
 
 CLIENT = a_client(7)
 POD = pod_of(CLIENT)
@@ -69,9 +69,11 @@ class Row:
 WANTED = desired_by(CLIENT)
 OFF = desired_by(a_client(7, enabled=""))
 INVALID = desired_by(a_client(7, cpu="1,5"))
+REPLACING = desired_by(CLIENT, begun={key(7): BEGUN})
 
 TABLE = {
     "yes | none | create | missing": Row(WANTED, (None,)),
+    "yes | none, and its replacement was begun | create | replacement-begun": Row(REPLACING, (None,)),
     "yes | none, and another pod holds the name | conflict | name-taken": Row(WANTED, (None,), "vwap-107"),
     "yes | none, and a pod that goes holds the name | wait | name-taken": Row(
         WANTED, (None,), beside=(replace(pod_of(a_client(8)), name="vwap-107"),)
@@ -205,6 +207,7 @@ def test_the_table_holds(line: str, row: Row) -> None:
 
 REASONS = {
     "missing": (WANTED, [], "enabled, and there is no pod"),
+    "begun": (REPLACING, [], "its old pod was told to go at 2026-03-01 09:00:00 UTC to be replaced, and is gone"),
     "terminating": (WANTED, [TERMINATING], "still terminating; its name is free when it is gone"),
     "failed": (WANTED, [replace(POD, phase="Failed")], "has ended: Failed"),
     "evicted": (WANTED, [replace(POD, phase="Failed", reason="Evicted")], "has ended: Evicted"),
@@ -348,6 +351,48 @@ def test_two_pods_that_hold_each_others_names_are_both_replaced() -> None:
     one, other = pod_of(a_client(7)), pod_of(a_client(8))
     steps = planned(desired_by(a_client(7), a_client(8)), replace(one, name=other.name), replace(other, name=one.name))
     assert in_brief(steps) == [("replace", "misnamed", "vwap-108"), ("replace", "misnamed", "vwap-107")]
+
+
+# Replacements that earlier passes have begun --------------------------------------------------------------------------
+
+
+def away(desired: DesiredState, *pods: ObservedPod, foreign: dict[str, str] | None = None) -> bool:
+    """Whether the one replacement begun is one of a pod that is not back."""
+    found = make_plan(desired, pods, NOW, Others(foreign or {})).away
+    assert found in ({}, {key(7): BEGUN})
+    return bool(found)
+
+
+def test_a_pod_is_away_until_one_of_its_key_lives() -> None:
+    assert away(REPLACING)
+    assert away(REPLACING, TERMINATING)
+    assert away(REPLACING, STUCK)
+    assert away(REPLACING, TERMINATING, pod_of(a_client(8)))
+    assert not away(REPLACING, POD)
+    assert not away(REPLACING, pod_of(a_client(7, restart_generation=1)))
+    assert not away(REPLACING, TERMINATING, replace(POD, name="vwap-9"))
+
+
+def test_a_pod_whose_name_is_taken_meanwhile_is_away_all_the_same() -> None:
+    foreign = {"vwap-107": "a pod managed by Helm"}
+    assert only(REPLACING, foreign=foreign).cause is Cause.NAME_TAKEN
+    assert away(REPLACING, foreign=foreign)
+    assert away(REPLACING, replace(pod_of(a_client(8)), name="vwap-107"))
+
+
+def test_a_pod_that_nobody_asks_for_is_not_away_and_one_of_an_invalid_row_is() -> None:
+    begun = {key(7): BEGUN}
+    assert not away(desired_by(a_client(7, enabled="hft"), begun=begun))
+    assert not away(desired_by(a_client(7, enabled=""), begun=begun), TERMINATING)
+    assert not away(desired_by(deleted=(7,), begun=begun))
+    assert not away(desired_by(begun=begun))
+    assert not away(desired_by(a_client(7, enabled="hft", cpu="1,5"), begun=begun))
+    assert away(desired_by(a_client(7, cpu="1,5"), begun=begun))
+    assert away(desired_by(a_client(7, cpu="1,5"), begun=begun), TERMINATING)
+
+
+def test_what_was_begun_of_others_changes_nothing() -> None:
+    assert planned(desired_by(CLIENT, begun={key(7, "hft"): BEGUN, key(8): BEGUN})) == planned(WANTED)
 
 
 # Pods of the Go service -----------------------------------------------------------------------------------------------

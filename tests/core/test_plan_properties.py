@@ -17,7 +17,7 @@ from syncctl.core.model import Algorithm, Client, DesiredPod, ObservedPod, PodKe
 from syncctl.core.plan import Others, _Planner, make_plan
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
-from .builders import BLUEPRINT, FLEET, IMAGE, NOW, a_client, as_observed, desired_by, desired_pod
+from .builders import BEGUN, BLUEPRINT, FLEET, IMAGE, NOW, a_client, as_observed, desired_by, desired_pod
 
 LEAVING = "2026-03-02T14:30:30Z"
 CLIENT_IDS = range(1, 6)
@@ -48,10 +48,11 @@ class Fleet:
     deleted: tuple[int, ...]
     pods: tuple[ObservedPod, ...]
     foreign: dict[str, str]
+    begun: frozenset[PodKey]
 
     @property
     def desired(self) -> DesiredState:
-        return desired_by(*self.clients, deleted=self.deleted)
+        return desired_by(*self.clients, deleted=self.deleted, begun=dict.fromkeys(self.begun, BEGUN))
 
     def plan(self) -> Plan:
         return make_plan(self.desired, self.pods, NOW, Others(self.foreign))
@@ -97,7 +98,8 @@ def fleets(draw: st.DrawFn) -> Fleet:
     pods = tuple(draw(st.lists(a_pod(status_ids), max_size=10, unique_by=lambda pod: pod.name)))
     free = [name for name in RIGHT_NAMES if name not in {pod.name for pod in pods}]
     foreign = dict.fromkeys(draw(st.sets(st.sampled_from(free), max_size=2)), "a pod that syncctl did not make")
-    return Fleet(clients, deleted, pods, foreign)
+    begun = draw(st.frozensets(st.builds(PodKey, st.sampled_from([*CLIENT_IDS, 6]), st.sampled_from(Algorithm))))
+    return Fleet(clients, deleted, pods, foreign, begun)
 
 
 class ModelCluster:
@@ -210,6 +212,7 @@ def test_the_order_of_rows_and_pods_does_not_matter(fleet: Fleet, random: Any) -
         shuffled(fleet.deleted),
         shuffled(fleet.pods),
         dict(shuffled(tuple(fleet.foreign.items()))),
+        fleet.begun,
     )
     assert other.plan() == fleet.plan()
 
@@ -236,6 +239,29 @@ def test_nothing_is_created_beside_a_pod_of_the_same_key(fleet: Fleet) -> None:
             assert step.observed is not None
             assert not step.observed.terminating
             assert names.pod_key(step.observed.labels) == step.key
+
+
+@given(fleets())
+def test_what_was_begun_changes_why_a_pod_is_made_and_nothing_else(fleet: Fleet) -> None:
+    with_it, without = fleet.plan(), dataclasses.replace(fleet, begun=frozenset()).plan()
+    assert with_it.matches == without.matches
+    for step, other in zip(with_it.drifted, without.drifted, strict=True):
+        if step.kind is StepKind.CREATE and step.key in fleet.begun:
+            assert (step.cause, other.cause) == (Cause.REPLACEMENT_BEGUN, Cause.MISSING)
+            step = replace(step, cause=other.cause, reason=other.reason)
+        assert step == other
+
+
+@given(fleets())
+def test_what_is_away_was_begun_and_is_asked_for_and_has_no_living_pod(fleet: Fleet) -> None:
+    asked_for = {
+        PodKey(client.id, algorithm)
+        for client in fleet.clients
+        if client.algorithms
+        for algorithm in client.algorithms.enabled()
+    }
+    living = {names.pod_key(pod.labels) for pod in fleet.pods if not pod.terminating}
+    assert fleet.plan().away.keys() == (fleet.begun & asked_for) - living
 
 
 @given(fleets())

@@ -36,6 +36,7 @@ from .child import Nobody
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "trading"
 FLEET = "syncctl.io/fleet"
+REPLACED = "syncctl.io/replaced"
 MERGE = "application/merge-patch+json"
 VWAP, TWAP = frozenset({Algorithm.VWAP}), frozenset({Algorithm.VWAP, Algorithm.TWAP})
 STEPS = {
@@ -49,6 +50,8 @@ MADE = {
     "vwap-1": 1, "twap-1": 1, "vwap-5": 1, "twap-5": 1, "vwap-6": 1, "vwap-7": 1, "vwap-14": 1, "vwap-11": 1,
 }  # fmt: skip
 """The pods that are made until all is well, and how often: two created, three replaced, one adopted, one waited for."""
+SUCCEEDED = {"vwap-5", "twap-5", "vwap-6", "vwap-7", "vwap-14"}
+"""Those of them that are there for one that was ended for them."""
 GONE = {"vwap-8", "vwap-9", "vwap-10", "vmap-14"}
 
 

@@ -14,7 +14,21 @@ from syncctl.core.report import Report
 from syncctl.core.steps import Step, StepKind
 from syncctl.operations.clients import list_clients
 
-from .scenario import GONE, MADE, NAMESPACE, PODS, ROOT, STEPS, Ground, Killing, Passes, Scenario, release
+from .scenario import (
+    GONE,
+    MADE,
+    NAMESPACE,
+    PODS,
+    REPLACED,
+    ROOT,
+    STEPS,
+    SUCCEEDED,
+    Ground,
+    Killing,
+    Passes,
+    Scenario,
+    release,
+)
 
 KILLED = -signal.SIGKILL
 CONFLICT_LEFT = 6
@@ -96,6 +110,9 @@ def everything_is_put_right(ground: Ground) -> None:
     assert {
         pods[name].json["metadata"]["annotations"]["syncctl.io/restart-generation"] for name in ("vwap-5", "twap-5")
     } == {"1"}
+    # Whichever pass it was that made it, and however many were killed before.
+    assert {name for name in MADE if REPLACED in pods[name].json["metadata"]["annotations"]} == SUCCEEDED
+    assert not ground.query("SELECT client_id FROM begun_replacements")
     (container,) = pods["vwap-3"].json["status"]["containerStatuses"]
     assert (container["image"], container["restartCount"]) == ("desk/algo:2", 1)
     spawned = {str(client.id): client.spawned_at for client in list_clients(ground.engine)}

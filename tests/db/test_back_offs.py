@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
 from syncctl.core.model import Algorithm, BackOff, PodKey
-from syncctl.db.back_offs import _BATCH, read_back_offs, store_back_offs
+from syncctl.db.back_offs import read_back_offs, store_back_offs
 from syncctl.db.engine import reading, writing
+from syncctl.db.rows import BATCH
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import back_offs
 
@@ -61,7 +62,7 @@ def test_a_transaction_that_fails_changes_none(engine: Engine) -> None:
     assert stored(engine) == {VWAP_OF_7: BackOff(1, 1)}
 
 
-@pytest.mark.parametrize("number", [_BATCH, _BATCH + 1])
+@pytest.mark.parametrize("number", [BATCH, BATCH + 1])
 def test_a_fleet_that_all_ends_at_once_is_stored_in_batches(engine: Engine, number: int) -> None:
     all_of_them: dict[PodKey, BackOff | None] = {
         PodKey(client_id, Algorithm.VWAP): BackOff(1, 1) for client_id in range(1, number + 1)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade as upgrade_to
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Engine, Table, inspect, select, text
 
 import syncctl
 from syncctl.core.errors import DatabaseError, SchemaMismatch
 from syncctl.db.engine import connect, reading, writing
-from syncctl.db.migrations import alembic_config, current, head, upgrade
+from syncctl.db.migrations import alembic_config, current, head, locked, upgrade
 from syncctl.db.schema import HEAD, REVISIONS
 from syncctl.db.tables import fleet, metadata
 
@@ -83,6 +84,34 @@ def test_every_database_is_a_fleet_of_its_own(postgres_url: str, sqlite_url: str
             uuids.add(connection.execute(select(fleet.c.uuid)).scalar_one())
         engine.dispose()
     assert len(uuids) == 2
+
+
+def test_a_database_of_the_revision_before_keeps_all_that_it_holds(database_url: str) -> None:
+    engine = connect(database_url)
+    _make(engine, REVISIONS[-2])
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO clients (client_name) VALUES ('acme')"))
+        connection.execute(text("INSERT INTO back_offs VALUES (1, 'vwap', 3, 4)"))
+    tables = [table for table in metadata.sorted_tables if table.name in inspect(engine).get_table_names()]
+    before = _rows(engine, tables)
+    done = upgrade(engine)
+    assert (done.before, done.after) == (REVISIONS[-2], HEAD)
+    assert _rows(engine, tables) == before
+    new = [table for table in metadata.sorted_tables if table not in tables]
+    assert _rows(engine, new) == {"begun_replacements": []}
+    engine.dispose()
+
+
+def _make(engine: Engine, revision: str) -> None:
+    with locked(engine) as connection:
+        config = alembic_config()
+        config.attributes.update(connection=connection, say=lambda _step: None)
+        upgrade_to(config, revision)
+
+
+def _rows(engine: Engine, tables: list[Table]) -> dict[str, list[object]]:
+    with reading(engine) as connection:
+        return {table.name: list(connection.execute(select(table))) for table in tables}
 
 
 def test_a_newer_database_is_not_touched(engine: Engine) -> None:

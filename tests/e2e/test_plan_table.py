@@ -74,6 +74,18 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     return vwap(desk.add()), {}
 
 
+@brings_about("yes, none, and its replacement was begun")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    desk.template("spec: {terminationGracePeriodSeconds: 1}")
+    pod = vwap(desk.add())
+    desk.started()
+    desk.hold(pod)
+    desk.restart()
+    assert outcome_of(desk.run(), pod).result is Result.WAITING
+    desk.let_go(pod)
+    return pod, {}
+
+
 @brings_about("yes, none, and another pod holds the name")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
     pod = vwap(desk.add())

@@ -13,7 +13,7 @@ from syncctl.core.exits import ExitCode
 from syncctl.core.guard import Policy
 from syncctl.core.report import Result
 from syncctl.db.engine import reading
-from syncctl.db.tables import algorithm_status, back_offs, clients, deleted_clients
+from syncctl.db.tables import algorithm_status, back_offs, begun_replacements, clients, deleted_clients
 from syncctl.operations.clients import delete_client
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.saved import read_plan, save_plan
@@ -34,7 +34,7 @@ def saved(world: World, options: PassOptions | None = None) -> PassOptions:
 def rows(world: World) -> list[Any]:
     """Return all that a pass could write to the rows."""
     with reading(world.engine) as connection:
-        tables = (clients, algorithm_status, deleted_clients, back_offs)
+        tables = (clients, algorithm_status, deleted_clients, back_offs, begun_replacements)
         return [list(connection.execute(select(table))) for table in tables]
 
 

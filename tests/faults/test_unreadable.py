@@ -48,7 +48,10 @@ def nothing_written(world: World, message: str) -> None:
             assert connection.execute(text("SELECT need_restart FROM clients WHERE id = 1")).scalar_one() in (True, 1)
 
 
-@pytest.mark.parametrize("table", ["clients", "algorithm_status", "deleted_clients", "fleet", "lease", "back_offs"])
+@pytest.mark.parametrize(
+    "table",
+    ["clients", "algorithm_status", "deleted_clients", "fleet", "lease", "back_offs", "begun_replacements"],
+)
 def test_a_table_that_is_missing_stops_the_pass(running: World, table: str) -> None:
     execute(running.engine, f"ALTER TABLE {table} RENAME TO elsewhere")
     nothing_written(running, "has not the tables")

@@ -48,6 +48,11 @@ class Fleet:
         with writing(self.engine) as connection:
             connection.execute(update(algorithm_status).values(vwap=False, twap=False, hft=False))
 
+    def restart(self) -> None:
+        """Ask for a restart of everything."""
+        with writing(self.engine) as connection:
+            connection.execute(update(clients).values(need_restart=True))
+
     def sync(self, witness: Any = None) -> Report:
         """Run a pass, and let its pods get where they are going."""
         witness = witness or Silence()

@@ -14,6 +14,7 @@ import pytest
 from clusters import SandboxCluster, open_cluster
 from sqlalchemy import Engine
 
+from syncctl.core.report import Result
 from syncctl.db.engine import connect
 from syncctl.operations.clients import list_clients
 
@@ -21,7 +22,7 @@ from .fleets import Fleet, Scales
 
 PODS = 3000
 PAGE = 500
-STATEMENTS = 18
+STATEMENTS = 19
 """Of a pass with nothing to do, with four BEGINs of SQLite's among them."""
 CALLS_A_POD = 70
 """Of functions, Python's and C's, in the main thread: 64 when this was written, and a tenth more."""
@@ -101,6 +102,24 @@ def test_the_record_of_many_steps_takes_no_more_statements_than_that_of_one(smal
     assert len(records) == 1
     assert sum("INSERT INTO pass_steps" in statement for statement in records[0]) == 1
     assert sum("spawned_at" in statement for statement in records[0]) == 1
+
+
+def test_replacements_are_written_down_once_and_forgotten_once_and_a_quiet_pass_only_looks(small: Fleet) -> None:
+    small.sync()
+    with small.listening() as transactions:
+        small.sync()
+    assert begun_replacements(transactions) == ["SELECT"]
+    small.restart()
+    small.settings = small.settings.model_copy(update={"replace_percent": 100.0})
+    with small.listening() as transactions:
+        assert small.sync().counts()[Result.REPLACED] == 30
+    assert begun_replacements(transactions) == ["SELECT", "DELETE", "INSERT", "DELETE"]
+
+
+def begun_replacements(transactions: list[list[str]]) -> list[str]:
+    """Say what is done to the table, statement by statement."""
+    sent = [statement for each in transactions for statement in each if "begun_replacements" in statement]
+    return [statement.split()[0] for statement in sent]
 
 
 def test_a_pass_holds_little_of_each_pod(large: Fleet) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from syncctl.core.errors import InvalidInput, LeaseHeld
 from syncctl.core.guard import Counts
+from syncctl.core.model import Algorithm, Begun, PodKey
 from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, WHOLE, Shard, bucket_of, parse_shard
+from syncctl.db.begun import store_begun
 from syncctl.db.engine import writing
 from syncctl.db.lease import acquire_lease, publish_counts, read_leases, release_lease, take_away_lease
 from syncctl.db.snapshot import read_snapshot
@@ -236,6 +239,19 @@ def test_a_truncated_table_is_refused_by_every_shard_on_every_pass(
             counts = pass_over(engine, cluster, tmp_path, shard)
             assert (counts[Result.DELETED], counts[Result.REFUSED]) == (0, 3 * CLIENTS // SHARDS)
     assert len(owners(cluster)) == 3 * CLIENTS
+
+
+def test_a_shard_forgets_only_replacements_of_its_own(engine: Engine, cluster: Sandbox, tmp_path: Path) -> None:
+    fill(engine)
+    pass_over(engine, cluster, tmp_path, WHOLE)
+    numbers = (4, 5, 6, 7, CLIENTS + 1, CLIENTS + 2)
+    begun = {PodKey(each, Algorithm.VWAP): Begun(datetime.now(UTC), stopped=True) for each in numbers}
+    with writing(engine) as connection:
+        store_begun(connection, begun)
+    pass_over(engine, cluster, tmp_path, Shard(1, 2))
+    assert {key.client_id for key in read_snapshot(engine, consume_restarts=False).begun} == {4, 6, CLIENTS + 2}
+    pass_over(engine, cluster, tmp_path, Shard(0, 2))
+    assert read_snapshot(engine, consume_restarts=False).begun == {}
 
 
 class Nobody:

@@ -18,6 +18,7 @@ from .driven import NAMESPACE, Call
 from .rows import (
     FLEET,
     GENERATION,
+    REPLACED,
     Json,
     Key,
     Rows,
@@ -90,6 +91,8 @@ class Judge:
         self._store = store
         self._fleet = fleet
         self.hand_edited: set[str] = set()
+        # Keys whose pod a pass has stopped for something new, and that are not back; with the number of the pass.
+        self.stopped: dict[Key, int] = {}
         self.checks = 0
 
     def pods(self) -> list[Record]:
@@ -182,6 +185,8 @@ class Judge:
                 state = "terminating" if other.terminating else "alive"
                 raise Violation(f"created {record.name} while {other.name} of the same key is {state}")
         run.created[record.name] += 1
+        if self.stopped.pop(wanted.key, 0) and REPLACED not in record.content["metadata"]["annotations"]:
+            raise Violation(f"created {record.name} for one that was stopped for it, and does not say so")
 
     def _deleted(self, run: PassRun, previous: Record) -> None:
         cause = self._why(run, previous)
@@ -193,6 +198,10 @@ class Judge:
             self._guarded_switch(run)
         if cause not in ("orphan", "switched off", "second", "finished"):
             self._disrupted(run, previous.name)
+            key = next(step.key for step in _steps(run) if step.observed and step.observed.uid == previous.uid)
+            if not run.lost:
+                # Another pass may have seen it alive, and so know nothing of it.
+                self.stopped[key] = run.number
 
     def _why(self, run: PassRun, pod: Record) -> str:
         """Explain a deletion by the rows and the list of this pass, or raise."""
@@ -307,9 +316,23 @@ class Judge:
 
     def _disrupted(self, run: PassRun, name: str) -> None:
         run.disruptive.add(name)
-        budget = max(PACE_AT_LEAST, int(self._suspects(run)[2] * run.settings.replace_percent / 100))
+        away = sum(not self._is_back(run, key) for key, number in self.stopped.items() if number != run.number)
+        share = int((self._suspects(run)[2] + away) * run.settings.replace_percent / 100)
+        budget = max(0, max(PACE_AT_LEAST, share) - away)
         if len(run.disruptive) > budget:
-            raise Violation(f"stopped {len(run.disruptive)} pods for something new, and {budget} are allowed")
+            raise Violation(
+                f"stopped {len(run.disruptive)} pods for something new, and {budget} are allowed: {away} are not back"
+            )
+
+    def _is_back(self, run: PassRun, key: Key) -> bool:
+        """Whether a pod of the key lived when this pass listed them, or nobody asked for one."""
+        wanted = run.rows.wanted.get(key)
+        if wanted is None and key not in run.rows.invalid:
+            return True
+        of_key = self._of_key(run, wanted) if wanted else [
+            record for record in run.listed.values() if self.ours(record.labels) and key_of(record.labels) == key
+        ]  # fmt: skip
+        return any(not record.terminating for record in of_key)
 
     def _patched(self, run: PassRun, previous: Record, record: Record) -> None:
         if not self.ours(previous.labels):
@@ -333,6 +356,12 @@ class Judge:
                 raise Violation(f"ended with {run.error!r} after {len(run.writes)} writes, and without a report")
             return
         plan = run.judged.plan
+        if not report.lease_lost:
+            self.stopped = {
+                key: number
+                for key, number in self.stopped.items()
+                if number == run.number or not self._is_back(run, key)
+            }
         if [outcome.step for outcome in report.outcomes] != list(plan.drifted):
             raise Violation("the outcomes are not those of the plan's drifted steps, one each")
         counts = report.counts()

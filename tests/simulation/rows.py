@@ -12,6 +12,7 @@ FLEET = "syncctl.io/fleet"
 CLIENT_ID = "syncctl.io/client-id"
 ALGORITHM = "app.kubernetes.io/name"
 GENERATION = "syncctl.io/restart-generation"
+REPLACED = "syncctl.io/replaced"
 DEFAULT_IMAGE = "desk/default:1"
 GOOD_IMAGES = ("desk/algo:1", "desk/algo:2", "desk/algo:3", "")
 BROKEN_IMAGE = "desk/broken:1"
@@ -52,6 +53,7 @@ class Rows:
     generations: dict[int, int] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
     waits: dict[Key, int] = field(default_factory=dict)
+    begun: set[Key] = field(default_factory=set)
 
     def switched_off(self, key: Key) -> bool:
         """Whether a person has said that this pod is to go."""
@@ -73,6 +75,7 @@ def read_rows(path: str) -> Rows:
             (client, algorithm): wait
             for client, algorithm, wait in connection.execute("SELECT client_id, algorithm, wait FROM back_offs")
         }
+        rows.begun = set(connection.execute("SELECT client_id, algorithm FROM begun_replacements"))
         found = connection.execute(
             "SELECT c.id, client_name, version, image, cpu, memory, priority, need_restart, restart_generation, a.id,"
             " vwap, twap, hft FROM clients c LEFT JOIN algorithm_status a ON a.client_id = c.id ORDER BY c.id"

@@ -343,14 +343,18 @@ class Simulation:
         quiet = self._pass(PassOptions(), Weather(None), {})
         if quiet.writes:
             raise Violation(f"a pass over a fleet that is as it should be wrote {quiet.writes}")
+        rows = read_rows(str(self._path))
+        # What an invalid row asks for is not made, and stays known until somebody mends the row.
+        if left := rows.begun - rows.invalid:
+            raise Violation(f"replacements are remembered that are seen through: {left}")
 
     def _passes_needed(self) -> int:
-        """Two, and those for which pacing and back-off put replacements off."""
+        """Two, one more while what was begun is made, and those for which pacing and back-off put replacements off."""
         rows = read_rows(str(self._path))
         wanted = len(rows.wanted)
-        budget = max(10, int(wanted * self._settings.replace_percent / 100))
+        budget = max(10, int(wanted * self._settings.replace_percent / 100)) - len(rows.begun & rows.invalid)
         waits = max((wait for key, wait in rows.waits.items() if key in rows.wanted), default=0)
-        return 2 + math.ceil(wanted / budget) - 1 + waits
+        return 2 + bool(rows.begun) + math.ceil(wanted / max(1, budget)) - 1 + waits
 
     def _say(self, line: str) -> None:
         self.trace.append(line)

@@ -1,0 +1,33 @@
+"""Which replacements were begun and are not seen through: their old pod was told to go, their new one is to come."""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import ColumnElement, Connection, insert, select
+
+from syncctl.core.model import Algorithm, Begun, PodKey
+from syncctl.db.rows import delete_of_keys
+from syncctl.db.tables import begun_replacements
+
+
+def read_begun(connection: Connection, *conditions: ColumnElement[bool]) -> dict[PodKey, Begun]:
+    """Return the replacements begun, of those keys for which the conditions hold."""
+    table = begun_replacements
+    columns = (table.c.client_id, table.c.algorithm, table.c.begun_at, table.c.stopped)
+    rows = connection.execute(select(*columns).where(*conditions))
+    return {PodKey(row.client_id, Algorithm(row.algorithm)): Begun(row.begun_at, row.stopped) for row in rows}
+
+
+def store_begun(connection: Connection, begun: Mapping[PodKey, Begun]) -> None:
+    """Store replacements that are about to begin; one that is known already begins anew."""
+    delete_of_keys(connection, begun_replacements, begun)
+    rows = [
+        {"client_id": key.client_id, "algorithm": key.algorithm.value, "begun_at": each.at, "stopped": each.stopped}
+        for key, each in begun.items()
+    ]
+    if rows:
+        connection.execute(insert(begun_replacements), rows)
+
+
+def forget_begun(connection: Connection, keys: Iterable[PodKey]) -> None:
+    """Remove those that are seen through, or were not begun after all; no other is touched."""
+    delete_of_keys(connection, begun_replacements, keys)
