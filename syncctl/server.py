@@ -76,6 +76,7 @@ ERRORS: Mapping[type[SyncctlError], tuple[int, str]] = {
     errors.LeaseHeld: (409, "Another pass is at work"),
     errors.LeaseLost: (409, "Another pass is at work"),
     errors.StalePlan: (409, "The plan is stale"),
+    errors.PassStopped: (503, "The pass was stopped"),
     errors.DatabaseUnavailable: (503, "The database is away"),
     errors.DatabaseBusy: (503, "The database is busy"),
     errors.SchemaMismatch: (503, "The tables are not those of this version"),

@@ -126,11 +126,13 @@ def use_all_of(cluster: ApiCluster) -> None:
     container = {"name": "algorithm", "image": "registry.example.com/desk/vwap:1.4.2"}
     small, larger = ({bound: {"cpu": cpu} for bound in ("requests", "limits")} for cpu in ("500m", "1"))
     pod = {"metadata": {"name": "vwap-1"}, "spec": {"containers": [{**container, "resources": small}]}}
-    made = cluster.create_pod({"apiVersion": "v1", "kind": "Pod", **pod})
+    manifest = {"apiVersion": "v1", "kind": "Pod", **pod}
+    made = cluster.create_pod(manifest)
     arguments: dict[str, tuple[object, ...]] = {
         "get_pod": (made.name,),
         "list_pods": (names.MANAGED_BY,),
         "list_owners": (names.MANAGED_BY,),
+        "try_pod": (manifest,),
         "patch_pod": (made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}}),
         "resize_pod": (made.name, made.uid, {"spec": {"containers": [{**container, "resources": larger}]}}),
         "working_under": (lambda: None, lambda _seconds: True),

@@ -85,6 +85,14 @@ class LeaseLost(SyncctlError):
     """The lease has expired, was released by a person or taken by another; nothing more may be written."""
 
 
+class PassStopped(SyncctlError):
+    """A pass was told to stop, by this signal, before it had a plan."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__("the pass was told to stop before it had a plan; nothing was written to the cluster")
+        self.signal = signal
+
+
 class StalePlan(SyncctlError):
     """What a saved plan was made from has changed; nothing was written."""
 

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from syncctl.core.errors import LeaseHeld, LeaseLost, StalePlan, SyncctlError, UsageError
+from syncctl.core.errors import LeaseHeld, LeaseLost, PassStopped, StalePlan, SyncctlError, UsageError
 from syncctl.core.report import Report
 
 
@@ -45,6 +45,8 @@ _OF_ERROR = {
 
 def exit_code_of_error(error: SyncctlError) -> ExitCode:
     """Return the exit code of a command that ended with this error."""
+    if isinstance(error, PassStopped):
+        return ExitCode(128 + error.signal)
     return _OF_ERROR.get(type(error), ExitCode.ERROR)
 
 

@@ -14,7 +14,14 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from syncctl.core import names
-from syncctl.core.errors import ClusterUnavailable, ListExpired, PodExists, PodNotFound
+from syncctl.core.errors import (
+    ClusterUnavailable,
+    ListExpired,
+    PodExists,
+    PodNotFound,
+    PodRejected,
+    QuotaExceeded,
+)
 from syncctl.core.model import ObservedPod
 from syncctl.kube import codec
 from syncctl.kube.config import Connection
@@ -101,6 +108,19 @@ class ApiCluster:
                     return found
                 self._transport.back_off_or_raise(error, attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def try_pod(self, manifest: Mapping[str, Any]) -> None:
+        """Return when the API server would take this pod; see Cluster."""
+        url = f"{self._pods_url}?fieldValidation=Strict&dryRun=All"
+        doing = f"create pod {manifest['metadata']['name']}"
+        try:
+            self._transport.send("POST", url, doing, msgspec.json.encode(manifest))
+        except (PodExists, QuotaExceeded):
+            # The last things that are looked at: all else about the pod is well.
+            return
+        except PodRejected as error:
+            if "does not support dry run" not in error.message:
+                raise
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
         """Apply a strategic merge patch to the pod with this uid; see Cluster."""

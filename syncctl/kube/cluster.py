@@ -39,6 +39,16 @@ class Cluster(Protocol):
             QuotaExceeded, AccessDenied, ClusterUnavailable
         """
 
+    def try_pod(self, manifest: Mapping[str, Any]) -> None:
+        """Return when the API server would take this pod, were its name and its share of the quota free; makes none.
+
+        Where a webhook of the cluster cannot be asked without effect, that counts as a yes.
+
+        Raises:
+            PodRejected, AccessDenied: it would not.
+            ClusterUnavailable: it, or a webhook that it asks, does not answer.
+        """
+
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
         """Apply a strategic merge patch to the pod with this uid, to no other by its name.
 

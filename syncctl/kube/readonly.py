@@ -16,6 +16,7 @@ class ReadOnlyCluster:
         self.list_pods = cluster.list_pods
         self.list_owners = cluster.list_owners
         self.get_pod = cluster.get_pod
+        self.try_pod = cluster.try_pod
 
     def working_under(
         self,

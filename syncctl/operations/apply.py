@@ -1,8 +1,9 @@
 """Carry out a plan: many steps at a time, one outcome a step, one bad pod never stops the others.
 
 Order: deletions (stop means stop), updates, creations by priority, and last the replacements, so that what is running
-stands still no longer than its own end and start take. A replacement's old pod is told to go, and its successor is
-created when no pod of the key is left; all that are on their way out are looked at together.
+stands still no longer than its own end and start take. A replacement's old pod is told to go when the API server would
+take its successor, and that is created when no pod of the key is left; all that are on their way out are looked at
+together.
 """
 
 from collections import deque
@@ -12,7 +13,15 @@ from typing import Any
 
 from syncctl.core import names
 from syncctl.core.drift import admission, image_difference, resources_difference
-from syncctl.core.errors import ClusterError, LeaseLost, PodExists, PodNotFound, PodRejected
+from syncctl.core.errors import (
+    AccessDenied,
+    ClusterError,
+    ClusterUnavailable,
+    LeaseLost,
+    PodExists,
+    PodNotFound,
+    PodRejected,
+)
 from syncctl.core.manifest import pod_annotations, pod_labels, pod_manifest
 from syncctl.core.model import ObservedPod, PodKey
 from syncctl.core.report import Outcome, Result
@@ -199,8 +208,14 @@ class _Apply:
             note = {names.ADMITTED: admission(step.wanted, made)}
             self._cluster.patch_pod(made.name, made.uid, {"metadata": {"annotations": note}})
 
-    def _begin_replace(self, step: Step) -> None:
+    def _begin_replace(self, step: Step) -> Outcome | None:
+        # A pod that was ended for one that nobody takes would be missing from then on.
+        try:
+            self._cluster.try_pod(pod_manifest(self._plan.blueprint, step.wanted))
+        except (PodRejected, AccessDenied, ClusterUnavailable) as error:
+            return Outcome(step, Result.FAILED, f"left as it is, for its successor would not be taken: {error.message}")
         self._cluster.delete_pod(step.pod.name, step.pod.uid)
+        return None
 
     def _replace_all(self, steps: list[Step]) -> Iterator[Outcome]:
         to_begin = deque(steps)

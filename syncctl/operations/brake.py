@@ -23,7 +23,10 @@ def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class Brake:
-    """Asked before every step. Once it says stop, it goes on saying so."""
+    """Asked before every step. Once it says stop, it goes on saying so.
+
+    `patience` is how many seconds after a signal a failed request may still be tried again.
+    """
 
     def __init__(self, deadline: float, check_lease: Callable[[], None], clock: Clock = SYSTEM) -> None:
         """Make a brake.
@@ -38,6 +41,7 @@ class Brake:
         self._clock = clock
         self._told_at = 0.0
         self.signal = 0
+        self.patience = 0.0
         self.lease_lost: LeaseLost | None = None
 
     def reason(self, *, begun: bool = False) -> str:
@@ -72,7 +76,7 @@ class Brake:
         return not self._in_a_hurry()
 
     def _in_a_hurry(self) -> bool:
-        return self.signal != 0 and self._clock.monotonic() >= self._told_at + PATIENCE
+        return self.signal != 0 and self._clock.monotonic() >= self._told_at + self.patience
 
     def _sleep(self, seconds: float, unless: Callable[[], bool]) -> None:
         # In small steps, for a signal handler may not touch the locks of threading.Event.
@@ -83,6 +87,9 @@ class Brake:
     def tell(self, number: int, _frame: FrameType | None = None) -> None:
         """Begin no further step because of this signal; a second signal ends the process at once."""
         self.signal, self._told_at = number, self._clock.monotonic()
+        if os.isatty(2):
+            # Not by way of Python's streams, which may be in the middle of something.
+            os.write(2, b"\nstopping: what was begun is finished; once more ends it at once\n")
         for each in _SIGNALS:
             # Not SIG_DFL, which the kernel ignores for process 1 of a container.
             signal.signal(each, _end_at_once)

@@ -5,12 +5,13 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from signal import Signals
 from typing import Protocol
 
 from syncctl import __version__
 from syncctl.core import names
 from syncctl.core.begun import to_begin, to_forget
-from syncctl.core.errors import SyncctlError
+from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
 from syncctl.core.model import PodKey
@@ -26,7 +27,7 @@ from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.apply import apply_plan
-from syncctl.operations.brake import Brake
+from syncctl.operations.brake import PATIENCE, Brake
 from syncctl.operations.clients import user_name
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.lease import HeldLease
@@ -62,6 +63,7 @@ def sync_once(
     Raises:
         LeaseHeld: another pass is at work.
         StalePlan: the plan is not the one that was expected; nothing was written.
+        PassStopped: a signal came before there was a plan.
         DatabaseError, ClusterError, InvalidInput: the pass could not begin; its record says so, if it can be written.
     """
     lease = HeldLease(engine, clock, options.shard)
@@ -71,6 +73,8 @@ def sync_once(
     try:
         with brake.pressed_by_signals(), lease:
             judged = this.plan()
+            # From here on there may be something that is ended and wants its successor.
+            brake.patience = PATIENCE
             witness.planned(judged)
             report = this.apply(judged, witness)
             witness.reported(report)
@@ -95,7 +99,19 @@ class _Pass:
     started_at: datetime
 
     def plan(self) -> JudgedPlan:
-        """Read rows and pods and judge what is to be done; restarts asked for become generations."""
+        """Read rows and pods and judge what is to be done; restarts asked for become generations.
+
+        Raises:
+            PassStopped: a signal came while the cluster or the database kept it waiting.
+        """
+        try:
+            return self._planned()
+        except (ClusterError, DatabaseError) as error:
+            if self.brake.signal:
+                raise PassStopped(self.brake.signal) from error
+            raise
+
+    def _planned(self) -> JudgedPlan:
         planner = Planner(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
         if self.options.expected_digest is not None:
             # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
@@ -130,6 +146,10 @@ class _Pass:
         """Say in the log and in the history what came of it, and forget what is seen through of what was `begun`."""
         for outcome in report.problems:
             log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
+        if report.stopped_by:
+            log.warning(
+                "told to stop by %s; what was not begun is left to the next pass", Signals(report.stopped_by).name
+            )
         counts = {str(result): number for result, number in report.counts().items()}
         log.info(report.summary, extra={"counts": counts})
         with writing(self.engine) as connection:

@@ -8,6 +8,7 @@ from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_po
 from syncctl import __version__
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
+from syncctl.core.report import Result
 from syncctl.core.shard import bucket_of
 from syncctl.db.history import list_passes, list_steps
 from syncctl.operations import clients
@@ -501,3 +502,34 @@ def test_a_quota_that_is_used_up_fails_what_is_over_it_and_by_priority(desk: Des
     desk.switch("urgent 0", vwap=False)
     assert results(desk.run())[urgent[0]] == "deleted"
     desk.until_gone(urgent[0])
+
+
+UNTAKEN = {
+    "an unknown priority class": "spec: {priorityClassName: misspelt}",
+    "a sidecar without an image": "spec: {containers: [{name: algorithm}, {name: sidecar}]}",
+}
+
+
+@pytest.mark.parametrize("template", UNTAKEN.values(), ids=UNTAKEN)
+def test_no_pod_is_ended_for_a_successor_that_the_api_server_would_not_take(desk: Desk, template: str) -> None:
+    names_of_pods = [vwap(desk.add(f"client {number}")) for number in range(12)]
+    before = {name: pod["metadata"]["uid"] for name, pod in desk.started().items()}
+    desk.template(template)
+    for _ in range(2):
+        report = desk.run()
+        assert exit_code_of_report(report) is ExitCode.INCOMPLETE
+        tried = [outcome for outcome in report.outcomes if outcome.result is Result.FAILED]
+        assert len(tried) == 10
+        assert all("left as it is, for its successor would not be taken: " in outcome.detail for outcome in tried)
+    assert {name: desk.uid(name) for name in names_of_pods} == before
+
+
+def test_a_replacement_needs_no_room_in_a_quota_that_its_old_pod_fills(desk: Desk) -> None:
+    if not isinstance(desk.cluster, SandboxCluster):
+        pytest.skip("the quota is the sandbox's")
+    made = vwap(desk.add())
+    uid = desk.started()[made]["metadata"]["uid"]
+    desk.cluster.sandbox.store.set_quota("trading", 1)
+    desk.restart()
+    assert results(desk.run()) == {made: "replaced"}
+    assert desk.uid(made) != uid

@@ -200,6 +200,30 @@ def test_a_missing_right_is_told_with_verb_and_resource(cluster: Cluster) -> Non
         assert "k8s-cronjob.yaml has the Role" in str(caught.value.hint)
 
 
+# Trying ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pod_that_is_tried_is_not_made(api: ApiCluster) -> None:
+    api.try_pod(a_pod("vwap-1"))
+    assert api.get_pod("vwap-1") is None
+
+
+def test_a_pod_can_be_tried_while_another_holds_its_name(api: ApiCluster) -> None:
+    held = api.create_pod(a_pod("vwap-1"))
+    api.try_pod(a_pod("vwap-1"))
+    found = api.get_pod("vwap-1")
+    assert found is not None
+    assert found.uid == held.uid
+
+
+def test_what_would_not_be_taken_is_told_when_it_is_tried(api: ApiCluster) -> None:
+    manifest = a_pod("vwap-1")
+    manifest["spec"]["containers"][0]["image"] = ""
+    api.create_pod(a_pod("vwap-1"))
+    with pytest.raises(PodRejected, match=r"cannot create pod vwap-1: .*image: Required value"):
+        api.try_pod(manifest)
+
+
 # Changing -------------------------------------------------------------------------------------------------------------
 
 
