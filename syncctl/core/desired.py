@@ -24,8 +24,9 @@ class DesiredState:
     """What the database asks for.
 
     `known` holds the clients whose flags could be read, each with the id of its row in algorithm_status: an algorithm
-    of theirs that is neither in `pods` nor of an `invalid` client is switched off, which is a person's word. `deleted`
-    holds the tombstones, `begun` the replacements that earlier passes have begun.
+    of theirs that is neither in `pods` nor of an `invalid` client is switched off, which is a person's word. That row
+    has vanished of the clients `without_flags`. `deleted` holds the tombstones, `begun` the replacements that earlier
+    passes have begun.
     """
 
     blueprint: Blueprint
@@ -33,6 +34,7 @@ class DesiredState:
     known: Mapping[int, int]
     deleted: frozenset[int]
     invalid: Mapping[int, InvalidClient]
+    without_flags: frozenset[int]
     begun: Mapping[PodKey, Begun]
 
 
@@ -82,6 +84,7 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
         known={client.id: client.algorithms.id for client in snapshot.clients if client.algorithms is not None},
         deleted=snapshot.deleted,
         invalid=invalid,
+        without_flags=frozenset(client.id for client in snapshot.clients if client.algorithms is None),
         begun=snapshot.begun,
     )
 

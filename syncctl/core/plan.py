@@ -8,6 +8,7 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     yes     | none, and its replacement was begun       | create   | replacement-begun
     yes     | none, and another pod holds the name      | conflict | name-taken
     yes     | none, and a pod that goes holds the name  | wait     | name-taken
+    yes     | none, and a former client's pod is there  | wait     | client-back
     yes     | terminating                               | wait     | terminating
     any     | terminating, long past its grace          | wait     | stuck
     yes     | Failed, Succeeded, Evicted, node lost     | replace  | finished
@@ -29,6 +30,11 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     invalid | running                                   | keep     | client-invalid
     invalid | none                                      | conflict | client-invalid
     any     | ours by label, and names no client        | conflict | unreadable-labels
+    any     | ours by label, and labels do not agree    | conflict | unreadable-labels
+
+A former client's pod is one that carries the wanted client's name and is not wanted: of a client that is deleted and
+added anew, the old process ends before the new one starts. Labels do not agree when they name one client and the pod's
+name and annotation another, or a bucket that is not that of a client who wants no such pod: somebody has edited them.
 
 A replace of a pod means: delete it, wait until no pod of its key is left, create. So there is never more than one. An
 update patches in place; a new image restarts the container, new resources do not.
@@ -44,6 +50,7 @@ from syncctl.core.drift import admission, image_difference, metadata_difference,
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.manifest import carries_its_marks
 from syncctl.core.model import Algorithm, Begun, DesiredPod, InvalidClient, ObservedPod, PodKey
+from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
@@ -95,28 +102,33 @@ class _Planner:
         self._seeds = {pod.name: pod for pod in others.adoptable}
         self._holders = {name: owner for name, owner in others.owners.items() if name not in self._seeds}
         self._going: dict[str, PodKey] = {}
+        # By client's name and algorithm, the pods of clients that are not there any more, or have that switched off.
+        self._former: dict[tuple[str, Algorithm], str] = {}
+        self._by_name = {wanted.name: wanted for wanted in desired.pods.values()}
         self._carries_its_marks = carries_its_marks(desired.blueprint)
 
     def drifted(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
         """Yield the steps of all that is not a match."""
         settled: dict[PodKey, ObservedPod] = {}
         pods_of: dict[PodKey, list[ObservedPod]] = {}
-        by_name = {wanted.name: wanted for wanted in self._desired.pods.values()}
         for pod in observed:
             # Nearly all pods of nearly all passes are just as they were made: these take the short way.
-            if (named := by_name.get(pod.name)) is not None and self._is_as_made(named, pod):
+            if (named := self._by_name.get(pod.name)) is not None and self._is_as_made(named, pod):
                 settled[named.key] = pod
                 continue
             key = names.pod_key(pod.labels)
-            if key is None:
-                yield _unreadable(pod)
+            if key is None or not (self._is_asked_for(key) or _is_of_its_bucket(key, pod)):
+                yield _unreadable(pod, key)
                 self._holders[pod.name] = "a pod of this fleet with unreadable labels"
-            else:
-                pods_of.setdefault(key, []).append(pod)
-                if self._is_invalid(key):
-                    self._holders[pod.name] = f"the pod of {key}, which is invalid"
-                else:
-                    self._going[pod.name] = key
+                continue
+            pods_of.setdefault(key, []).append(pod)
+            if self._is_invalid(key):
+                self._holders[pod.name] = f"the pod of {key}, which is invalid"
+                continue
+            self._going[pod.name] = key
+            if key not in self._desired.pods:
+                former = pod.annotations.get(names.CLIENT_NAME, ""), key.algorithm
+                self._former[former] = min(pod.name, self._former.get(former, pod.name))
         for key, wanted in self._desired.pods.items():
             pods = pods_of.pop(key, [])
             kept = settled.get(key)
@@ -140,11 +152,10 @@ class _Planner:
             return {}
         living = {wanted.key for wanted, _ in self.matches}
         living |= {step.key for step in drifted if step.key and step.observed and not step.observed.terminating}
-        return {
-            key: each
-            for key, each in begun.items()
-            if key not in living and (key in self._desired.pods or self._is_invalid(key))
-        }
+        return {key: each for key, each in begun.items() if key not in living and self._is_asked_for(key)}
+
+    def _is_asked_for(self, key: PodKey) -> bool:
+        return key in self._desired.pods or self._is_invalid(key)
 
     def _is_invalid(self, key: PodKey) -> bool:
         """Whether the pod is asked for by a row that cannot become pods."""
@@ -163,8 +174,12 @@ class _Planner:
             key=lambda pod: (pod.labels.get(names.FLEET) != fleet, pod.name != wanted.name, pod.terminating, pod.name),
         )
         for pod in rest:
+            owner = self._by_name.get(pod.name)
             if pod.terminating:
                 yield self._wait(wanted.key, pod, None)
+            elif owner and owner.key != wanted.key and pod.annotations.get(names.CLIENT_NAME) == owner.client_name:
+                reason = f"labels are those of {wanted.key}, name and annotation those of {owner.key}; left alone"
+                yield Step(StepKind.CONFLICT, Cause.UNREADABLE_LABELS, pod.name, wanted.key, reason, observed=pod)
             else:
                 reason = f"second pod of {wanted.key}, beside {first.name}"
                 yield Step(StepKind.DELETE, Cause.DUPLICATE, pod.name, wanted.key, reason, observed=pod)
@@ -196,6 +211,9 @@ class _Planner:
             return step(
                 StepKind.WAIT, Cause.NAME_TAKEN, f"the name is held by the pod of {other}, which has to go first"
             )
+        if former := self._former.get((wanted.client_name, wanted.key.algorithm)):
+            reason = f"{former} is there for a former client of this name, and has to go first"
+            return step(StepKind.WAIT, Cause.CLIENT_BACK, reason)
         if begun := self._desired.begun.get(wanted.key):
             reason = f"its old pod was told to go at {begun.at:%Y-%m-%d %H:%M:%S} UTC to be replaced, and is gone"
             return step(StepKind.CREATE, Cause.REPLACEMENT_BEGUN, reason)
@@ -286,8 +304,13 @@ class _Planner:
             cause, reason = Cause.CLIENT_DELETED, f"client {key.client_id} was deleted"
         else:
             cause = Cause.ORPHAN
-            reason = f"orphan: client {key.client_id} has vanished from the database without being deleted"
+            reason = f"orphan: {self._what_has_vanished(key.client_id)} from the database without being deleted"
         return Step(StepKind.DELETE, cause, pod.name, key, reason, observed=pod)
+
+    def _what_has_vanished(self, client_id: int) -> str:
+        if client_id in self._desired.without_flags:
+            return f"the row in algorithm_status of client {client_id} has vanished"
+        return f"client {client_id} has vanished"
 
     def _seeds_of(self, key: PodKey) -> list[ObservedPod]:
         """Take the Go service's pods of this key out of those still to be looked at."""
@@ -318,7 +341,15 @@ def _spec_difference(wanted: DesiredPod, pod: ObservedPod, recorded: str | None)
     return Cause.SPEC_DIFFERS, f"pod template changed: spec {recorded or 'unknown'} -> {wanted.spec_hash}"
 
 
-def _unreadable(pod: ObservedPod) -> Step:
-    labels = ", ".join(f"{key}={pod.labels.get(key, '')!r}" for key in (names.CLIENT_ID, names.ALGORITHM))
-    reason = f"carries this fleet's label, but {labels} name no client and algorithm; left alone"
+def _is_of_its_bucket(key: PodKey, pod: ObservedPod) -> bool:
+    """Whether the pod may be that of the client it names: a shard that sees it by a wrong bucket knows no such client."""
+    bucket = str(bucket_of(key.client_id))
+    return pod.labels.get(names.BUCKET, bucket) == bucket
+
+
+def _unreadable(pod: ObservedPod, key: PodKey | None) -> Step:
+    read = (names.CLIENT_ID, names.ALGORITHM) if key is None else (names.CLIENT_ID, names.BUCKET)
+    labels = ", ".join(f"{label}={pod.labels.get(label, '')!r}" for label in read)
+    said = "name no client and algorithm" if key is None else "do not go together"
+    reason = f"carries this fleet's label, but {labels} {said}; left alone"
     return Step(StepKind.CONFLICT, Cause.UNREADABLE_LABELS, pod.name, None, reason, observed=pod)

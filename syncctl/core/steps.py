@@ -34,6 +34,7 @@ class Cause(StrEnum):
     MISSING = "missing"
     REPLACEMENT_BEGUN = "replacement-begun"
     NAME_TAKEN = "name-taken"
+    CLIENT_BACK = "client-back"
     TERMINATING = "terminating"
     STUCK = "stuck"
     FINISHED = "finished"

@@ -234,9 +234,14 @@ def _observed(pod: _Pod) -> ObservedPod:
         metadata.owner_references is not None,
         said.get("Ready", ""),
         said.get("PodScheduled", "").removeprefix("Unschedulable: "),
-        said.get("PodResizePending", ""),
+        _infeasible(said.get("PodResizePending", "")),
         tuple([_container_state(state) for state in states]),
     )
+
+
+def _infeasible(said: str) -> str:
+    """Return why a resize will never be; one that is only deferred the kubelet tries again by itself."""
+    return said if said.startswith("Infeasible") else ""
 
 
 def _shared_values(values: dict[str, str] | None, common: tuple[str, ...]) -> dict[str, str]:

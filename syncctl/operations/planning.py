@@ -20,6 +20,7 @@ from syncctl.db.engine import Engine, reading
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
+from syncctl.kube.codec import owner
 from syncctl.kube.readonly import ReadOnlyCluster
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.connect import read_template
@@ -133,7 +134,12 @@ class Planner:
         if not self._options.adopt:
             return Others(owners)
         unowned = self._cluster.list_pods(names.unowned_selector())
-        return Others(owners, tuple(pod for pod in unowned if not pod.controlled))
+        return Others(owners, tuple(pod for pod in unowned if _of_the_go_service(pod)))
+
+
+def _of_the_go_service(pod: ObservedPod) -> bool:
+    """Whether the pod may be one of its: it labels nothing, and has no controller."""
+    return not pod.controlled and owner(pod) == names.NOT_OURS
 
 
 def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) -> DesiredState:

@@ -12,7 +12,7 @@ from syncctl.core.model import Client, ObservedPod
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
 
-from .builders import NOW, a_client, desired_by, labelled, pod_of
+from .builders import NOW, a_client, desired_by, pod_of
 
 DEFAULTS = GuardLimits()
 LEAVING = "2026-03-02T14:30:30Z"
@@ -207,7 +207,7 @@ def test_it_stays_refused_on_each_following_pass() -> None:
 def test_a_new_pod_that_waits_for_a_refused_orphans_name_still_waits() -> None:
     # The orphan of client 9 holds the name that client 7's pod needs.
     wanted = a_client(7)
-    orphan = pod_of(wanted, labels=labelled(pod_of(wanted), client_id="9"))
+    orphan = pod_of(a_client(9), name=pod_of(wanted).name)
     judged, (refusal,) = guard(make_plan(desired_by(wanted), [orphan], NOW, Others()), DEFAULTS)
     assert "refused to delete 1 pods" in refusal.message
     assert {(step.kind, step.held is not None) for step in judged.steps} == {

@@ -78,6 +78,9 @@ TABLE = {
     "yes | none, and a pod that goes holds the name | wait | name-taken": Row(
         WANTED, (None,), beside=(replace(pod_of(a_client(8)), name="vwap-107"),)
     ),
+    "yes | none, and a former client's pod is there | wait | client-back": Row(
+        WANTED, (None,), beside=(pod_of(a_client(8, name="client 7")),)
+    ),
     "yes | terminating | wait | terminating": Row(WANTED, (TERMINATING, replace(TERMINATING, phase="Failed"))),
     "any | terminating, long past its grace | wait | stuck": Row(desired_by(a_client(8, enabled="")), (STUCK,)),
     "yes | Failed, Succeeded, Evicted, node lost | replace | finished": Row(
@@ -168,6 +171,10 @@ TABLE = {
             replace(POD, labels=labelled(POD, client_id="²")),
             replace(POD, labels=labelled(POD, name="vmap")),
         ),
+    ),
+    "any | ours by label, and labels do not agree | conflict | unreadable-labels": Row(
+        desired_by(),
+        (replace(POD, labels=labelled(POD, bucket="8")),),
     ),
 }
 
@@ -521,7 +528,26 @@ def test_a_wholly_switched_off_invalid_client_stops_without_a_word() -> None:
 
 
 def test_a_vanished_status_row_makes_an_orphan_and_not_a_switched_off_algorithm() -> None:
-    assert only(desired_by(a_client(7, algorithms=None)), POD).cause is Cause.ORPHAN
+    step = only(desired_by(a_client(7, algorithms=None)), POD)
+    assert step.cause is Cause.ORPHAN
+    assert step.reason.startswith("orphan: the row in algorithm_status of client 7 has vanished from the database")
+
+
+def test_labels_that_name_another_client_than_name_and_annotation_are_left_alone() -> None:
+    relabelled = replace(POD, labels=labelled(POD, client_id="8", bucket="8"))
+    steps = {step.name: step for step in planned(desired_by(a_client(8)), pod_of(a_client(8)), relabelled)}
+    assert steps[POD.name].cause is Cause.DUPLICATE
+    steps = {
+        (step.name, step.kind): step.cause
+        for step in planned(desired_by(a_client(7), a_client(8)), pod_of(a_client(8)), relabelled)
+    }
+    assert steps[POD.name, StepKind.CONFLICT] is Cause.UNREADABLE_LABELS
+    assert (POD.name, StepKind.DELETE) not in steps
+
+
+def test_a_renamed_client_does_not_wait_for_its_own_pod() -> None:
+    steps = planned(desired_by(a_client(7, name="new", enabled="vwap twap")), pod_of(a_client(7, name="old")))
+    assert {step.kind for step in steps} == {StepKind.UPDATE, StepKind.CREATE}
 
 
 def test_a_client_put_back_by_hand_is_no_deleted_client() -> None:

@@ -263,3 +263,19 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     manifest["metadata"]["labels"]["syncctl.io/client-id"] = "007"
     desk.api.create_pod(manifest)
     return "stray", {}
+
+
+@brings_about("yes, none, and a former client's pod is there")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    desk.add("acme")
+    desk.started()
+    desk.delete("acme")
+    return vwap(desk.add("acme")), {}
+
+
+@brings_about("any, ours by label, and labels do not agree")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    manifest = a_pod("stray", fleet=desk.fleet, client_id=7)
+    manifest["metadata"]["labels"]["syncctl.io/bucket"] = "8"
+    desk.api.create_pod(manifest)
+    return "stray", {}
