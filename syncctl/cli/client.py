@@ -1,14 +1,13 @@
 """syncctl client: add, update, delete, get, list, restart."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from syncctl.cli import output
+from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
-from syncctl.core.errors import UsageError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.operations import clients
 from syncctl.operations.connect import open_engine
@@ -189,12 +188,3 @@ def restart(settings: Settings, reference: Reference, output_format: Output = Fo
       syncctl client restart acme
     """
     output.show_one(VIEW, clients.restart_client(open_engine(settings), reference), output_format)
-
-
-def confirm(yes: bool) -> None:
-    """Go on only with a person's consent; without a terminal there is nobody to ask."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this needs a confirmation, and there is no terminal to ask on", "give --yes")
-    typer.confirm("Go on?", abort=True, err=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.client import confirm
+from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.shard import parse_shard
