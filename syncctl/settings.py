@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +42,15 @@ _PASSWORDS = (
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,}")
 """A bearer token: what an Authorization header can carry (RFC 6750), and long enough to be one."""
 
+def data_folder() -> Path:
+    """Return the user's folder for the database and the sandbox; it need not be there. SettingsError without a home."""
+    try:
+        return user_data_path("syncctl")
+    except RuntimeError:
+        # A container may run under a number that has no home, with no HOME set either.
+        raise SettingsError("this user has no home folder for data", "set HOME, or XDG_DATA_HOME") from None
+
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -50,7 +60,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: SecretStr = Field(
-        default_factory=lambda: SecretStr(f"sqlite:///{user_data_path('syncctl') / 'syncctl.db'}"),
+        default_factory=lambda: SecretStr(f"sqlite:///{data_folder() / 'syncctl.db'}"),
         description="SQLAlchemy URL of the database: postgresql://USER@HOST/NAME or sqlite:///FILE",
     )
     history_days: Annotated[int, Field(ge=1, le=36500)] = Field(30, description="Days for which passes are remembered")
@@ -191,7 +201,9 @@ def _config_file(given: Path | None) -> Path | None:
         given = Path(named)
     if given is not None:
         return given
-    usual = (Path("syncctl.yaml"), user_config_path("syncctl") / "syncctl.yaml")
+    usual = [Path("syncctl.yaml")]
+    with suppress(RuntimeError):  # a user without a home has no file there
+        usual.append(user_config_path("syncctl") / "syncctl.yaml")
     return next((path for path in usual if path.is_file()), None)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import traceback
 from pathlib import Path
 
@@ -105,6 +106,33 @@ def test_a_value_that_cannot_be_is_told_with_its_flag(cli: Cli, database: str) -
     assert done.exit_code == 1
     assert "default_memory (from flag --default-memory): " in done.stderr
     assert "orphan_percent (from flag --orphan-percent): Input should be less than or equal to 100" in done.stderr
+
+
+# The sandbox ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_sandbox_prints_for_the_shell_is_quoted(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "a b; c"
+    try:
+        line = cli(f"sandbox up --folder {shlex.quote(str(folder))}").stdout
+        assert shlex.split(line) == ["export", f"KUBECONFIG={folder / 'kubeconfig'}"]
+    finally:
+        cli(f"sandbox down --folder {shlex.quote(str(folder))}")
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "play vwap-1 Evicted"])
+def test_a_user_without_a_home_is_told_in_one_line(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("platformdirs.unix.expand_user", _no_home)
+    for line in (f"sandbox {command}", "client list"):
+        done = cli(line)
+        assert done.exit_code == 1
+        assert done.stderr == "error: this user has no home folder for data\nhint: set HOME, or XDG_DATA_HOME\n"
+
+
+def _no_home(path: str) -> str:
+    raise RuntimeError(f"could not determine the home directory for {path}")
 
 
 # Passwords ------------------------------------------------------------------------------------------------------------
