@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import stat
 import traceback
 from pathlib import Path
 
@@ -105,7 +106,23 @@ def test_a_value_that_cannot_be_is_told_with_its_flag(cli: Cli, database: str) -
     done = cli("sync plan --default-memory 64mi --orphan-percent 101")
     assert done.exit_code == 1
     assert "default_memory (from flag --default-memory): " in done.stderr
-    assert "orphan_percent (from flag --orphan-percent): Input should be less than or equal to 100" in done.stderr
+    assert "orphan_percent: 101.0 (from flag --orphan-percent): must be less than or equal to 100" in done.stderr
+
+
+def test_a_misspelt_variable_is_a_warning_and_no_error(
+    cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNCCTL_DATABSE_URL", database)
+    done = cli("client list -o json --log-format text")
+    assert (done.exit_code, done.stdout) == (0, "[]\n")
+    assert done.stderr == "warning: SYNCCTL_DATABSE_URL is no setting; did you mean SYNCCTL_DATABASE_URL?\n"
+
+
+def test_the_default_database_has_its_folder_made_for_its_owner_only(cli: Cli, home: Path) -> None:
+    assert cli("client list -o json").stdout == "[]\n"
+    folder = home / ".local" / "share" / "syncctl"
+    assert (folder / "syncctl.db").is_file()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 # The sandbox ----------------------------------------------------------------------------------------------------------

@@ -67,14 +67,22 @@ def test_a_violated_constraint_that_nobody_knows_is_a_database_error(engine: Eng
         connection.execute(text("INSERT INTO clients (client_name, restart_generation) VALUES ('acme', -1)"))
 
 
-def test_a_new_file_is_for_its_owner_only_and_so_is_its_folder(tmp_path: Path) -> None:
-    path = tmp_path / "share" / "syncctl" / "syncctl.db"
+def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "share" / "syncctl.db"
+    path.parent.mkdir()
     engine = connect(f"sqlite:///{path}")
     with writing(engine) as connection:
         connection.execute(text("CREATE TABLE t (x)"))
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {"syncctl.db": 0o600, "syncctl.db-wal": 0o600, "syncctl.db-shm": 0o600}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_mistyped_path_makes_no_folders(tmp_path: Path) -> None:
+    path = tmp_path / "dta" / "syncctl" / "syncctl.db"
+    with pytest.raises(DatabaseUnavailable, match=f"there is no folder {path.parent}$") as caught:
+        connect(f"sqlite:///{path}")
+    assert caught.value.hint == "make the folder, or correct database_url (SYNCCTL_DATABASE_URL)"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_mode_of_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
