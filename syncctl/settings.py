@@ -18,8 +18,8 @@ from platformdirs import user_config_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from syncctl.core.errors import SettingsError
 from syncctl.core.documents import unreadable
+from syncctl.core.errors import SettingsError
 from syncctl.core.quantity import cpu_problems, memory_problems
 from syncctl.core.validation import image_problems
 
@@ -47,6 +47,7 @@ _PASSWORDS = (
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,}")
 """A bearer token: what an Authorization header can carry (RFC 6750), and long enough to be one."""
+
 
 def data_folder() -> Path:
     """Return the user's folder for the database and the sandbox; it need not be there. SettingsError without a home."""

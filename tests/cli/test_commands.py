@@ -138,9 +138,7 @@ def test_what_the_sandbox_prints_for_the_shell_is_quoted(cli: Cli, tmp_path: Pat
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "play vwap-1 Evicted"])
-def test_a_user_without_a_home_is_told_in_one_line(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_a_user_without_a_home_is_told_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setattr("platformdirs.unix.expand_user", _no_home)
     for line in (f"sandbox {command}", "client list"):
         done = cli(line)
