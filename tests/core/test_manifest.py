@@ -482,7 +482,8 @@ HOSTILE = {
     "a restart policy left empty": (a_template({"restartPolicy": None}), 'spec.restartPolicy: always "Always"'),
     "no grace": (
         a_template({"terminationGracePeriodSeconds": 0}),
-        "spec.terminationGracePeriodSeconds: 0 is under 1; a process that is killed at once leaves orders in the market",
+        "spec.terminationGracePeriodSeconds: 0 is under 1;"
+        " a process that is killed at once leaves orders in the market",
     ),
     "keys of two kinds": (
         a_template({"nodeSelector": {1: "x", "disk": "ssd"}}),

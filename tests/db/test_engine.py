@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 from syncctl.db import clients as db
+from syncctl.db.address import read_address
 from syncctl.db.engine import connect, reading, writing
+from syncctl.db.faults import translate
 from syncctl.db.tables import clients
 
 
@@ -140,10 +143,22 @@ def test_a_server_that_nobody_answers_at_is_named(sqlite_url: str) -> None:
 
 def test_a_database_that_is_not_there_is_unavailable(postgres_url: str) -> None:
     with (
-        pytest.raises(DatabaseUnavailable, match="does not exist"),
+        pytest.raises(DatabaseUnavailable, match="does not exist") as caught,
         reading(connect(postgres_url.replace("/test_", "/no_test_"))),
     ):
         pass
+    assert str(caught.value.hint).startswith("the server answers: are user, password and database name ")
+
+
+def test_a_server_that_takes_nobody_just_now_is_not_asked_for_another_password(postgres_url: str) -> None:
+    address = read_address(postgres_url)
+    for words, told in {
+        "FATAL:  the database system is starting up": "is it running",
+        "FATAL:  sorry, too many clients already": "is it running",
+        'FATAL:  password authentication failed for user "desk"': "the server answers",
+    }.items():
+        error = OperationalError("", {}, RuntimeError(f'connection to server at "db", port 5432 failed: {words}'))
+        assert str(translate(error, address).hint).startswith(told)
 
 
 def _kill_all_but(connection: Any) -> None:
