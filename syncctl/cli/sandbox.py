@@ -68,7 +68,7 @@ def up(
 
 @app.command()
 def down(folder: Folder = None) -> None:
-    """Stop it. Its objects stay for the next `up`.
+    """Stop it. Its objects stay for the next `up`; a KUBECONFIG that names it is of no use until then.
 
     \b
     Example:
