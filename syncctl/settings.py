@@ -4,9 +4,11 @@ Built when a command starts, never at import: `--help` needs no readable configu
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,14 +18,19 @@ from platformdirs import user_config_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from syncctl.core.documents import unreadable
 from syncctl.core.errors import SettingsError
 from syncctl.core.quantity import cpu_problems, memory_problems
 from syncctl.core.validation import image_problems
 
 ENV_PREFIX = "SYNCCTL_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+_DATABASE_VARIABLE = f"{ENV_PREFIX}DATABASE_URL"
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:/]*):(\d{1,5})")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# What Kubernetes sets in every pod of a namespace for a service named syncctl, or syncctl-something.
+_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DEFAULT_PROBLEMS = {
     "default_image": image_problems,
@@ -41,6 +48,20 @@ _PASSWORDS = (
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,}")
 """A bearer token: what an Authorization header can carry (RFC 6750), and long enough to be one."""
 
+
+def data_folder() -> Path:
+    """Return the user's folder for the database and the sandbox; it need not be there. SettingsError without a home."""
+    try:
+        return user_data_path("syncctl")
+    except RuntimeError:
+        # A container may run under a number that has no home, with no HOME set either.
+        raise SettingsError("this user has no home folder for data", "set HOME, or XDG_DATA_HOME") from None
+
+
+def _default_database() -> str:
+    return f"sqlite:///{data_folder() / 'syncctl.db'}"
+
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -50,7 +71,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: SecretStr = Field(
-        default_factory=lambda: SecretStr(f"sqlite:///{user_data_path('syncctl') / 'syncctl.db'}"),
+        default_factory=lambda: SecretStr(_default_database()),
         description="SQLAlchemy URL of the database: postgresql://USER@HOST/NAME or sqlite:///FILE",
     )
     history_days: Annotated[int, Field(ge=1, le=36500)] = Field(30, description="Days for which passes are remembered")
@@ -82,6 +103,24 @@ class Settings(BaseSettings):
 
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_not_empty(cls, value: SecretStr) -> SecretStr:
+        # An empty Secret must not mean a fresh SQLite file, in which nobody is a client.
+        if not value.get_secret_value().strip():
+            raise ValueError("is empty; name a database, or leave it out for a SQLite file in the user's data folder")
+        return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_a_namespace(cls, value: str | None) -> str | None:
+        if value is not None and not _NAMESPACE.fullmatch(value):
+            raise ValueError(
+                f"{_quoted(value)} is no name of a namespace: small letters, digits and '-', at most 63,"
+                " a letter or digit at the ends"
+            )
+        return value
 
     @field_validator("fleet_name")
     @classmethod
@@ -147,9 +186,12 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         SettingsError: a value cannot be used, the file cannot be read, or has unknown keys; each is named.
     """
     file = _config_file(config)
+    environment = EnvSettingsSource(Settings, env_ignore_empty=True)()
+    if os.environ.get(_DATABASE_VARIABLE) == "":
+        environment["database_url"] = ""
     layers: tuple[tuple[dict[str, Any], Callable[[str], str]], ...] = (
         (_file_values(file), lambda _key: f"file {file}"),
-        (EnvSettingsSource(Settings, env_ignore_empty=True)(), lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
+        (environment, lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
         (
             {key: value for key, value in flags.items() if value is not None},
             lambda key: f"flag --{key.replace('_', '-')}",
@@ -164,11 +206,49 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         return LoadedSettings(Settings(**merged), origins)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(map(str, found['loc']))} (from {origins.get(str(found['loc'][0]), 'default')}): "
-            + found["msg"].removeprefix("Value error, ")
+            f"{_with_number(key, merged.get(key))} (from {origins.get(key, 'default')}): "
+            + found["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
             for found in error.errors(include_input=False, include_url=False, include_context=False)
+            for key in [str(found["loc"][0])]
         ]
-    raise SettingsError("; ".join(problems), "`syncctl config show` tells where each value comes from")
+    raise SettingsError("; ".join(problems))
+
+
+def misspelt_variables() -> list[tuple[str, str]]:
+    """Return the environment's variables that are no setting but close to one, each with that one's variable."""
+    known = {key.upper() for key in Settings.model_fields} | {CONFIG_VARIABLE.removeprefix(ENV_PREFIX)}
+    found = []
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(ENV_PREFIX)
+        if name == variable or name.upper() in known or _is_service_link(name):
+            continue
+        if near := difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8):
+            found.append((variable, f"{ENV_PREFIX}{near[0]}"))
+    return found
+
+
+def _is_service_link(name: str) -> bool:
+    return any(_SERVICE_LINK.fullmatch(name, start) for start in [0, *(at.end() for at in re.finditer("_", name))])
+
+
+def _with_number(key: str, value: object) -> str:
+    """Return the setting's name, with its value if it should have been a number: no password is one."""
+    field = Settings.model_fields.get(key)
+    return f"{key}: {value}" if field is not None and field.annotation in (int, float) else key
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def database_of(settings: Settings) -> str:
+    """Return the URL of the database; of the default one, the folder is made. One that was named has to be there."""
+    url = settings.database_url.get_secret_value()
+    if "database_url" not in settings.model_fields_set:
+        # What cannot be made, the database's own error names.
+        with suppress(OSError):
+            data_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    return url
 
 
 def shown(value: object) -> str:
@@ -191,7 +271,9 @@ def _config_file(given: Path | None) -> Path | None:
         given = Path(named)
     if given is not None:
         return given
-    usual = (Path("syncctl.yaml"), user_config_path("syncctl") / "syncctl.yaml")
+    usual = [Path("syncctl.yaml")]
+    with suppress(RuntimeError):  # a user without a home has no file there
+        usual.append(user_config_path("syncctl") / "syncctl.yaml")
     return next((path for path in usual if path.is_file()), None)
 
 
@@ -201,7 +283,7 @@ def _file_values(file: Path | None) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text()) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"cannot read the config file {file}: {error}") from None
+        raise SettingsError(f"cannot read the config file {unreadable(file, error)}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"the config file {file} is not a mapping of settings to values")
     if unknown := [str(key) for key in values if key not in Settings.model_fields]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from syncctl.cli.app import app
 from syncctl.core import plan
@@ -61,6 +62,30 @@ def test_the_table_of_steps_is_the_planners() -> None:
     cells = [[cell.strip() for cell in row.split("|")] for row in rows[1:]]
     section = ONE_PASS.split("## The steps")[1].split("\n\n")[1]
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()[2:]] == cells
+
+
+def test_the_readmes_commands_for_a_cluster_name_what_the_manifest_has_in_an_order_that_works() -> None:
+    lines = README.split("## Run it every 5 minutes")[1].split("\n## ")[0].splitlines()
+    commands = [line.strip() for line in lines if line.startswith("    ") and "kubectl" in line]
+    assert [re.search(r"kubectl (create \w+|apply|patch)", line)[1] for line in commands] == [  # type: ignore[index]
+        "create namespace",
+        "create secret",
+        "apply",
+        "create job",
+        "patch",
+    ]
+    manifest = (ROOT / "k8s-cronjob.yaml").read_text()
+    assert all(command in manifest for command in commands)
+    objects = [each for each in yaml.safe_load_all(manifest) if each]
+    (cronjob,) = [each for each in objects if each["kind"] == "CronJob"]
+    assert (cronjob["metadata"]["name"], cronjob["metadata"]["namespace"]) == ("syncctl", "trading")
+    assert "name: syncctl-database\n" in manifest
+
+
+def test_the_commands_by_hand_leave_nothing_behind_and_can_be_run_again() -> None:
+    script = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0]
+    assert 'rm -r "$XDG_DATA_HOME"' in script
+    assert "unset KUBECONFIG" in script
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from syncctl.cli import output
+from syncctl.cli.client import warn_without_image
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.model import Algorithm, Client
@@ -65,7 +66,9 @@ def set_(
     """
     given = {Algorithm.VWAP: vwap, Algorithm.TWAP: twap, Algorithm.HFT: hft}
     flags = {algorithm: flag for algorithm, flag in given.items() if flag is not None}
-    output.show_one(VIEW, algorithms.set_algorithms(open_engine(settings), reference, flags), output_format)
+    client = algorithms.set_algorithms(open_engine(settings), reference, flags)
+    output.show_one(VIEW, client, output_format)
+    warn_without_image(client, settings)
 
 
 @app.command()

@@ -30,7 +30,7 @@ COMMANDS = {
     "serve": "Answer over HTTP, in the place of the Go service",
     "config": "Show the settings and where each comes from",
     "sandbox": "Run a small Kubernetes on this machine, for trying out",
-    "demo": "See the whole of it in twenty seconds",
+    "demo": "See the whole of it in a few seconds",
 }
 """Each is a module of this package with a Typer named `app`."""
 

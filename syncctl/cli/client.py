@@ -1,15 +1,17 @@
 """syncctl client: add, update, delete, get, list, restart."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from syncctl.cli import output
+from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
-from syncctl.core.errors import UsageError
+from syncctl.cli.words import printable
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.names import NAME_PREFIX
+from syncctl.core.validation import is_id
 from syncctl.operations import clients
 from syncctl.operations.connect import open_engine
 from syncctl.settings import Settings
@@ -64,7 +66,7 @@ VIEW = View[Client](
         Column("AGE", lambda client: output.age(client.created_at)),
     ),
     data=client_data,
-    name=lambda client: f"client/{client.name}",
+    name=lambda client: f"{NAME_PREFIX}{client.name}",
 )
 
 
@@ -99,7 +101,10 @@ def add(
         version=version,
         algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
     )
-    output.show_one(VIEW, clients.add_client(open_engine(settings), new), output_format)
+    client = clients.add_client(open_engine(settings), new)
+    output.show_one(VIEW, client, output_format)
+    _say_how_to_name(client)
+    warn_without_image(client, settings)
 
 
 @app.command()
@@ -124,7 +129,11 @@ def update(
       syncctl client update acme --image registry.example.com/desk/vwap:1.4.3
     """
     changes = ClientChanges(name=name, image=image, cpu=cpu, memory=memory, priority=priority, version=version)
-    output.show_one(VIEW, clients.update_client(open_engine(settings), reference, changes), output_format)
+    client = clients.update_client(open_engine(settings), reference, changes)
+    output.show_one(VIEW, client, output_format)
+    if name is not None:
+        _say_how_to_name(client)
+    warn_without_image(client, settings)
 
 
 @app.command()
@@ -176,7 +185,8 @@ def list_(
       syncctl client list --enabled vwap -o wide
     """
     found = clients.list_clients(open_engine(settings), enabled)
-    output.show_list(VIEW, found, output_format, "No clients. `syncctl client add` makes one.")
+    nothing = f"No client has {enabled} switched on." if enabled else "No clients. `syncctl client add` makes one."
+    output.show_list(VIEW, found, output_format, nothing)
 
 
 @app.command()
@@ -188,13 +198,28 @@ def restart(settings: Settings, reference: Reference, output_format: Output = Fo
     Example:
       syncctl client restart acme
     """
-    output.show_one(VIEW, clients.restart_client(open_engine(settings), reference), output_format)
+    client = clients.restart_client(open_engine(settings), reference)
+    output.show_one(VIEW, client, output_format)
+    pods = clients.pods_of(client)
+    output.say(
+        f"the next pass replaces {', '.join(pods)}"
+        if pods
+        else "it has no algorithm switched on: there is nothing to replace"
+    )
 
 
-def confirm(yes: bool) -> None:
-    """Go on only with a person's consent; without a terminal there is nobody to ask."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this needs a confirmation, and there is no terminal to ask on", "give --yes")
-    typer.confirm("Go on?", abort=True, err=True)
+def warn_without_image(client: Client, settings: Settings) -> None:
+    """Say that the next pass may have no image for the client's pods; what default_image it has, nobody knows here."""
+    if (pods := clients.pods_of(client)) and not client.image and not settings.default_image:
+        output.say(
+            f"warning: {printable(client.name)} names no image: the next pass cannot run {', '.join(pods)}"
+            f" unless it has a default_image; `syncctl client update {client.id} --image IMAGE` names one"
+        )
+
+
+def _say_how_to_name(client: Client) -> None:
+    """Say by what to name a client whose name is digits: they are an id first."""
+    if is_id(client.name) and client.id != int(client.name):
+        output.say(
+            f"note: {client.name} means the client with id {client.name} first; name this one by its id, {client.id}"
+        )

@@ -1,4 +1,4 @@
-"""syncctl demo: the whole of it in twenty seconds, with every command shown before its output."""
+"""syncctl demo: the whole of it in a few seconds, with every command shown before its output."""
 
 import os
 import shlex
@@ -13,6 +13,7 @@ import typer
 
 from syncctl.cli.app import app as front
 from syncctl.core.errors import SyncctlError
+from syncctl.core.exits import ExitCode
 from syncctl.core.health import HealthCode
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import StatusRow, read_status
@@ -71,7 +72,7 @@ def demo(
         bool, typer.Option("--keep", help="Leave the sandbox and the database for your own commands")
     ] = False,
 ) -> None:
-    """See the whole of it in twenty seconds: a cluster, clients, a plan, a pass, drift, and a pass again.
+    """See the whole of it in a few seconds: a cluster, clients, a plan, a pass, drift, and a pass again.
 
     Everything is in a temporary folder and gone at the end.
 
@@ -89,18 +90,23 @@ def demo(
         for title, *lines in ACTS:
             typer.echo(f"\n# {title}")
             for line in lines:
-                _play(line.format(folder=folder))
+                _play(line.format(folder=shlex.quote(str(folder))))
     finally:
-        if not keep:
+        if keep:
+            _tell_what_stays(folder, exports)
+        else:
             process.down(folder)
             shutil.rmtree(folder)
-    if keep:
-        typer.echo("\n# The sandbox and the database stay. To go on by hand:")
-        for name, value in exports.items():
-            typer.echo(f"export {name}={value}")
-        typer.echo(f"# When done: syncctl sandbox down --folder {folder} && rm -r {folder}")
-    else:
+    if not keep:
         typer.echo("\n# That is all, and nothing is left behind. `syncctl demo --keep` leaves it up to play with.")
+
+
+def _tell_what_stays(folder: Path, exports: dict[str, str]) -> None:
+    typer.echo("\n# The sandbox and the database stay. To go on by hand:")
+    for name, value in exports.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    quoted = shlex.quote(str(folder))
+    typer.echo(f"# When done: syncctl sandbox down --folder {quoted} && rm -r {quoted}")
 
 
 def _only_these_settings(exports: dict[str, str]) -> None:
@@ -119,7 +125,11 @@ def _play(line: str) -> None:
     typer.echo(f"\n$ syncctl {line}")
     # The very command, in this process: twenty new ones would take longer to start than to run.
     command = typer.main.get_command(front)
-    if code := command.main(shlex.split(line), prog_name="syncctl", standalone_mode=False):
+    code = command.main(shlex.split(line), prog_name="syncctl", standalone_mode=False)
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        # Whoever stopped a pass of the demo means the demo.
+        raise typer.Exit(code)
+    if code:
         raise SyncctlError(f"the demo's command ended with {code}: syncctl {line}")
 
 

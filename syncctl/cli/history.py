@@ -7,9 +7,13 @@ import typer
 from syncctl.cli import output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.validation import LARGEST_ID
 from syncctl.operations.connect import open_engine
 from syncctl.operations.history import PassRecord, StepRecord, list_passes, list_steps
 from syncctl.settings import Settings
+
+MOST = 100_000
+"""Passes that are listed at a time."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -70,8 +74,10 @@ STEPS = View[StepRecord](
 @with_settings(*DATABASE)
 def history(
     settings: Settings,
-    number: Annotated[int | None, typer.Argument(metavar="PASS", help="Show the steps of this pass")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many passes, newest first")] = 20,
+    number: Annotated[
+        int | None, typer.Argument(metavar="PASS", min=1, max=LARGEST_ID, help="Show the steps of this pass")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many passes, newest first")] = 20,
     output_format: Output = Format.TABLE,
 ) -> None:
     """List the passes of the last days: who ran one, when, for how long, and what came of it.

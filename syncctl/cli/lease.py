@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.client import confirm
+from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.shard import parse_shard
@@ -44,8 +44,8 @@ VIEW = View[Lease](
         Column("STATE", _state),
         Column("HOLDER", lambda lease: lease.holder),
         Column("TOKEN", lambda lease: lease.token),
-        Column("SINCE", lambda lease: output.moment(lease.acquired_at)),
-        Column("UNTIL", lambda lease: output.moment(lease.expires_at)),
+        Column("SINCE", lambda lease: output.moment(lease.acquired_at) if lease.holder else None),
+        Column("UNTIL", lambda lease: output.moment(lease.expires_at) if lease.holder else None),
     ),
     data=_data,
     name=_state,

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import logging
 import types
 import typing
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli.logs import set_up_logging
-from syncctl.settings import Settings, load_settings
+from syncctl.settings import Settings, load_settings, misspelt_variables
+
+log = logging.getLogger("syncctl")
 
 DATABASE = ("database_url",)
 CLUSTER = ("kubeconfig", "context", "namespace", "page_size", "request_timeout", "request_rate", "concurrency")
@@ -58,6 +61,8 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
         def wrapper(config: Path | None, **arguments: Any) -> None:
             loaded = load_settings({key: arguments.pop(key) for key in names}, config)
             set_up_logging(loaded.values)
+            for misspelt, meant in misspelt_variables():
+                log.warning("%s is no setting; did you mean %s?", misspelt, meant)
             filled = {"settings": loaded.values, "origins": loaded.origins}
             command(**arguments, **{name: value for name, value in filled.items() if name in signature.parameters})
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from syncctl.cli import output
+from syncctl.cli.asking import ask
 from syncctl.cli.options import CLUSTER, DATABASE, with_settings
 from syncctl.core.errors import UsageError
 from syncctl.operations import pods
@@ -47,7 +48,7 @@ def force_delete(
     output.say(DANGER.format(pod=name, node=f" from node {stuck.node}" if stuck.node else ""))
     if not sys.stdin.isatty():
         raise UsageError("this asks for the pod's name to be typed, and there is no terminal to ask on")
-    if typer.prompt("Type the pod's name to go on", err=True) != name:
+    if ask("Type the pod's name to go on") != name:
         raise UsageError("that is not the pod's name; nothing was done")
     pods.force_delete_pod(cluster, stuck)
     output.say(f"Removed. The next pass starts {name} anew if it is enabled.")

@@ -1,12 +1,12 @@
 """syncctl sandbox: up, down, status, play."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from platformdirs import user_data_path
 
 from syncctl.cli import output
 from syncctl.cli.options import Format, Output
@@ -15,6 +15,7 @@ from syncctl.core.errors import SyncctlError
 from syncctl.sandbox import process
 from syncctl.sandbox.player import FATES, play_fate
 from syncctl.sandbox.process import SandboxError, SandboxStatus
+from syncctl.settings import data_folder
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Run a small Kubernetes on this machine."
@@ -56,18 +57,18 @@ def up(
 
     \b
     Example:
-      syncctl sandbox up && export KUBECONFIG=~/.local/share/syncctl/sandbox/kubeconfig
+      eval "$(syncctl sandbox up)"
     """
     with _in_our_words():
         status = process.up(_folder(folder), port)
     output.say(f"{'started' if status.started else 'was running already'}: {status.url} (process {status.pid})")
     output.say("to use it, also with kubectl:")
-    typer.echo(f"export KUBECONFIG={status.kubeconfig}")
+    typer.echo(f"export KUBECONFIG={shlex.quote(str(status.kubeconfig))}")
 
 
 @app.command()
 def down(folder: Folder = None) -> None:
-    """Stop it. Its objects stay for the next `up`.
+    """Stop it. Its objects stay for the next `up`; a KUBECONFIG that names it is of no use until then.
 
     \b
     Example:
@@ -85,7 +86,8 @@ def status(folder: Folder = None, output_format: Output = Format.TABLE) -> None:
     Example:
       syncctl sandbox status -o json
     """
-    output.show_one(VIEW, process.status(_folder(folder)), output_format)
+    with _in_our_words():
+        output.show_one(VIEW, process.status(_folder(folder)), output_format)
 
 
 @app.command()
@@ -100,16 +102,16 @@ def play(
     Example:
       syncctl sandbox play vwap-1 Evicted && syncctl status
     """
-    running = process.status(_folder(folder))
-    if not running.running:
-        raise SyncctlError("the sandbox is not running", "start it: `syncctl sandbox up`")
     with _in_our_words():
+        running = process.status(_folder(folder))
+        if not running.running:
+            raise SyncctlError("the sandbox is not running", "start it: `syncctl sandbox up`")
         play_fate(running.url, pod, fate)
     output.say(f"{pod}: {fate}")
 
 
 def _folder(given: Path | None) -> Path:
-    return given or user_data_path("syncctl") / "sandbox"
+    return given or data_folder() / "sandbox"
 
 
 @contextmanager
@@ -118,4 +120,4 @@ def _in_our_words() -> Iterator[None]:
     try:
         yield
     except SandboxError as error:
-        raise SyncctlError(str(error)) from error
+        raise SyncctlError(str(error), error.hint) from error

@@ -28,7 +28,9 @@ def serve(settings: Settings) -> None:
       syncctl serve --listen 127.0.0.1:8080
     """
     if missing := [name for name in _EXTRA if importlib.util.find_spec(name) is None]:
-        raise UsageError(f"`syncctl serve` needs {', '.join(missing)}", "pip install 'syncctl[serve]'")
+        # Not by name: an index may have something else by the name of syncctl.
+        hint = "in the checkout: pip install -c constraints.txt '.[serve]'"
+        raise UsageError(f"`syncctl serve` needs {', '.join(missing)}", hint)
     # Only now: the other commands live without what these import.
     from syncctl.server import make_app
     from syncctl.server_edge import run

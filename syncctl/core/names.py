@@ -25,6 +25,9 @@ TEMPLATE = "syncctl.io/template"
 REPLACED = "syncctl.io/replaced"
 ADMITTED = "syncctl.io/admitted"
 
+NAME_PREFIX = "client/"
+"""What `-o name` puts before a client's name, as kubectl does; a reference may have it too."""
+
 CONTAINER = "algorithm"
 """The name of the container that trades; all others in a pod are sidecars from the template."""
 

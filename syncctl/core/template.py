@@ -128,6 +128,13 @@ def _spec_problems(spec: Json) -> Iterator[str]:
     for field, value in fixed.items():
         if spec.get(field, value) != value:
             yield f"spec.{field}: always {json.dumps(value)}"
+    grace = spec.get("terminationGracePeriodSeconds")
+    # -1 means 1 to Kubernetes, which warns of it; nobody means it.
+    if isinstance(grace, int) and grace < 1:
+        yield (
+            f"spec.terminationGracePeriodSeconds: {json.dumps(grace)} is under 1;"
+            " a process that is killed at once leaves orders in the market"
+        )
     if "nodeName" in spec:
         yield "spec.nodeName: leave the choice to the scheduler; use nodeSelector or affinity"
     yield from _json_problems("spec", spec)

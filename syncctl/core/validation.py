@@ -20,6 +20,13 @@ _DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
 _IMAGE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_PATH_PART}(?:/{_PATH_PART})*)(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII)
 
 
+def is_id(reference: str) -> bool:
+    """Whether a text is an id as we print it: "007" is none, so that nobody deletes client 7 by it."""
+    # The length first: Python refuses to read thousands of digits.
+    digits = reference.isascii() and reference.isdigit() and len(reference) <= len(str(LARGEST_ID))
+    return digits and str(int(reference)) == reference and int(reference) <= LARGEST_ID
+
+
 def name_problems(name: str) -> list[str]:
     """Say what is wrong with a client's name; nothing when it can be used."""
     if not name.strip():

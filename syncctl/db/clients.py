@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from syncctl.core.errors import ClientExists, ClientNotFound
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
-from syncctl.core.validation import LARGEST_ID
+from syncctl.core.names import NAME_PREFIX
+from syncctl.core.validation import is_id
 from syncctl.db.rows import client_of, select_clients
 from syncctl.db.tables import algorithm_status, clients, deleted_clients
 
@@ -76,11 +77,12 @@ def find_client(connection: Connection, reference: str | int, *, lock: bool = Fa
     """Read the client that a person means by an id or a name; digits are an id first. Raises ClientNotFound.
 
     A number is an id and nothing else: a program that deletes client 7 does not mean one that is named "7". Of texts,
-    only an id as we print it is one: "007" is a name, so that nobody deletes client 7 by it. `lock` as in get_client.
+    only an id as we print it is one: "007" is a name, so that nobody deletes client 7 by it. "client/acme" is what
+    `-o name` prints of the name acme, unless somebody is named so. `lock` as in get_client.
     """
     if isinstance(reference, int):
         return get_client(connection, reference, lock=lock)
-    if _is_id(reference):
+    if is_id(reference):
         try:
             return get_client(connection, int(reference), lock=lock)
         except ClientNotFound:
@@ -88,7 +90,12 @@ def find_client(connection: Connection, reference: str | int, *, lock: bool = Fa
     # Neither database takes these in a text, so no client has them in its name.
     if "\0" in reference or any("\ud800" <= character <= "\udfff" for character in reference):
         raise ClientNotFound(ascii(reference)[1:-1])
-    return _read(connection, clients.c.client_name == reference, reference, lock=lock)
+    for name in dict.fromkeys((reference, reference.removeprefix(NAME_PREFIX))):
+        try:
+            return _read(connection, clients.c.client_name == name, reference, lock=lock)
+        except ClientNotFound as error:
+            not_found = error
+    raise not_found
 
 
 def list_clients(
@@ -223,12 +230,6 @@ def _touch(connection: Connection, client_id: int, now: datetime, **values: obje
     changed = connection.execute(update(clients).where(clients.c.id == client_id).values(**values, updated_at=now))
     if changed.rowcount == 0:
         raise ClientNotFound(str(client_id))
-
-
-def _is_id(reference: str) -> bool:
-    # The length first: Python refuses to read thousands of digits.
-    digits = reference.isascii() and reference.isdigit() and len(reference) <= len(str(LARGEST_ID))
-    return digits and str(int(reference)) == reference and int(reference) <= LARGEST_ID
 
 
 @contextmanager

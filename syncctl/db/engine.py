@@ -35,9 +35,9 @@ _CONNECT_ARGUMENTS = {
 
 
 def connect(url: str) -> Engine:
-    """Make the engine for a URL. Nothing is sent yet; of SQLite, the folder and an empty file of mode 0600 are made.
+    """Make the engine for a URL. Nothing is sent yet; of SQLite, an empty file of mode 0600 is made.
 
-    Raises SettingsError for a URL that cannot be one, DatabaseUnavailable for a folder or file that cannot be made.
+    Raises SettingsError for a URL that cannot be one, DatabaseUnavailable for a file that cannot be made.
     """
     address = read_address(url)
     return _sqlite(address) if address.drivername.startswith("sqlite") else _postgres(address)
@@ -116,9 +116,14 @@ def _sqlite(address: URL) -> Engine:
 
 def _make_file(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made before SQLite makes it, for others may not read clients; its journals take the mode over.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except FileNotFoundError:
+        # Not made: a mistyped path would be a new and empty database, and owns no pod.
+        raise DatabaseUnavailable(
+            f"cannot make the database {path}: there is no folder {path.parent}",
+            "make the folder, or correct database_url (SYNCCTL_DATABASE_URL)",
+        ) from None
     except PermissionError:
         if not path.is_file():
             raise DatabaseUnavailable(f"cannot make the database {path}: permission denied") from None

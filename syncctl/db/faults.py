@@ -13,6 +13,9 @@ from syncctl.db.address import describe
 UPGRADE_HINT = "`syncctl db upgrade` brings the tables up to date"
 
 _UNREACHABLE_HINT = "is it running, and does database_url (SYNCCTL_DATABASE_URL) name it rightly?"
+_REFUSED_HINT = "the server answers: are user, password and database name of database_url (SYNCCTL_DATABASE_URL) right?"
+# What a server says that knows us and takes nobody just now: starting, stopping, or full.
+_NOT_NOW = ("the database system is", "too many", "remaining connection slots", "terminating connection")
 _AGAIN_HINT = "nothing was changed; try again"
 _BROKEN = ("08", "57P01", "57P02", "57P03", "53300")
 _MISSING = ("42P01", "42703")
@@ -43,7 +46,10 @@ def translate(error: DBAPIError, address: URL) -> DatabaseError:
         return _of_sqlite(cause, place)
     nobody = isinstance(error, (OperationalError, InterfaceError)) and not code
     if error.connection_invalidated or nobody or code.startswith(_BROKEN):
-        return DatabaseUnavailable(f"cannot reach the database at {place}: {cause}", _UNREACHABLE_HINT)
+        # While connecting, the driver tells no code, only what the server said.
+        refused = "FATAL:" in cause and not any(words in cause for words in _NOT_NOW)
+        hint = _REFUSED_HINT if refused else _UNREACHABLE_HINT
+        return DatabaseUnavailable(f"cannot reach the database at {place}: {cause}", hint)
     if code in _MISSING:
         return SchemaMismatch(f"the database at {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
     if code in _IN_THE_WAY:

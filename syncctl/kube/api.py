@@ -193,6 +193,11 @@ def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:
     try:
         return read(body)
     except ValueError as error:
+        if codec.is_web_page(body):
+            raise ClusterUnavailable(
+                "the API server's answer is a web page: something that is no Kubernetes API answers in its place",
+                hint="does the kubeconfig name the right server, and does a proxy or a log-in page stand before it?",
+            ) from error
         start = body[:80].decode(errors="replace")
         raise ClusterUnavailable(f"the API server's answer cannot be read: {error}; it starts: {start}") from error
 

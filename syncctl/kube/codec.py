@@ -136,6 +136,7 @@ class _Details(_Struct):
 class ApiStatus(_Struct):
     """The API server's own description of a failure."""
 
+    kind: str = ""
     message: str = ""
     reason: str = ""
     details: _Details | None = None
@@ -180,11 +181,19 @@ def read_pod(body: bytes) -> ObservedPod:
 
 
 def read_status(body: bytes) -> ApiStatus:
-    """Return what a failed answer says. Proxies and rate limits answer in plain text: that becomes the message."""
+    """Return what a failed answer says. Proxies and rate limits answer in plain text: that becomes the message.
+
+    A web page has no message, for nobody reads HTML; its kind is "", as that of all that no API server has said.
+    """
     try:
         return _status.decode(body)
     except ValueError:
-        return ApiStatus(message=body[:300].decode(errors="replace").strip())
+        return ApiStatus(message="" if is_web_page(body) else body[:300].decode(errors="replace").strip())
+
+
+def is_web_page(body: bytes) -> bool:
+    """Whether this is HTML, as portals, proxies and web servers answer."""
+    return body.lstrip().startswith(b"<")
 
 
 def owner(pod: ObservedPod) -> str:

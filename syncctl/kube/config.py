@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from syncctl.core.documents import unreadable
 from syncctl.core.errors import NoCluster
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -41,14 +42,16 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
     from kubernetes.config import ConfigException
 
     configuration = Configuration()
+    where = str(SERVICE_ACCOUNT)
     try:
         if kubeconfig is None and context is None and _inside_a_cluster():
             default_namespace = _load_service_account(configuration)
         else:
-            default_namespace = _load_kubeconfig(_existing_kubeconfig(kubeconfig), context, configuration)
+            where = _existing_kubeconfig(kubeconfig)
+            default_namespace = _load_kubeconfig(where, context, configuration)
     except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The library does not check what it reads; a broken file shows as whatever it stumbles over.
-        raise NoCluster(f"cannot read the cluster's configuration: {_first_line(error)}", _HINT) from error
+        raise NoCluster(f"cannot read the cluster's configuration: {_place_and_reason(where, error)}", _HINT) from error
     # Faults are answered in kube/transport.py and kube/api.py, where it is known which request may be sent twice.
     configuration.retries = False
     configuration.connection_pool_maxsize = connections
@@ -79,8 +82,13 @@ def _load_kubeconfig(paths: str, context: str | None, configuration: Any) -> str
     """Fill in the configuration from the kubeconfig, and return the context's namespace."""
     from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
+    documents = _read_documents(paths)
+    contexts = _context_names(documents)
+    wanted = context or _current_context(documents)
+    if wanted and contexts and wanted not in contexts:
+        raise NoCluster(f'no context "{wanted}" in {paths}; there are: {", ".join(map(str, contexts))}', _HINT)
     merged = KubeConfigMerger(paths).config
-    loader = KubeConfigLoader(merged, active_context=context or _current_context(paths))
+    loader = KubeConfigLoader(merged, active_context=wanted)
     loader.load_and_set(configuration)
     chosen = loader.current_context["context"]
     if not configuration.api_key and not configuration.cert_file:
@@ -88,11 +96,31 @@ def _load_kubeconfig(paths: str, context: str | None, configuration: Any) -> str
     return chosen.get("namespace") or "default"
 
 
-def _current_context(paths: str) -> str | None:
+def _read_documents(paths: str) -> list[Any]:
+    """Read all files that are there.
+
+    Raises:
+        NoCluster: one cannot be read; it is named, with the line.
+    """
+    documents = []
+    for path in paths.split(os.pathsep):
+        try:
+            if Path(path).exists():
+                documents.append(yaml.safe_load(Path(path).read_text()) or {})
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise NoCluster(f"cannot read the cluster's configuration: {unreadable(path, error)}", _HINT) from error
+        if documents and not isinstance(documents[-1], dict):
+            raise NoCluster(f"cannot read the cluster's configuration: {path} is no mapping, as a kubeconfig is", _HINT)
+    return documents
+
+
+def _current_context(documents: list[Any]) -> str | None:
     """Return the first current-context of all files, as kubectl has it; the library would take the last."""
-    existing = [path for path in paths.split(os.pathsep) if Path(path).exists()]
-    documents = [yaml.safe_load(Path(path).read_text()) for path in existing]
-    return next((found for document in documents if (found := (document or {}).get("current-context"))), None)
+    return next((found for document in documents if (found := document.get("current-context"))), None)
+
+
+def _context_names(documents: list[Any]) -> list[str]:
+    return [context["name"] for document in documents for context in document.get("contexts") or ()]
 
 
 def _refuse_without_credentials(context: Any, merged: Any) -> None:
@@ -107,8 +135,10 @@ def _refuse_without_credentials(context: Any, merged: Any) -> None:
         )
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0].strip() or type(error).__name__
+def _place_and_reason(where: str, error: BaseException) -> str:
+    # The library's own words name the file as it knows it, which of several is not to be known here.
+    said = str(error).partition("\n")[0].strip() or type(error).__name__
+    return said if where in said else f"{where}: {said}"
 
 
 def _inside_a_cluster() -> bool:

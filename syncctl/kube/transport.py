@@ -35,6 +35,7 @@ CREDENTIALS_LAST = 1.0
 """Seconds for which an authorization header is used before the client library is asked for it anew."""
 
 _TRANSIENT = {429, 500, 502, 503, 504}
+_SAID_BY_PROXIES = {*_TRANSIENT, 401, 403}
 
 Permit = Callable[[], None]
 Pause = Callable[[float], bool]
@@ -93,7 +94,15 @@ class Transport:
             status, answer, retry_after = self._exchange(method, url, doing, body, headers)
         if status < 300:
             return answer
-        raise _translated(doing, status, answer, retry_after)
+        told = codec.read_status(answer)
+        # A real server says of a path below a pod that it does not know in plain text, too; of a pod never.
+        if told.kind != "Status" and status not in _SAID_BY_PROXIES and (method == "GET" or codec.is_web_page(answer)):
+            reason = f": {' '.join(told.message.split())}" if told.message else ""
+            raise ClusterError(
+                f"cannot {doing}: {self._host} answered {status} with something that is no Kubernetes API{reason}",
+                self._hint(),
+            )
+        raise _translated(doing, status, told, retry_after)
 
     def back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
         """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
@@ -182,15 +191,18 @@ class _Throttle:
         self._sleep(max(0.0, turn - time.monotonic()))
 
 
-def _translated(doing: str, status: int, body: bytes, retry_after: str | None) -> ClusterError:
-    told = codec.read_status(body)
+def _translated(doing: str, status: int, told: codec.ApiStatus, retry_after: str | None) -> ClusterError:
     said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
     if status in _TRANSIENT:
         seconds = min(float(retry_after), LONGEST_BACK_OFF) if retry_after and retry_after.isdigit() else None
         return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429)
     if status == 403 and "exceeded quota" in told.message:
         return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
-    if status in (401, 403):
+    if status == 401:
+        return AccessDenied(
+            said, "`kubectl auth whoami` tells who is let in; renew the token or the user's entry in the kubeconfig"
+        )
+    if status == 403:
         return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
     if status == 409 and told.reason == "AlreadyExists":
         return PodExists(said)

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from syncctl.core.documents import unreadable
 from syncctl.core.errors import InvalidInput
 from syncctl.core.template import PodTemplate, make_template
 from syncctl.db.engine import Engine, reading
 from syncctl.db.engine import connect as connect_database
 from syncctl.db.schema import check_schema, open_database
-from syncctl.settings import Settings
+from syncctl.settings import Settings, database_of
 
 if TYPE_CHECKING:
     from syncctl.kube.api import ApiCluster
@@ -20,12 +21,12 @@ __all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engin
 
 def open_engine(settings: Settings) -> Engine:
     """Return the database, its schema checked; a SQLite file is made and migrated on first use."""
-    return open_database(settings.database_url.get_secret_value())
+    return open_database(database_of(settings))
 
 
 def reach_engine(settings: Settings) -> Engine:
     """Return the database unchecked, for a server that starts before it. Nothing is sent yet."""
-    return connect_database(settings.database_url.get_secret_value())
+    return connect_database(database_of(settings))
 
 
 def check_engine(engine: Engine) -> None:
@@ -65,9 +66,8 @@ def read_template(path: Path | None) -> PodTemplate:
     """
     if path is None:
         return make_template()
-    source = f"pod template {path}"
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput(source, [f"cannot be read: {error}"]) from error
-    return make_template({} if document is None else document, source)
+        raise InvalidInput("pod template", [f"cannot read {unreadable(path, error)}"]) from error
+    return make_template({} if document is None else document, f"pod template {path}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from syncctl.db.engine import connect, reading
 from syncctl.db.migrations import Upgrade, current, upgrade
 from syncctl.db.schema import HEAD, check_schema
-from syncctl.settings import Settings
+from syncctl.settings import Settings, database_of
 
 __all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "upgrade_database"]
 
@@ -16,12 +16,12 @@ def upgrade_database(settings: Settings, on_step: Callable[[str], None]) -> Upgr
     Raises:
         DatabaseError: the database cannot be reached or adopted.
     """
-    return upgrade(connect(settings.database_url.get_secret_value()), on_step)
+    return upgrade(connect(database_of(settings)), on_step)
 
 
 def database_revision(settings: Settings) -> str | None:
     """Return the revision of the tables; None when there are none of ours."""
-    return current(connect(settings.database_url.get_secret_value()))
+    return current(connect(database_of(settings)))
 
 
 def check_database(settings: Settings) -> None:
@@ -30,5 +30,5 @@ def check_database(settings: Settings) -> None:
     Raises:
         SchemaMismatch: they are older, newer, or not there.
     """
-    with reading(connect(settings.database_url.get_secret_value())) as connection:
+    with reading(connect(database_of(settings))) as connection:
         check_schema(connection)

@@ -60,6 +60,7 @@ def _only(snapshot: Snapshot, reference: str | int) -> Snapshot:
     for found in (
         [client for client in snapshot.clients if str(client.id) == str(reference)],
         [client for client in snapshot.clients if client.name == reference],
+        [client for client in snapshot.clients if f"{names.NAME_PREFIX}{client.name}" == reference],
     ):
         if found:
             return replace(snapshot, clients=tuple(found))

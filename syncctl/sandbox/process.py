@@ -34,7 +34,11 @@ _log = logging.getLogger("syncctl.sandbox")
 
 
 class SandboxError(Exception):
-    """The sandbox could not be started or stopped; the message says why and where to look."""
+    """The sandbox could not be started or stopped; the message says why and where to look, the hint the way out."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,14 @@ def up(folder: Path, port: int = 0, *, start_delay: float = 0.5, wait_seconds: f
     Without a port it takes the one it had before, if that is free. Raises SandboxError when it does not come up.
     """
     folder = folder.absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _usable(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = status(folder)
     if before.running:
         return before
+    with _usable(folder):
+        # The process that writes it has nobody to tell when it cannot.
+        os.close(os.open(before.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     arguments = [sys.executable, "-m", "syncctl.sandbox", str(folder), "--background"]
     arguments += ["--port", str(port), "--start-delay", str(start_delay)]
     try:
@@ -83,7 +91,10 @@ def up(folder: Path, port: int = 0, *, start_delay: float = 0.5, wait_seconds: f
 
 
 def down(folder: Path, *, wait_seconds: float = 15.0) -> bool:
-    """Stop the sandbox and wait until it is gone; its objects stay. Whether it was running."""
+    """Stop the sandbox and wait until it is gone; its objects stay. Whether it was running.
+
+    Raises SandboxError when it does not end, or is another user's.
+    """
     now = status(folder)
     if not now.running or now.pid is None:
         return False
@@ -95,11 +106,14 @@ def down(folder: Path, *, wait_seconds: float = 15.0) -> bool:
 
 
 def status(folder: Path) -> SandboxStatus:
+    """Look whether the sandbox of a folder runs, and where. Raises SandboxError when the folder cannot be looked at."""
     folder = folder.absolute()
     lock = folder / "sandbox.lock"
-    if not lock.exists():
-        return SandboxStatus(folder, running=False)
-    with lock.open() as file:
+    with _usable(folder):
+        if not lock.exists():
+            return SandboxStatus(folder, running=False)
+        opened = lock.open()
+    with opened as file:
         if _try_lock(file):
             return SandboxStatus(folder, running=False)
         pid = _wait_for(lambda: (file.seek(0), file.read())[1], str.isdecimal, _LOCK_SECONDS)
@@ -197,6 +211,20 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return  # it ended by itself just now
+    except PermissionError:
+        raise SandboxError(f"process {pid} is another user's", "stop it as the user who started it") from None
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Say which folder it is that cannot be made or looked into."""
+    try:
+        yield
+    except OSError as error:
+        raise SandboxError(
+            f"the sandbox cannot use the folder {folder}: {error.strerror}",
+            "--folder names one that this user can write to",
+        ) from error
 
 
 def _environment() -> dict[str, str]:

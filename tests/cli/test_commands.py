@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import stat
 import traceback
 from pathlib import Path
 
@@ -104,7 +106,48 @@ def test_a_value_that_cannot_be_is_told_with_its_flag(cli: Cli, database: str) -
     done = cli("sync plan --default-memory 64mi --orphan-percent 101")
     assert done.exit_code == 1
     assert "default_memory (from flag --default-memory): " in done.stderr
-    assert "orphan_percent (from flag --orphan-percent): Input should be less than or equal to 100" in done.stderr
+    assert "orphan_percent: 101.0 (from flag --orphan-percent): must be less than or equal to 100" in done.stderr
+
+
+def test_a_misspelt_variable_is_a_warning_and_no_error(
+    cli: Cli, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNCCTL_DATABSE_URL", database)
+    done = cli("client list -o json --log-format text")
+    assert (done.exit_code, done.stdout) == (0, "[]\n")
+    assert done.stderr == "warning: SYNCCTL_DATABSE_URL is no setting; did you mean SYNCCTL_DATABASE_URL?\n"
+
+
+def test_the_default_database_has_its_folder_made_for_its_owner_only(cli: Cli, home: Path) -> None:
+    assert cli("client list -o json").stdout == "[]\n"
+    folder = home / ".local" / "share" / "syncctl"
+    assert (folder / "syncctl.db").is_file()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+# The sandbox ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_sandbox_prints_for_the_shell_is_quoted(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "a b; c"
+    try:
+        line = cli(f"sandbox up --folder {shlex.quote(str(folder))}").stdout
+        assert shlex.split(line) == ["export", f"KUBECONFIG={folder / 'kubeconfig'}"]
+    finally:
+        cli(f"sandbox down --folder {shlex.quote(str(folder))}")
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "play vwap-1 Evicted"])
+def test_a_user_without_a_home_is_told_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setattr("platformdirs.unix.expand_user", _no_home)
+    for line in (f"sandbox {command}", "client list"):
+        done = cli(line)
+        assert done.exit_code == 1
+        assert done.stderr == "error: this user has no home folder for data\nhint: set HOME, or XDG_DATA_HOME\n"
+
+
+def _no_home(path: str) -> str:
+    raise RuntimeError(f"could not determine the home directory for {path}")
 
 
 # Passwords ------------------------------------------------------------------------------------------------------------

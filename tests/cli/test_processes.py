@@ -16,6 +16,8 @@ from sqlalchemy import Engine
 from syncctl import __version__
 from syncctl.core.exits import ExitCode
 from syncctl.core.model import NewClient
+from syncctl.db.engine import writing
+from syncctl.db.lease import acquire_lease
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import connect
 from syncctl.operations import clients
@@ -116,13 +118,24 @@ def test_on_a_terminal_deleting_asks_and_a_yes_deletes(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("acme")
 # Python may miss an interrupt just before it begins to wait for a line; the next key lets it see it.
-@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "\x03\n"], ids=["no", "enter", "end of file", "ctrl-c"])
-def test_any_other_answer_changes_nothing(cli: Cli, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("n\n", ExitCode.ERROR),
+        ("\n", ExitCode.ERROR),
+        ("yess\n", ExitCode.ERROR),
+        ("\x04", ExitCode.ERROR),
+        ("\x03\n", ExitCode.INTERRUPTED),
+    ],
+    ids=["no", "enter", "misspelt", "end of file", "ctrl-c"],
+)
+def test_any_other_answer_changes_nothing_and_says_so(cli: Cli, answer: str, code: ExitCode) -> None:
     terminal = Terminal("client", "delete", "acme")
     terminal.wait_for("Go on? [y/N]: ")
     terminal.type(answer)
-    assert terminal.exit_code() in (ExitCode.ERROR, ExitCode.INTERRUPTED)
-    assert "Aborted" in terminal.seen
+    assert terminal.exit_code() == code
+    assert terminal.seen.endswith("\nnothing was changed\n")
+    assert "Abort" not in terminal.seen
     assert "Traceback" not in terminal.seen
     assert cli("client list -o name").stdout == "client/acme\n"
 
@@ -144,6 +157,39 @@ def test_forcing_a_pod_away_asks_for_its_name(cli: Cli, live: Sandbox, typed: st
     terminal.type(f"{typed}\n")
     assert terminal.exit_code() == (ExitCode.DONE if gone else ExitCode.USAGE)
     assert (live.store.find(PODS, "trading", "vwap-1") is None) is gone
+
+
+@pytest.mark.usefixtures("database")
+def test_an_interrupt_at_the_question_for_a_lease_leaves_it_to_its_holder(cli: Cli, engine: Engine) -> None:
+    with writing(engine) as connection:
+        acquire_lease(connection, "another, process 7")
+    terminal = Terminal("lease", "release")
+    terminal.wait_for("Go on? [y/N]: ")
+    terminal.type("\x03\n")
+    assert terminal.exit_code() == ExitCode.INTERRUPTED
+    assert terminal.seen.endswith("\nnothing was changed\n")
+    assert cli("lease status -o name").stdout == "held\n"
+
+
+def test_a_demo_that_is_interrupted_leaves_nothing_behind_and_is_no_error(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [SYNCCTL, "demo"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout
+        # In the midst of a pass, which ends in good order with an exit code of its own.
+        while "$ syncctl sync once" not in (line := process.stdout.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "error:" not in told
+    assert "Traceback" not in told
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("syncctl-demo-")]
 
 
 @pytest.mark.usefixtures("acme")

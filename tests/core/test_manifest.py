@@ -480,6 +480,11 @@ HOSTILE = {
         'spec.securityContext.runAsNonRoot: always true, for Pod Security "restricted"',
     ),
     "a restart policy left empty": (a_template({"restartPolicy": None}), 'spec.restartPolicy: always "Always"'),
+    "no grace": (
+        a_template({"terminationGracePeriodSeconds": 0}),
+        "spec.terminationGracePeriodSeconds: 0 is under 1;"
+        " a process that is killed at once leaves orders in the market",
+    ),
     "keys of two kinds": (
         a_template({"nodeSelector": {1: "x", "disk": "ssd"}}),
         'spec.nodeSelector: the key 1 is not text; put it in quotes: "1"',

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 from syncctl.db import clients as db
+from syncctl.db.address import read_address
 from syncctl.db.engine import connect, reading, writing
+from syncctl.db.faults import translate
 from syncctl.db.tables import clients
 
 
@@ -67,14 +70,22 @@ def test_a_violated_constraint_that_nobody_knows_is_a_database_error(engine: Eng
         connection.execute(text("INSERT INTO clients (client_name, restart_generation) VALUES ('acme', -1)"))
 
 
-def test_a_new_file_is_for_its_owner_only_and_so_is_its_folder(tmp_path: Path) -> None:
-    path = tmp_path / "share" / "syncctl" / "syncctl.db"
+def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "share" / "syncctl.db"
+    path.parent.mkdir()
     engine = connect(f"sqlite:///{path}")
     with writing(engine) as connection:
         connection.execute(text("CREATE TABLE t (x)"))
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {"syncctl.db": 0o600, "syncctl.db-wal": 0o600, "syncctl.db-shm": 0o600}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_mistyped_path_makes_no_folders(tmp_path: Path) -> None:
+    path = tmp_path / "dta" / "syncctl" / "syncctl.db"
+    with pytest.raises(DatabaseUnavailable, match=f"there is no folder {path.parent}$") as caught:
+        connect(f"sqlite:///{path}")
+    assert caught.value.hint == "make the folder, or correct database_url (SYNCCTL_DATABASE_URL)"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_mode_of_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
@@ -132,10 +143,22 @@ def test_a_server_that_nobody_answers_at_is_named(sqlite_url: str) -> None:
 
 def test_a_database_that_is_not_there_is_unavailable(postgres_url: str) -> None:
     with (
-        pytest.raises(DatabaseUnavailable, match="does not exist"),
+        pytest.raises(DatabaseUnavailable, match="does not exist") as caught,
         reading(connect(postgres_url.replace("/test_", "/no_test_"))),
     ):
         pass
+    assert str(caught.value.hint).startswith("the server answers: are user, password and database name ")
+
+
+def test_a_server_that_takes_nobody_just_now_is_not_asked_for_another_password(postgres_url: str) -> None:
+    address = read_address(postgres_url)
+    for words, told in {
+        "FATAL:  the database system is starting up": "is it running",
+        "FATAL:  sorry, too many clients already": "is it running",
+        'FATAL:  password authentication failed for user "desk"': "the server answers",
+    }.items():
+        error = OperationalError("", {}, RuntimeError(f'connection to server at "db", port 5432 failed: {words}'))
+        assert str(translate(error, address).hint).startswith(told)
 
 
 def _kill_all_but(connection: Any) -> None:

@@ -65,7 +65,7 @@ def test_a_newer_database_is_named_so(engine: Engine) -> None:
 
 
 def test_a_sqlite_file_is_made_and_filled_on_first_use(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'share' / 'syncctl.db'}"
+    url = f"sqlite:///{tmp_path / 'syncctl.db'}"
     for _ in range(2):
         _check(open_database(url))
 

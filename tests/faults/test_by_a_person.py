@@ -138,7 +138,7 @@ def test_the_lease_is_shown_and_taken_away_when_a_person_says_so(world: World) -
         asked + "error: this needs a confirmation, and there is no terminal to ask on\nhint: give --yes\n"
     )
     no = typed(world, "n", "lease", "release")
-    assert (no.code, no.err) == (1, asked + "Go on? [y/N]:Aborted!\n")
+    assert (no.code, no.err) == (1, asked + "Go on? [y/N]:nothing was changed\n")
     assert lease_status(world.engine).held
     yes = typed(world, "y", "lease", "release")
     assert yes.code == 0

@@ -161,7 +161,18 @@ def test_where_nothing_names_a_cluster_the_sandbox_is_the_way_out(
 def test_a_broken_file_is_told_in_one_line(tmp_path: Path, content: str) -> None:
     file = tmp_path / "kubeconfig"
     file.write_text(content)
-    assert refusal(str(file)).message.startswith("cannot read the cluster's configuration: ")
+    told = refusal(str(file)).message
+    assert told.startswith(("cannot read the cluster's configuration: ", 'no context "a" in '))
+    assert told.count(str(file)) == 1
+
+
+def test_of_several_files_the_broken_one_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, broken = write(tmp_path / "1", current="a", a={}), tmp_path / "2"
+    broken.write_text("apiVersion: v1\nkind: Config\n contexts: []\n")
+    monkeypatch.setenv("KUBECONFIG", f"{whole}:{broken}")
+    assert refusal().message == (
+        f"cannot read the cluster's configuration: {broken}, line 3: mapping values are not allowed here"
+    )
 
 
 def test_a_file_that_is_no_text_or_no_file_is_told_in_one_line(tmp_path: Path) -> None:
@@ -172,8 +183,9 @@ def test_a_file_that_is_no_text_or_no_file_is_told_in_one_line(tmp_path: Path) -
 
 
 def test_a_context_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
-    file = write(tmp_path / "c", current="a", a={})
-    assert "elsewhere" in refusal(str(file), "elsewhere").message
+    file = write(tmp_path / "c", current="gone", a={}, b={})
+    assert refusal(str(file), "elsewhere").message == f'no context "elsewhere" in {file}; there are: a, b'
+    assert refusal(str(file)).message == f'no context "gone" in {file}; there are: a, b'
 
 
 def test_a_certificate_that_is_not_there_is_told_by_path(tmp_path: Path) -> None:

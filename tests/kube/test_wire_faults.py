@@ -7,10 +7,11 @@ import pytest
 from clusters import Json, SandboxCluster, a_pod
 
 from syncctl.core import names
-from syncctl.core.errors import AccessDenied, ClusterUnavailable, LeaseLost, PodExists
+from syncctl.core.errors import AccessDenied, ClusterError, ClusterUnavailable, LeaseLost, PodExists
 from syncctl.core.model import ObservedPod
 from syncctl.kube.api import LIST_STARTS, ApiCluster
 from syncctl.kube.transport import ATTEMPTS, FIRST_BACK_OFF, LONGEST_BACK_OFF
+from syncctl.sandbox.wire import Response
 
 OURS, THEIRS = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11", "b7a1f9c4-0d7e-4b53-8f0e-3c6d1a5e2f90"
 PATCH = {"metadata": {"labels": {"tier": "gold"}}}
@@ -261,14 +262,53 @@ def test_a_page_that_is_cut_is_read_again_and_no_pod_is_missing_or_doubled(
 def test_an_answer_that_is_no_list_is_an_error(sandbox: SandboxCluster, api: ApiCluster) -> None:
     # What a captive portal or a misconfigured proxy answers, with status 200.
     sandbox.sandbox.server.handle = portal  # type: ignore[method-assign]
-    with pytest.raises(ClusterUnavailable, match=r"answer cannot be read: .*; it starts: <html>Please log in"):
+    with pytest.raises(
+        ClusterUnavailable, match=r"answer is a web page: something that is no Kubernetes API"
+    ) as caught:
         api.list_pods("")
+    assert "<" not in caught.value.message
 
 
 def portal(_request: object) -> object:
-    from syncctl.sandbox.wire import Response
-
     return Response(200, b"<html>Please log in</html>", "text/html")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (404, b"<!DOCTYPE HTML>\n<html>Nothing here</html>", ""),
+        (404, b"404 page not found\n", ": 404 page not found"),
+        (404, b"", ""),
+        (302, b"<a href='/login'>Found</a>", ""),
+        (
+            400,
+            b"Client sent an HTTP request to an HTTPS server.\n",
+            ": Client sent an HTTP request to an HTTPS server.",
+        ),
+    ],
+)
+def test_a_server_that_is_no_api_server_is_told_with_its_address_and_without_its_page(
+    sandbox: SandboxCluster, waits: list[float], status: int, body: bytes, reason: str
+) -> None:
+    sandbox.sandbox.server.handle = lambda _request: Response(status, body, "text/html")  # type: ignore[method-assign]
+    api = sandbox.api(sleep=waits.append)
+    # Also of a single pod: that it is gone, only an API server can say.
+    for look in (lambda: api.list_pods(""), lambda: api.get_pod("vwap-1")):
+        with pytest.raises(ClusterError) as caught:
+            look()
+        url = sandbox.sandbox.url
+        assert caught.value.message.endswith(
+            f"{url} answered {status} with something that is no Kubernetes API{reason}"
+        )
+        assert caught.value.hint == f"is {url} the right cluster, and is it up?"
+    assert waits == []
+
+
+def test_a_web_page_of_a_proxy_does_not_become_the_message(sandbox: SandboxCluster, api: ApiCluster) -> None:
+    page = Response(502, b"<html>Bad Gateway</html>", "text/html")
+    sandbox.sandbox.server.handle = lambda _request: page  # type: ignore[method-assign]
+    with pytest.raises(ClusterUnavailable, match=r"^cannot list pods: HTTP 502$"):
+        api.list_pods("")
 
 
 # Permission, rights and rate ------------------------------------------------------------------------------------------
@@ -301,9 +341,11 @@ def test_who_may_no_longer_write_does_not_retry(sandbox: SandboxCluster, api: Ap
 def test_whom_the_server_does_not_know_is_told_so_at_once(sandbox: SandboxCluster, waits: list[float]) -> None:
     api = sandbox.api(sleep=waits.append)
     sandbox.sandbox.server.token = "secret"
-    with pytest.raises(AccessDenied, match=r"^cannot list pods: Unauthorized$"):
+    with pytest.raises(AccessDenied, match=r"^cannot list pods: Unauthorized$") as caught:
         api.list_pods("")
     assert waits == []
+    # Rights are of no matter to somebody whom nobody knows.
+    assert "`kubectl auth whoami`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("writing", [False, True])

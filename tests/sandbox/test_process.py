@@ -148,6 +148,40 @@ def test_a_damaged_journal_is_reported(folder: Path) -> None:
     (folder / "journal.jsonl").unlink()
 
 
+def test_a_folder_that_cannot_be_made_or_written_to_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"cannot use the folder /proc/foo: No such file or directory") as caught:
+        up(Path("/proc/foo"))
+    assert caught.value.hint == "--folder names one that this user can write to"
+    (tmp_path / "file").touch()
+    with pytest.raises(SandboxError, match=r"/file/x: Not a directory"):
+        up(tmp_path / "file" / "x")
+    (tmp_path / "sandbox.log").mkdir()
+    with pytest.raises(SandboxError, match="Is a directory"):
+        up(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_users_sandbox_is_neither_looked_at_nor_stopped(folder: Path) -> None:
+    running = up(folder)
+    os.setresuid(65534, 65534, 0)
+    try:
+        with pytest.raises(SandboxError, match=f"cannot use the folder {folder}: Permission denied"):
+            down(folder)
+    finally:
+        os.setresuid(0, 0, 0)
+    for path in (folder, *(parent for parent in folder.parents if parent.stat().st_mode & 0o77 == 0)):
+        path.chmod(0o755)
+    (folder / "sandbox.lock").chmod(0o644)
+    os.setresuid(65534, 65534, 0)
+    try:
+        with pytest.raises(SandboxError, match=f"process {running.pid} is another user's") as caught:
+            down(folder)
+    finally:
+        os.setresuid(0, 0, 0)
+    assert caught.value.hint == "stop it as the user who started it"
+    assert status(folder).pid == running.pid
+
+
 def test_the_folder_is_the_owner_s_alone_and_holds_its_own_kubeconfig(folder: Path) -> None:
     running = up(folder)
     assert folder.stat().st_mode & 0o777 == 0o700

@@ -123,7 +123,10 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 2
-    assert run.stderr == "error: `syncctl serve` needs uvicorn\nhint: pip install 'syncctl[serve]'\n"
+    assert (
+        run.stderr
+        == "error: `syncctl serve` needs uvicorn\nhint: in the checkout: pip install -c constraints.txt '.[serve]'\n"
+    )
 
 
 def test_it_starts_before_its_database_does() -> None:

@@ -1,0 +1,31 @@
+"""Questions to a person at a terminal; whoever does not answer them changes nothing."""
+
+import sys
+
+import typer
+
+from syncctl.cli import output
+from syncctl.core.errors import UsageError
+from syncctl.core.exits import ExitCode
+
+
+def confirm(yes: bool) -> None:
+    """Go on only with a person's consent; without a terminal there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this needs a confirmation, and there is no terminal to ask on", "give --yes")
+    if ask("Go on? [y/N]", default="n").strip().lower() not in ("y", "yes"):
+        output.say("nothing was changed")
+        raise typer.Exit(ExitCode.ERROR)
+
+
+def ask(question: str, default: str | None = None) -> str:
+    """Return what a person types. Ctrl-C and the end of the input end the command, and say that nothing was changed."""
+    try:
+        return str(typer.prompt(question, default=default, show_default=False, err=True))
+    except typer.Abort as error:
+        # The terminal shows ^C or nothing, and the cursor is still behind the question.
+        output.say("\nnothing was changed")
+        interrupted = isinstance(error.__context__, KeyboardInterrupt)
+        raise typer.Exit(ExitCode.INTERRUPTED if interrupted else ExitCode.ERROR) from None
