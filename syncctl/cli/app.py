@@ -3,10 +3,14 @@
 A command's module is imported when the command is called: `client get` does not wait for the kubernetes package.
 """
 
+import errno
 import gc
 import importlib
+import io
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -67,6 +71,13 @@ class Front(TyperGroup):
             if error.hint:
                 typer.echo(f"hint: {printable(error.hint)}", err=True)
             raise typer.Exit(exit_code_of_error(error)) from error
+        except OSError as error:
+            # Output that cannot be written, mostly. A reader that has left is Typer's business.
+            if error.errno == errno.EPIPE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"error: {printable(where)}{error.strerror or error}", err=True)
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(
@@ -100,10 +111,22 @@ def root(
     """
 
 
+def _make_streams_writable() -> None:
+    """See to it that no pass ends half-way because of a closed stream, or a name that the terminal cannot show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # It takes the place of the closed one, so that no database gets its number.
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line."""
     # Process 1 of a container is not ended by a signal that it has no handler for. A pass has its own.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    _make_streams_writable()
     try:
         app()
     finally:

@@ -18,7 +18,7 @@ from syncctl.cli.output import Column, View
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
-from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.report import Outcome, Report
 from syncctl.core.shard import WHOLE, parse_shard
 from syncctl.core.steps import Step, StepKind
 from syncctl.operations.connect import open_cluster, open_engine
@@ -236,7 +236,7 @@ def _going_on_unread() -> Iterator[None]:
 
 
 def report_data(report: Report) -> dict[str, Any]:
-    """Return a report for machines: the counts, and each outcome that is not `unchanged`."""
+    """Return a report for machines: the counts, what became of all that was not in sync, and who is in trouble."""
     return {
         "schema": SCHEMA,
         "summary": report.summary,
@@ -245,6 +245,6 @@ def report_data(report: Report) -> dict[str, Any]:
         "outcomes": [
             {"result": str(outcome.result), "detail": outcome.detail, **step_data(outcome.step)}
             for outcome in report.outcomes
-            if outcome.result is not Result.UNCHANGED
         ],
+        "unhealthy": [{"pod": name, "health": health.message} for name, health in report.unhealthy],
     }

@@ -75,7 +75,7 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
         pods = tried.get(_cohort(step, plan), [])
         unhealthy = [pod for pod in pods if pod_health(pod, now).code is not HealthCode.HEALTHY]
         if len(unhealthy) * 100 > percent * len(pods):
-            holds[step.name] = Hold(HoldKind.DEFERRED, _halted(pods, unhealthy, now))
+            holds[step.name] = Hold(HoldKind.HALTED, _halted(pods, unhealthy, now))
     return plan.holding(holds)
 
 
@@ -120,7 +120,7 @@ def _halted(pods: list[ObservedPod], unhealthy: list[ObservedPod], now: datetime
     first = min(unhealthy, key=lambda pod: pod.name)
     health = pod_health(first, now)
     cause = f"{first.name} is {health.code}" + (f": {health.message}" if health.message else "")
-    return f"halted: {len(unhealthy)} of {len(pods)} pods replaced for this are not healthy; look at {cause}"
+    return f"{len(unhealthy)} of {len(pods)} pods replaced for this are not healthy; look at {cause}"
 
 
 def _recovered(pod: ObservedPod, now: datetime) -> bool:

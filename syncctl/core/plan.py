@@ -342,7 +342,7 @@ def _spec_difference(wanted: DesiredPod, pod: ObservedPod, recorded: str | None)
 
 
 def _is_of_its_bucket(key: PodKey, pod: ObservedPod) -> bool:
-    """Whether the pod may be that of the client it names: a shard that sees it by a wrong bucket knows no such client."""
+    """Whether the pod may be of the client it names: a shard that sees it by a wrong bucket knows no such client."""
     bucket = str(bucket_of(key.client_id))
     return pod.labels.get(names.BUCKET, bucket) == bucket
 

@@ -1,12 +1,14 @@
 """What became of a plan. Pure."""
 
 from collections import Counter
+from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
 
 from syncctl.core.guard import Refusal
-from syncctl.core.steps import Cause, Plan, Step
+from syncctl.core.health import Health, HealthCode, pod_health
+from syncctl.core.steps import Cause, HoldKind, Plan, Step
 
 
 class Result(StrEnum):
@@ -39,8 +41,9 @@ class Outcome(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """One outcome for each drifted step of the plan; the pods that are in sync are unchanged.
 
-    `refusals` says what the guard refused; `stopped_by` is the number of the signal that ended the pass early, and
-    `lease_lost` tells that it ended because it was no longer the one that may write.
+    `refusals` says what the guard refused, `unhealthy` which pods in sync are in trouble all the same. `stopped_by` is
+    the number of the signal that ended the pass early, and `lease_lost` tells that it ended because it was no longer
+    the one that may write.
     """
 
     plan: Plan
@@ -48,6 +51,7 @@ class Report(Struct, frozen=True):
     refusals: tuple[Refusal, ...] = ()
     stopped_by: int = 0
     lease_lost: bool = False
+    unhealthy: tuple[tuple[str, Health], ...] = ()
 
     def counts(self) -> dict[Result, int]:
         """Return what became of how many steps; they add up to the number of steps."""
@@ -61,7 +65,8 @@ class Report(Struct, frozen=True):
         counts = self.counts()
         parts = [f"{number} {result}" for result, number in counts.items() if number or result in _ALWAYS_NAMED]
         total = sum(counts.values())
-        return f"{total} pod{'' if total == 1 else 's'}: {', '.join(parts)}"
+        health = f"; {len(self.unhealthy)} of them not healthy" if self.unhealthy else ""
+        return f"{total} pod{'' if total == 1 else 's'}: {', '.join(parts)}{health}"
 
     @property
     def problems(self) -> tuple[Outcome, ...]:
@@ -71,4 +76,13 @@ class Report(Struct, frozen=True):
             for outcome in self.outcomes
             if outcome.result in (Result.FAILED, Result.CONFLICT)
             or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
+            or (outcome.step.held is not None and outcome.step.held.kind is HoldKind.HALTED)
         )
+
+
+def unhealthy(plan: Plan, now: datetime) -> tuple[tuple[str, Health], ...]:
+    """Return, by name, the health of pods that are in sync and in trouble: what the kubelet retries is left to it."""
+    # Of the others, nearly all, there is nothing to be judged.
+    doubtful = [pod for _, pod in plan.matches if pod.unready or pod.phase != "Running"]
+    judged = ((pod.name, pod_health(pod, now)) for pod in doubtful)
+    return tuple((name, health) for name, health in judged if health.code is HealthCode.DEGRADED)

@@ -60,10 +60,11 @@ class HoldKind(StrEnum):
 
     REFUSED = "refused"
     DEFERRED = "deferred"
+    HALTED = "halted"
 
 
 class Hold(Struct, frozen=True):
-    """A step's stay: refused until a person allows it, or deferred to a later pass."""
+    """A step's stay: refused until a person allows it, deferred to a later pass, or halted until a person mends it."""
 
     kind: HoldKind
     why: str

@@ -63,11 +63,15 @@ class JudgedPlan:
 def plan_sync(
     engine: Engine, cluster: Cluster, settings: Settings, options: PassOptions, clock: Clock = SYSTEM
 ) -> JudgedPlan:
-    """Return what a pass would do now. Nothing is written, to neither side."""
+    """Return what a pass would do now. Nothing is written, to neither side.
+
+    Raises:
+        StalePlan: the plan is not the one that was expected.
+    """
     with reading(engine) as connection:
         elsewhere = read_counts(connection, options.shard)
     fleet = Planner(ReadOnlyCluster(cluster), settings, options, clock, lambda _mine: elsewhere)
-    return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard))
+    return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard, accept=fleet.accept))
 
 
 class Planner:

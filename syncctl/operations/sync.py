@@ -15,7 +15,7 @@ from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, Syncct
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
 from syncctl.core.model import PodKey
-from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.core.shard import WHOLE
 from syncctl.core.steps import Plan
 from syncctl.db.back_offs import store_back_offs
@@ -35,6 +35,9 @@ from syncctl.operations.planning import JudgedPlan, PassOptions, Planner
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
+
+UNHEALTHY_NAMED = 20
+"""Pods in trouble of which the log has a line each; the summary counts all of them."""
 
 
 class Witness(Protocol):
@@ -140,12 +143,15 @@ class _Pass:
             clock=self.clock,
         )
         lost = self.brake.lease_lost is not None
-        return Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost)
+        sick = unhealthy(judged.plan, self.clock.now())
+        return Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost, sick)
 
     def record(self, report: Report, begun: Iterable[PodKey]) -> None:
         """Say in the log and in the history what came of it, and forget what is seen through of what was `begun`."""
         for outcome in report.problems:
             log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
+        for name, health in report.unhealthy[:UNHEALTHY_NAMED]:
+            log.warning("%s is not healthy: %s", name, health.message)
         if report.stopped_by:
             log.warning(
                 "told to stop by %s; what was not begun is left to the next pass", Signals(report.stopped_by).name
@@ -235,5 +241,4 @@ def _steps(report: Report) -> list[StepRecord]:
             reason=": ".join(filter(None, (outcome.step.reason, outcome.detail))),
         )
         for outcome in report.outcomes
-        if outcome.result is not Result.UNCHANGED
     ]

@@ -263,6 +263,28 @@ def test_a_pass_goes_on_and_is_recorded_when_nobody_reads_what_it_prints(
     assert cli("client get acme -o json").stdout.count("null") == 0
 
 
+@pytest.mark.parametrize("way", [">&-", "2>&-", ">&- 2>&-", "| cat"])
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_pass_is_done_and_recorded_without_streams_and_in_any_encoding(
+    cli: Cli, database: str, live: Sandbox, form: str, way: str
+) -> None:
+    cli("client add 東京 --image registry.example.com/desk/a:1 --vwap")
+    script = f"PYTHONIOENCODING=latin-1 {SYNCCTL} sync once -o {form} {way}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (ExitCode.DONE, False), done.stderr
+    assert '"created": 1' in cli("history -o json").stdout
+    if way == "| cat":
+        assert r"\u6771\u4eac" in done.stdout
+
+
+def test_a_list_that_cannot_be_written_is_an_error_and_no_traceback(cli: Cli, database: str) -> None:
+    cli("client add acme")
+    done = subprocess.run(
+        ["bash", "-c", f"{SYNCCTL} client list > /dev/full"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (ExitCode.ERROR, "error: No space left on device\n")
+
+
 # Signals --------------------------------------------------------------------------------------------------------------
 
 

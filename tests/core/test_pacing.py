@@ -40,7 +40,7 @@ def planned(
 
 def held(plan: Plan) -> set[int]:
     """Return the clients whose step is held, all of them as deferred."""
-    assert all(step.held is None or step.held.kind is HoldKind.DEFERRED for step in plan.steps)
+    assert all(step.held is None or step.held.kind in (HoldKind.DEFERRED, HoldKind.HALTED) for step in plan.steps)
     return {step.key.client_id for step in plan.steps if step.held and step.key}
 
 
@@ -294,12 +294,11 @@ def test_pods_that_are_still_starting_halt_a_change_for_the_time_being() -> None
 
 def test_a_halted_change_says_how_many_and_what_to_look_at() -> None:
     assert why(halt(a_rollout("template", 10, 4), HALT, NOW)) == (
-        "halted: 4 of 10 pods replaced for this are not healthy;"
+        "4 of 10 pods replaced for this are not healthy;"
         " look at vwap-101 is Degraded: CrashLoopBackOff: last run ended with Error, exit code 1"
     )
     assert why(halt(a_rollout("image", 1, 1, containers=PULLING), HALT, NOW)) == (
-        "halted: 1 of 1 pods replaced for this are not healthy;"
-        " look at vwap-101 is Degraded: ImagePullBackOff: no such image"
+        "1 of 1 pods replaced for this are not healthy; look at vwap-101 is Degraded: ImagePullBackOff: no such image"
     )
 
 

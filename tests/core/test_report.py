@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from syncctl.core import errors
 from syncctl.core.exits import MEANINGS, ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import Refusal
-from syncctl.core.model import Client, ObservedPod
+from syncctl.core.model import Client, ContainerState, ObservedPod
 from syncctl.core.plan import Others, make_plan
-from syncctl.core.report import Outcome, Report, Result
-from syncctl.core.steps import Plan, StepKind
+from syncctl.core.report import Outcome, Report, Result, unhealthy
+from syncctl.core.steps import Hold, HoldKind, Plan, StepKind
 
 from .builders import NOW, a_client, desired_by, pod_of
 
@@ -145,3 +145,26 @@ def test_every_code_has_a_meaning() -> None:
 def test_a_steps_reason_is_not_changed_by_what_became_of_it() -> None:
     (step,) = a_plan(a_client()).steps
     assert Outcome(step, Result.FAILED, "no route to host").step == replace(step)
+
+
+def test_a_halted_change_is_a_problem_and_a_paced_one_is_none() -> None:
+    plan = a_plan(a_client(1))
+    for kind, code in ((HoldKind.HALTED, ExitCode.INCOMPLETE), (HoldKind.DEFERRED, ExitCode.DONE)):
+        held = plan.holding({plan.drifted[0].name: Hold(kind, "for a reason")})
+        report = Report(held, tuple(Outcome(step, Result.DEFERRED) for step in held.drifted))
+        assert exit_code_of_report(report) is code
+
+
+def test_a_pod_in_sync_that_is_in_trouble_is_named_and_counted() -> None:
+    crashing = ContainerState("algorithm", restarts=3, waiting="CrashLoopBackOff")
+    pods = (
+        pod_of(a_client(1)),
+        pod_of(a_client(2), containers=(crashing,), unready="ContainersNotReady"),
+        pod_of(a_client(3), phase="Pending"),
+    )
+    plan = a_plan(*map(a_client, (1, 2, 3)), pods=pods)
+    sick = unhealthy(plan, NOW)
+    assert [(name, health.message) for name, health in sick] == [("vwap-102", "CrashLoopBackOff")]
+    report = Report(plan, (), unhealthy=sick)
+    assert report.summary.endswith("3 unchanged, 0 waiting; 1 of them not healthy")
+    assert exit_code_of_report(report) is ExitCode.DONE
