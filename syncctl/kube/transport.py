@@ -191,7 +191,8 @@ def _translated(doing: str, status: int, body: bytes, retry_after: str | None) -
     if status == 403 and "exceeded quota" in told.message:
         return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
     if status in (401, 403):
-        return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
+        hint = "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role"
+        return AccessDenied(said, hint, status=status)
     if status == 409 and told.reason == "AlreadyExists":
         return PodExists(said)
     causes = told.details.causes if told.details else None
