@@ -50,6 +50,6 @@ def test_two_shards_that_find_none_may_store_the_same(engine: Engine) -> None:
 def test_nobody_stores_another_one_over_what_it_has_not_read(engine: Engine, thought: Home | None) -> None:
     elsewhere = Home("c1", "namespace elsewhere of https://10.0.0.1:6443")
     store(engine, TRADING)
-    with pytest.raises(DatabaseBusy, match="namespace trading of .*, and here is namespace elsewhere of "):
+    with pytest.raises(DatabaseBusy, match=r"namespace trading of .*, and here is namespace elsewhere of "):
         store(engine, elsewhere, instead_of=thought)
     assert stored(engine) == TRADING
