@@ -22,7 +22,7 @@ from syncctl.core.template import make_template
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import Connection, connect
 from syncctl.operations.clock import SYSTEM, Clock
-from syncctl.sandbox import PODS, Sandbox
+from syncctl.sandbox import NAMESPACES, PODS, Sandbox
 
 Json = dict[str, Any]
 
@@ -45,6 +45,9 @@ class Cluster(Protocol):
 
     def api(self, **options: Any) -> ApiCluster:
         """Return the cluster as syncctl sees it; every call opens connections of its own."""
+
+    def uid(self) -> str:
+        """Return the namespace's uid."""
 
     def powerless(self) -> ApiCluster:
         """Return the cluster as somebody without any right sees it."""
@@ -91,6 +94,9 @@ class SandboxCluster:
 
     def api(self, **options: Any) -> ApiCluster:
         return ApiCluster(self.connection(), **{"sleep": self.pass_time, **options})
+
+    def uid(self) -> str:
+        return self.sandbox.store.get(NAMESPACES, "", self.namespace).uid
 
     def powerless(self) -> ApiCluster:
         self.sandbox.faults.add(status=403, times=None, message='User "nobody" cannot do that to resource "pods"')
@@ -150,6 +156,9 @@ class RealCluster:
 
     def api(self, **options: Any) -> ApiCluster:
         return ApiCluster(connect(str(self.kubeconfig), None, None, 16), **options)
+
+    def uid(self) -> str:
+        return str(self._send("GET", f"namespaces/{self.namespace}")["metadata"]["uid"])
 
     def powerless(self) -> ApiCluster:
         self.call("POST", "serviceaccounts", {"metadata": {"name": "nobody"}})

@@ -129,6 +129,7 @@ def use_all_of(cluster: ApiCluster) -> None:
     manifest = {"apiVersion": "v1", "kind": "Pod", **pod}
     made = cluster.create_pod(manifest)
     arguments: dict[str, tuple[object, ...]] = {
+        "home": (),
         "get_pod": (made.name,),
         "list_pods": (names.MANAGED_BY,),
         "list_owners": (names.MANAGED_BY,),
@@ -146,6 +147,8 @@ def use_all_of(cluster: ApiCluster) -> None:
 
 def resource_of(path: str) -> str:
     """Return the resource of a path as a Role names it, a subresource with its slash."""
+    if path == "/api/v1/namespaces/{name}":
+        return "namespaces"
     return path.partition("/namespaces/{namespace}/")[2].replace("/{name}", "")
 
 

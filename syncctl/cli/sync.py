@@ -39,6 +39,9 @@ app = typer.Typer(
 SCHEMA = 1
 """Of the JSON that `sync plan` and `sync once` print; raised when a field changes its meaning or goes."""
 
+_WHERE_MATTERS = (StepKind.CREATE, StepKind.REPLACE, StepKind.DELETE)
+"""What is no good in the wrong place: a plan with any of it says where."""
+
 _ALGORITHM = Column[Step]("ALGORITHM", lambda step: step.key.algorithm if step.key else None, wide=True)
 
 
@@ -78,6 +81,17 @@ AllowDeletions = Annotated[
     int | None, typer.Option(min=0, help="Let the guard pass, in this run, if no more than this many pods would go")
 ]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go service, by replacing them")]
+MoveHere = Annotated[
+    bool, typer.Option("--move-here", help="Make this namespace the fleet's home; nothing may run in the old one")
+]
+
+
+def _options(policy: Policy, allow_deletions: int | None, adopt: bool, move_here: bool, shard: str) -> PassOptions:
+    options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard), move_here=move_here)
+    if move_here and options.shard != WHOLE:
+        # While one shard moves, another might still make pods where the fleet was.
+        raise UsageError("--move-here goes without --shard: a fleet moves as a whole")
+    return options
 
 
 @app.command()
@@ -88,6 +102,7 @@ def once(
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
     adopt: Adopt = False,
+    move_here: MoveHere = False,
     shard: ShardOption = "0/1",
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
@@ -100,11 +115,11 @@ def once(
     Example:
       syncctl sync once --namespace trading
     """
-    options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard))
+    options = _options(policy, allow_deletions, adopt, move_here, shard)
     if plan_file is not None:
         if options != PassOptions():
             raise UsageError(
-                "--plan goes without --policy, --allow-deletions, --adopt and --shard",
+                "--plan goes without --policy, --allow-deletions, --adopt, --move-here and --shard",
                 "give them to `syncctl sync plan --out FILE`: the plan remembers them",
             )
         options = read_plan(plan_file)
@@ -129,6 +144,7 @@ def plan(
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
     adopt: Adopt = False,
+    move_here: MoveHere = False,
     shard: ShardOption = "0/1",
     output_format: Output = Format.TABLE,
 ) -> None:
@@ -138,7 +154,7 @@ def plan(
     Example:
       syncctl sync plan --exit-code -o json
     """
-    options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard))
+    options = _options(policy, allow_deletions, adopt, move_here, shard)
     if out is not None and options.shard != WHOLE:
         raise UsageError("--out goes without --shard: a saved plan is for the whole fleet")
     judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)
@@ -157,6 +173,7 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
         data = {
             "schema": SCHEMA,
             "digest": judged.digest,
+            "cluster": judged.cluster,
             "counts": {str(kind): number for kind, number in counts.items()},
             "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in judged.refusals],
             "steps": [step_data(step) for step in plan.drifted],
@@ -168,6 +185,8 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
         others = [f"{counts[kind]} to {kind}" for kind in StepKind if counts[kind] and kind is not StepKind.KEEP]
         held = sum(step.held is not None for step in plan.drifted)
         listed = ", ".join([*others, f"{counts[StepKind.KEEP]} to keep"])
+        if any(counts[kind] for kind in _WHERE_MATTERS):
+            output.say(f"Cluster: {judged.cluster}")
         output.say(f"Plan: {listed}{f'; {held} of them not in this pass' if held else ''}.")
     else:
         number = len(plan.matches)
@@ -189,6 +208,7 @@ class _Screen:
 
     def __init__(self, output_format: Format) -> None:
         self._format = output_format
+        self._cluster = ""
         self._bar = _bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "_Screen":
@@ -200,6 +220,7 @@ class _Screen:
 
     def planned(self, judged: JudgedPlan) -> None:
         """Show the plan before anything is done, and start the bar."""
+        self._cluster = judged.cluster
         if self._format not in (Format.JSON, Format.YAML):
             with _going_on_unread():
                 # What the guard refuses is in the log.
@@ -219,7 +240,7 @@ class _Screen:
             self._bar.stop()
         if self._format in (Format.JSON, Format.YAML):
             with _going_on_unread():
-                output.show_data(report_data(report), self._format)
+                output.show_data(report_data(report, self._cluster), self._format)
 
 
 @contextmanager
@@ -235,10 +256,11 @@ def _going_on_unread() -> Iterator[None]:
         log.warning("the pass goes on, but its output cannot be written: %s", error.strerror)
 
 
-def report_data(report: Report) -> dict[str, Any]:
+def report_data(report: Report, cluster: str) -> dict[str, Any]:
     """Return a report for machines: the counts, what became of all that was not in sync, and who is in trouble."""
     return {
         "schema": SCHEMA,
+        "cluster": cluster,
         "summary": report.summary,
         "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in report.refusals],
         "counts": {str(result): number for result, number in report.counts().items()},

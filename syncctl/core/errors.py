@@ -21,6 +21,7 @@
         PodExists           409: the name is taken
         PreconditionFailed  409: the pod is not the one that was meant
         PodNotFound         404
+        NamespaceNotFound   404: there is not even the namespace
         PodRejected         400 or 422: the API server will never take this pod
         ListExpired         410: the rest of a list is no longer to be had
 
@@ -143,7 +144,11 @@ class ClusterUnavailable(ClusterError):
 
 
 class AccessDenied(ClusterError):
-    """Not authenticated, or a verb on a resource is not allowed."""
+    """Not authenticated (`status` 401), or a verb on a resource is not allowed (403)."""
+
+    def __init__(self, message: str, hint: str | None = None, *, status: int = 403) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class QuotaExceeded(ClusterError):
@@ -160,6 +165,10 @@ class PreconditionFailed(ClusterError):
 
 class PodNotFound(ClusterError):
     """No pod by this name."""
+
+
+class NamespaceNotFound(ClusterError):
+    """No namespace by this name."""
 
 
 class PodRejected(ClusterError):

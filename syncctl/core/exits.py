@@ -26,7 +26,7 @@ MEANINGS = {
     ExitCode.ERROR: "error: nothing was changed, or the message says what was",
     ExitCode.USAGE: "the command line cannot be understood, or needs a confirmation that nobody can give",
     ExitCode.DRIFT: "`sync plan --exit-code`: the cluster is not as the database asks",
-    ExitCode.REFUSED: "`sync once`: the guard refused deletions; everything else was done",
+    ExitCode.REFUSED: "`sync once`: the guard refused deletions, or pods away from home; everything else was done",
     ExitCode.LEASE_HELD: "`sync once`: another pass holds the lease, or took it over",
     ExitCode.INCOMPLETE: "`sync once`: some steps failed, or cannot be taken; the report names them",
     ExitCode.STALE_PLAN: "`sync once --plan`: rows, pods or cluster are not those of the plan; nothing was written",

@@ -7,12 +7,16 @@ whose row has merely vanished, is not: a truncated table looks just like that.
     orphans > orphan_limit, or orphans > orphan_percent of the live pods  ->  no orphan is deleted in this pass
 
 Everything else goes on, and so it stays on every following pass until a person allows that many.
+
+A fleet has one home, the namespace in which its pods were made. In any other one all of its pods seem to be missing; no
+pod is made there, for each would run twice.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from syncctl.core.model import Home
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 NAMES_SHOWN = 5
@@ -55,7 +59,7 @@ NOBODY_ELSE = Counts()
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A group of deletions that is not carried out: what, measured, allowed; and the way through."""
+    """A group of steps that is not carried out: what, measured, allowed; and the way through."""
 
     message: str
     hint: str
@@ -114,6 +118,32 @@ def guard(
         refusals.append(Refusal(message, hint))
         holds |= {step.name: Hold(HoldKind.REFUSED, f"{measured}; {allows}{short}") for step in steps}
     return plan.holding(holds), tuple(refusals)
+
+
+def keep_home(plan: Plan, home: Home | None, here: Home | None) -> tuple[Plan, tuple[Refusal, ...]]:
+    """Hold all that would make a pod in another place than the fleet's home.
+
+    Args:
+        plan: what is held already is not refused once more.
+        home: where the fleet's pods were made; None when nobody knows, or when a person says that it is here.
+        here: where the plan is for; None when that is not known.
+    """
+    making = [step for step in plan.drifted if step.held is None and step.may_make_pod]
+    if home is None or here is None or here.uid == home.uid or not making:
+        return plan, ()
+    made = f"the pods of this fleet were made in {home.name}"
+    if home.name == here.name:
+        # Made anew, or another cluster at the same address: only the uids tell.
+        measured = f"{made} when its uid was {home.uid}; here it is {here.uid}"
+    else:
+        measured = f"{made}; here is {here.name}"
+    number = f"{len(making)} pod{'s' if len(making) != 1 else ''}"
+    message = f"refused to make {number}: {measured}; if those still run, each would run twice: {_names(making)}"
+    hint = (
+        "name the right --context and --namespace; if the fleet has really moved (namespace or cluster made anew) and"
+        " nothing of it runs there any more: `syncctl sync once --move-here`"
+    )
+    return plan.holding({step.name: Hold(HoldKind.REFUSED, measured) for step in making}), (Refusal(message, hint),)
 
 
 def _too_many(counts: Counts, limits: GuardLimits) -> bool:

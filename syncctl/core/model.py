@@ -119,11 +119,19 @@ class Begun(Struct, frozen=True):
     stopped: bool
 
 
+class Home(Struct, frozen=True):
+    """Where a fleet's pods are made: the uid of the Kubernetes namespace, and its address for a person."""
+
+    uid: str
+    name: str
+
+
 class Snapshot(Struct, frozen=True):
     """The database at one moment: the whole fleet, or an error, never a part of it.
 
     `deleted` holds the ids of clients deleted through syncctl (their tombstones). A client that is in neither has
-    vanished, and its pods are orphans. `begun` holds the replacements that no pass has seen through yet.
+    vanished, and its pods are orphans. `begun` holds the replacements that no pass has seen through yet. `home` is None
+    until a pass has made pods or found some.
     """
 
     fleet: str
@@ -131,6 +139,7 @@ class Snapshot(Struct, frozen=True):
     deleted: frozenset[int]
     back_offs: Mapping[PodKey, BackOff] = {}
     begun: Mapping[PodKey, Begun] = {}
+    home: Home | None = None
 
 
 class Resources(NamedTuple):

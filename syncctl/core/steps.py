@@ -103,6 +103,11 @@ class Step(Struct, frozen=True, gc=False):
         return self.observed
 
     @property
+    def may_make_pod(self) -> bool:
+        """Whether a pod may come of it. A resize that is refused becomes a replacement."""
+        return self.kind in (StepKind.CREATE, StepKind.REPLACE) or self.cause is Cause.RESOURCES_DIFFER
+
+    @property
     def client_name(self) -> str:
         """The client's name as the row has it, else as the pod remembers it, else ""."""
         if self.client:

@@ -9,12 +9,13 @@ from sqlalchemy import Column, ColumnElement, Connection, Engine, false, func, s
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
-from syncctl.core.model import Client, Snapshot
+from syncctl.core.model import Client, Home, Snapshot
 from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
+from syncctl.db.home import home_of
 from syncctl.db.rows import client_of, select_clients
 from syncctl.db.tables import begun_replacements, clients, deleted_clients, fleet
 
@@ -29,7 +30,7 @@ def read_snapshot(
     shard: Shard = WHOLE,
     accept: Callable[[Snapshot], None] = lambda _snapshot: None,
 ) -> Snapshot:
-    """Read clients, tombstones and the fleet's uuid in one transaction; of a shard, only what is its own.
+    """Read clients, tombstones, the fleet's uuid and home in one transaction; of a shard, only what is its own.
 
     A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
     is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
@@ -75,7 +76,7 @@ def _lost_a_race(error: DatabaseError) -> bool:
 
 def _read(connection: Connection, shard: Shard) -> Snapshot:
     _refuse_standby(connection)
-    uuid = _fleet(connection)
+    uuid, home = _fleet(connection)
     mine = _of_shard(clients.c.id, shard)
     found = tuple(client_of(row) for row in connection.execute(select_clients().where(*mine).order_by(clients.c.id)))
     counted = connection.execute(select(func.count()).select_from(clients).where(*mine)).scalar_one()
@@ -90,6 +91,7 @@ def _read(connection: Connection, shard: Shard) -> Snapshot:
         deleted=frozenset(deleted) - living,
         back_offs=read_back_offs(connection),
         begun=read_begun(connection, *_of_shard(begun_replacements.c.client_id, shard)),
+        home=home,
     )
 
 
@@ -106,14 +108,14 @@ def _refuse_standby(connection: Connection) -> None:
         )
 
 
-def _fleet(connection: Connection) -> str:
-    uuids = list(connection.execute(select(fleet.c.uuid)).scalars())
-    if len(uuids) != 1 or not uuids[0]:
+def _fleet(connection: Connection) -> tuple[str, Home | None]:
+    rows = list(connection.execute(select(fleet.c.uuid, fleet.c.home, fleet.c.home_name)))
+    if len(rows) != 1 or not rows[0].uuid:
         raise DatabaseError(
-            f"the table fleet has {len(uuids)} rows instead of one with a uuid, so nobody knows whose pods these are",
+            f"the table fleet has {len(rows)} rows instead of one with a uuid, so nobody knows whose pods these are",
             "restore it from a backup, or from the label syncctl.io/fleet of the pods",
         )
-    return str(uuids[0])
+    return str(rows[0].uuid), home_of(rows[0].home, rows[0].home_name)
 
 
 def _refuse_odd(found: tuple[Client, ...], counted: int) -> None:

@@ -98,13 +98,16 @@ deleted_clients = Table(
     Column("deleted_by", Text, nullable=False),
 )
 
-# Exactly one row: pods carry its uuid, so that a wrong or an empty database owns none.
+# Exactly one row: pods carry its uuid, so that a wrong or an empty database owns none. `home` is the uid of the
+# namespace in which they are made, `home_name` its address for a person; both are null until a pass knows.
 fleet = Table(
     "fleet",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, server_default="1"),
     Column("uuid", String(36), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("home", Text),
+    Column("home_name", Text),
     CheckConstraint("id = 1", name="one_row"),
 )
 

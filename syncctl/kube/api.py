@@ -17,6 +17,7 @@ from syncctl.core import names
 from syncctl.core.errors import (
     ClusterUnavailable,
     ListExpired,
+    NamespaceNotFound,
     PodExists,
     PodNotFound,
     PodRejected,
@@ -62,14 +63,26 @@ class ApiCluster:
         host = connection.configuration.host
         # Only a proxy has to be told the whole URL.
         base = urlsplit(host).path.rstrip("/") if connection.pool.proxy is None else host
-        self._pods_url = f"{base}/api/v1/namespaces/{connection.namespace}/pods"
-        self.address = f"{host}, namespace {connection.namespace}"
+        self._namespace = connection.namespace
+        self._namespace_url = f"{base}/api/v1/namespaces/{connection.namespace}"
+        self._pods_url = f"{self._namespace_url}/pods"
+        self.address = f"namespace {connection.namespace} of {host}"
 
     def working_under(self, permit: Permit, pause: Pause) -> "ApiCluster":
         """Return this cluster, asking for permission before every write and waiting by `pause`; see Cluster."""
         other = copy.copy(self)
         other._transport = self._transport.under(permit, pause)  # noqa: SLF001 - of another of the same class
         return other
+
+    def home(self) -> str:
+        """Return the namespace's uid; see Cluster."""
+        doing = f"get namespace {self._namespace}"
+        try:
+            return _decoded(codec.read_uid, self._transport.send("GET", self._namespace_url, doing))
+        except PodNotFound as error:
+            raise NamespaceNotFound(
+                f"there is no {self.address}", "name the right one: --namespace, or --context as for kubectl"
+            ) from error
 
     def list_pods(self, selector: str) -> list[ObservedPod]:
         """Return all pods that the selector finds, complete or not at all; see Cluster."""

@@ -11,7 +11,7 @@ class Cluster(Protocol):
 
     @property
     def address(self) -> str:
-        """The API server's URL and the namespace, for a person."""
+        """The namespace and the API server's URL, for a person: `namespace trading of https://...`."""
 
     def working_under(self, permit: Callable[[], None], pause: Callable[[float], bool]) -> "Cluster":
         """Return this cluster, bound to a pass.
@@ -19,6 +19,14 @@ class Cluster(Protocol):
         Args:
             permit: asked before every single write, the repeated ones too; raises to refuse it.
             pause: waits for so many seconds between two attempts; False means that there is no time for another one.
+        """
+
+    def home(self) -> str:
+        """Return the namespace's uid, which no other namespace of any cluster has, nor one made anew by its name.
+
+        Raises:
+            NamespaceNotFound: there is none by this name.
+            AccessDenied: a right is missing; its status tells that from credentials that nobody knows.
         """
 
     def list_pods(self, selector: str) -> list[ObservedPod]:

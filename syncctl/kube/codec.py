@@ -152,6 +152,7 @@ _NOTHING = _State()
 _page = msgspec.json.Decoder(_PodList)
 _pod = msgspec.json.Decoder(_Pod)
 _metadata_page = msgspec.json.Decoder(_MetadataList)
+_object = msgspec.json.Decoder(_MetadataOnly)
 _status = msgspec.json.Decoder(ApiStatus)
 
 
@@ -178,6 +179,18 @@ def read_pod(body: bytes) -> ObservedPod:
         ValueError: the body is no pod, or ends early.
     """
     return _observed(_pod.decode(body))
+
+
+def read_uid(body: bytes) -> str:
+    """Return the uid of an object of whatever kind.
+
+    Raises:
+        ValueError: the body is no object, has no uid, or ends early.
+    """
+    uid = _object.decode(body).metadata.uid
+    if not uid:
+        raise ValueError("it has no metadata.uid")
+    return uid
 
 
 def read_status(body: bytes) -> ApiStatus:

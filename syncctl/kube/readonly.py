@@ -13,6 +13,7 @@ class ReadOnlyCluster:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.address = cluster.address
+        self.home = cluster.home
         self.list_pods = cluster.list_pods
         self.list_owners = cluster.list_owners
         self.get_pod = cluster.get_pod

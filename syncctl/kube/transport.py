@@ -199,11 +199,11 @@ def _translated(doing: str, status: int, told: codec.ApiStatus, retry_after: str
     if status == 403 and "exceeded quota" in told.message:
         return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
     if status == 401:
-        return AccessDenied(
-            said, "`kubectl auth whoami` tells who is let in; renew the token or the user's entry in the kubeconfig"
-        )
+        hint = "`kubectl auth whoami` tells who is let in; renew the token or the user's entry in the kubeconfig"
+        return AccessDenied(said, hint, status=status)
     if status == 403:
-        return AccessDenied(said, "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role")
+        hint = "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role"
+        return AccessDenied(said, hint, status=status)
     if status == 409 and told.reason == "AlreadyExists":
         return PodExists(said)
     causes = told.details.causes if told.details else None

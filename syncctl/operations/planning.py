@@ -1,20 +1,21 @@
 """From rows and pods to a plan that may be carried out: what a pass and `sync plan` have in common."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from syncctl.core import names
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
-from syncctl.core.errors import StalePlan
-from syncctl.core.guard import Counts, GuardLimits, Policy, Refusal, count, guard, restrict
+from syncctl.core.errors import AccessDenied, StalePlan
+from syncctl.core.guard import Counts, GuardLimits, Policy, Refusal, count, guard, keep_home, restrict
 from syncctl.core.manifest import Blueprint
-from syncctl.core.model import BackOff, Begun, ObservedPod, PodKey, Snapshot
+from syncctl.core.model import BackOff, Begun, Home, ObservedPod, PodKey, Snapshot
 from syncctl.core.pacing import halt, heal, pace
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.saved import plan_digest
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.core.steps import Cause, Plan, StepKind
+from syncctl.core.steps import Plan
 from syncctl.core.template import PodTemplate
 from syncctl.db.engine import Engine, reading
 from syncctl.db.lease import read_counts
@@ -26,18 +27,22 @@ from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.connect import read_template
 from syncctl.settings import Settings
 
+log = logging.getLogger("syncctl")
+
 
 @dataclass(frozen=True, slots=True)
 class PassOptions:
     """What a person may say of one run.
 
-    `expected_digest` is that of a saved plan: the run does exactly that plan or nothing.
+    `move_here` makes the namespace of this run the fleet's home, wherever that was. `expected_digest` is that of a
+    saved plan: the run does exactly that plan or nothing.
     """
 
     policy: Policy = Policy.SYNC
     allow_deletions: int | None = None
     adopt: bool = False
     shard: Shard = WHOLE
+    move_here: bool = False
     expected_digest: str | None = None
 
 
@@ -45,7 +50,8 @@ class PassOptions:
 class JudgedPlan:
     """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for.
 
-    `begun` holds what earlier passes have begun, as far as this one knows.
+    `begun` holds what earlier passes have begun, as far as this one knows, `home` where the fleet's pods were made so
+    far. `new_home` is to be stored before the first pod is made; None when there is nothing to store.
     """
 
     plan: Plan
@@ -53,6 +59,8 @@ class JudgedPlan:
     back_offs: Mapping[PodKey, BackOff | None]
     begun: Mapping[PodKey, Begun]
     cluster: str
+    home: Home | None = None
+    new_home: Home | None = None
 
     @property
     def digest(self) -> str:
@@ -93,6 +101,8 @@ class Planner:
         self._template = read_template(settings.pod_template)
         self._observed: list[ObservedPod] | None = None
         self._others: Others | None = None
+        self._here: Home | None = None
+        self._knows_here = False
 
     def judged(self, snapshot: Snapshot) -> JudgedPlan:
         """Plan, and hold what may not be done now."""
@@ -100,10 +110,16 @@ class Planner:
         settings, options = self._settings, self._options
         limits = GuardLimits(settings.orphan_limit, settings.orphan_percent, settings.switch_off_limit)
         plan = restrict(self._plan(snapshot, now), options.policy)
+        here = self._read_here() if self._needs_home(plan, snapshot.home) else None
+        plan, astray = keep_home(plan, None if options.move_here else snapshot.home, here)
         plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
-        return JudgedPlan(plan, refusals, back_offs, snapshot.begun, self._cluster.address)
+        new_home = None if astray or (here and snapshot.home and here.uid == snapshot.home.uid) else here
+        refusals = astray + refusals
+        return JudgedPlan(
+            plan, refusals, back_offs, snapshot.begun, self._cluster.address, home=snapshot.home, new_home=new_home
+        )
 
     def expect(self, snapshot: Snapshot) -> None:
         """Return when the plan is the one that was expected.
@@ -132,6 +148,27 @@ class Planner:
             plan = make_plan(desired, self._observed, now, self._others)
         return plan
 
+    def _needs_home(self, plan: Plan, home: Home | None) -> bool:
+        """Whether it matters where this is: only to who makes pods, and once to a fleet whose pods are here already."""
+        unsettled = self._options.move_here or (home is None and plan.live > 0)
+        return unsettled or any(step.may_make_pod and step.held is None for step in plan.drifted)
+
+    def _read_here(self) -> Home | None:
+        """Return where this is; None, with a warning, when the cluster's administrator lets nobody know."""
+        if not self._knows_here:
+            try:
+                self._here = Home(self._cluster.home(), self._cluster.address)
+            except AccessDenied as error:
+                if error.status != 403:
+                    raise
+                log.warning(
+                    "whether this is the fleet's home is not checked, so pods may be made twice: %s",
+                    error.message,
+                    extra={"hint": "let its Role get namespaces, as in k8s-cronjob.yaml: a pass reads its own by name"},
+                )
+            self._knows_here = True
+        return self._here
+
     def _read_others(self, fleet: str) -> Others:
         """Look up who holds which name: only a new pod needs one, so only then."""
         owners = self._cluster.list_owners(names.foreign_selector(fleet))
@@ -155,6 +192,4 @@ def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) 
 
 
 def _needs_names(plan: Plan) -> bool:
-    # A resize that is refused becomes a replacement.
-    makes_pods = (StepKind.CREATE, StepKind.REPLACE)
-    return any(step.kind in makes_pods or step.cause is Cause.RESOURCES_DIFFER for step in plan.drifted)
+    return any(step.may_make_pod for step in plan.drifted)

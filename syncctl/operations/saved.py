@@ -20,12 +20,13 @@ class _Format(msgspec.Struct):
 
 
 class _Document(_Format):
-    """What is read back; the steps are for people."""
+    """What is read back; the steps are for people. What has a default was not in every file of this format."""
 
     digest: str
     policy: Policy
     allow_deletions: Annotated[int, msgspec.Meta(ge=0)] | None
     adopt: bool
+    move_here: bool = False
 
 
 def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[dict[str, Any]]) -> None:
@@ -40,6 +41,7 @@ def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[
         "policy": options.policy.value,
         "allow_deletions": options.allow_deletions,
         "adopt": options.adopt,
+        "move_here": options.move_here,
         "steps": steps,
     }
     try:
@@ -68,5 +70,6 @@ def read_plan(file: Path) -> PassOptions:
         policy=document.policy,
         allow_deletions=document.allow_deletions,
         adopt=document.adopt,
+        move_here=document.move_here,
         expected_digest=document.digest,
     )

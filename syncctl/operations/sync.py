@@ -23,6 +23,7 @@ from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, record_spawned
 from syncctl.db.engine import Engine, writing
 from syncctl.db.history import PassRecord, StepRecord, record_pass
+from syncctl.db.home import store_home
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -127,10 +128,12 @@ class _Pass:
         for refusal in judged.refusals:
             log.error(refusal.message, extra={"hint": refusal.hint})
         begun = to_begin(judged.plan, self.clock.now())
-        if judged.back_offs or begun:
-            # Before the replacements: a pass that is killed in between must not make a pod that dies at birth spin, nor
-            # must the next one take for missing what this one has ended.
+        if judged.back_offs or begun or judged.new_home:
+            # Before the first pod: a pass that is killed in between must not make a pod that dies at birth spin, nor
+            # must the next one take for missing what this one has ended or what it has made in another place.
             with writing(self.engine) as connection:
+                if judged.new_home:
+                    store_home(connection, judged.new_home, instead_of=judged.home)
                 store_back_offs(connection, judged.back_offs)
                 store_begun(connection, begun)
         outcomes = apply_plan(

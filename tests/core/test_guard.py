@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from syncctl.core.guard import NAMES_SHOWN, GuardLimits, Policy, Refusal, guard, restrict
-from syncctl.core.model import Client, ObservedPod
+from syncctl.core.guard import NAMES_SHOWN, GuardLimits, Policy, Refusal, guard, keep_home, restrict
+from syncctl.core.model import Client, Home, ObservedPod
 from syncctl.core.plan import Others, make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
 
@@ -291,3 +291,64 @@ def test_what_is_held_stays_held_as_it_was(orphans: int, off: int, policy: Polic
     for before, after in zip(plan.steps, judged.steps, strict=True):
         assert after == replace(before, held=after.held)
         assert before.held is None or after.held == before.held
+
+
+# The home -------------------------------------------------------------------------------------------------------------
+
+TRADING = Home("6a1f0c4e", "namespace trading of https://10.0.0.1:6443")
+STAGING = Home("b7a1f9c4", "namespace staging of https://10.0.0.1:6443")
+
+
+def of_each_kind() -> Plan:
+    """Return a plan that creates 1, replaces 2 and 3, resizes 4, updates 5, deletes 6 and leaves 7 alone."""
+    rows = [a_client(number) for number in range(1, 8)]
+    pods = [
+        pod_of(rows[1], phase="Failed"),
+        pod_of(replace(rows[2], restart_generation=1)),
+        pod_of(replace(rows[3], cpu="2")),
+        pod_of(replace(rows[4], name="other")),
+        pod_of(rows[5]),
+        pod_of(rows[6]),
+    ]
+    rows[5] = a_client(6, enabled="")
+    return make_plan(desired_by(*rows), pods, NOW, Others())
+
+
+def test_away_from_home_all_that_may_make_a_pod_is_refused_and_nothing_else() -> None:
+    plan, refusals = keep_home(of_each_kind(), TRADING, STAGING)
+    refused = {step.name for step in plan.drifted if step.held is not None and step.held.kind is HoldKind.REFUSED}
+    assert refused == {"vwap-101", "vwap-102", "vwap-103", "vwap-104"}
+    assert {step.name for step in plan.drifted} - refused == {"vwap-105", "vwap-106"}
+    (refusal,) = refusals
+    assert refusal.message.startswith("refused to make 4 pods: the pods of this fleet were made in namespace trading ")
+    assert "; here is namespace staging of https://10.0.0.1:6443; " in refusal.message
+    assert refusal.hint.endswith("`syncctl sync once --move-here`")
+
+
+@pytest.mark.parametrize(
+    ("home", "here"),
+    [
+        pytest.param(TRADING, TRADING, id="at home"),
+        pytest.param(TRADING, Home(TRADING.uid, "namespace trading of https://cluster"), id="by another address"),
+        pytest.param(None, STAGING, id="no home yet"),
+        pytest.param(TRADING, None, id="nobody knows where this is"),
+        pytest.param(None, None, id="neither is known"),
+    ],
+)
+def test_a_plan_for_home_stays_as_it_is(home: Home | None, here: Home | None) -> None:
+    plan = of_each_kind()
+    assert keep_home(plan, home, here) == (plan, ())
+
+
+def test_what_makes_no_pod_is_nothing_to_refuse_anywhere() -> None:
+    plan = a_plan(live=5, off=2)
+    assert keep_home(plan, TRADING, STAGING) == (plan, ())
+    held = restrict(of_each_kind(), Policy.CREATE_ONLY)
+    plan, (refusal,) = keep_home(held, TRADING, STAGING)
+    assert refusal.message.startswith("refused to make 1 pod: ")
+    assert sum(step.held is not None and step.held.kind is HoldKind.REFUSED for step in plan.drifted) == 1
+
+
+def test_two_places_with_one_address_are_told_by_their_uids() -> None:
+    _, (refusal,) = keep_home(of_each_kind(), TRADING, Home("c1", TRADING.name))
+    assert f" in {TRADING.name} when its uid was 6a1f0c4e; here it is c1; " in refusal.message

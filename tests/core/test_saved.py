@@ -24,7 +24,7 @@ LEAVING = "2026-03-02T14:30:30Z"
 OFF = a_client(1, enabled="").algorithms
 
 
-CLUSTER = "https://10.0.0.1:6443, namespace trading"
+CLUSTER = "namespace trading of https://10.0.0.1:6443"
 
 
 def digest(rows: Rows, pods: Pods, blueprint: Blueprint = BLUEPRINT, **fields: Any) -> str:

@@ -86,6 +86,8 @@ class Ground:
         if record.resource is not PODS or change.type != "ADDED":
             return
         self.made[record.name] += 1
+        if self.query("SELECT home FROM fleet") != [(self.home,)]:
+            self.problems.append(f"{record.name} was made before the fleet's home was known")
         key = _key(record.labels)
         for other in self.store.list(PODS, NAMESPACE).records:
             rival = _key(other.labels) == key or (FLEET not in other.labels and other.name == f"vmap-{key[0]}")
@@ -105,6 +107,11 @@ class Ground:
         """Write to the database."""
         with writing(self.engine) as connection:
             connection.execute(text(statement))
+
+    @property
+    def home(self) -> str:
+        """The uid of the namespace."""
+        return self.store.get(NAMESPACES, "", NAMESPACE).uid
 
     def lease_is_held(self) -> bool:
         """Whether somebody has the lease."""
@@ -184,6 +191,8 @@ class Scenario:
         url = self._copy()
         store, _ = self._stage(Store(namespaces=(), nodes=(), saved=self._saved, version=self._version))
         ground = Ground(self._settings(url), connect(url), store, self._sandbox, self._cluster)
+        # As an upgrade leaves it: the pass that is killed has a home to store as well.
+        ground.execute("UPDATE fleet SET home = NULL, home_name = NULL")
         store.subscribe(ground.heard)
         yield ground
         ground.engine.dispose()

@@ -113,6 +113,7 @@ def everything_is_put_right(ground: Ground) -> None:
     # Whichever pass it was that made it, and however many were killed before.
     assert {name for name in MADE if REPLACED in pods[name].json["metadata"]["annotations"]} == SUCCEEDED
     assert not ground.query("SELECT client_id FROM begun_replacements")
+    assert ground.query("SELECT home FROM fleet") == [(ground.home,)]
     (container,) = pods["vwap-3"].json["status"]["containerStatuses"]
     assert (container["image"], container["restartCount"]) == ("desk/algo:2", 1)
     spawned = {str(client.id): client.spawned_at for client in list_clients(ground.engine)}

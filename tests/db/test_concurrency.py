@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, delete, select
 
-from syncctl.core.errors import ClientExists, ClientNotFound, SyncctlError
-from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.errors import ClientExists, ClientNotFound, DatabaseBusy, SyncctlError
+from syncctl.core.model import Algorithm, Client, ClientChanges, Home, NewClient
 from syncctl.db import clients as db
 from syncctl.db.engine import connect, reading, writing
+from syncctl.db.home import store_home
 from syncctl.db.migrations import Upgrade, upgrade
 from syncctl.db.schema import HEAD, open_database
 from syncctl.db.snapshot import read_snapshot
@@ -133,6 +134,15 @@ def test_a_pass_that_lost_the_race_to_another_writer_tries_again(engines: tuple[
         )
         assert snapshot.clients[-1].restart_generation == 1
         assert changed.version == 7
+
+
+def test_of_two_places_that_would_be_a_fleets_home_at_once_one_is(engines: tuple[Engine, Engine]) -> None:
+    homes = [Home(uid, f"namespace {uid} of https://10.0.0.1:6443") for uid in ("trading", "staging")]
+    results = together(
+        *(in_writing(engine, store_home, home, None) for engine, home in zip(engines, homes, strict=True))
+    )
+    (refused,) = [result for result in results if isinstance(result, DatabaseBusy)]
+    assert read_snapshot(engines[0], consume_restarts=False).home == homes[1 - results.index(refused)]
 
 
 def test_of_two_who_upgrade_one_waits_and_finds_it_done(database_url: str) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import ExitCode
 from syncctl.core.guard import Policy
 from syncctl.core.report import Result
-from syncctl.db.engine import reading
-from syncctl.db.tables import algorithm_status, back_offs, begun_replacements, clients, deleted_clients
+from syncctl.db.engine import reading, writing
+from syncctl.db.tables import algorithm_status, back_offs, begun_replacements, clients, deleted_clients, fleet
 from syncctl.operations.clients import delete_client
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.saved import read_plan, save_plan
@@ -34,7 +34,7 @@ def saved(world: World, options: PassOptions | None = None) -> PassOptions:
 def rows(world: World) -> list[Any]:
     """Return all that a pass could write to the rows."""
     with reading(world.engine) as connection:
-        tables = (clients, algorithm_status, deleted_clients, back_offs, begun_replacements)
+        tables = (clients, algorithm_status, deleted_clients, back_offs, begun_replacements, fleet)
         return [list(connection.execute(select(table))) for table in tables]
 
 
@@ -131,6 +131,42 @@ def test_its_options_are_remembered(harmed: World, policy: Policy, allowed: int 
     assert found.expected_digest == harmed.plan(given).digest
 
 
+def moved(world: World) -> None:
+    """Make the fleet one whose home was elsewhere."""
+    with writing(world.engine) as connection:
+        connection.execute(update(fleet).values(home="another-uid", home_name="namespace trading of https://elsewhere"))
+
+
+def test_a_plan_that_moves_the_fleet_is_carried_out_as_such(harmed: World) -> None:
+    moved(harmed)
+    refused = {name for name, result in TO_DO.items() if name in ("vwap-4", "vwap-5", "vwap-6", "vwap-10")}
+    judged = harmed.plan()
+    assert {step.name for step in judged.plan.drifted if step.held} == refused
+    options = saved(harmed, PassOptions(move_here=True))
+    assert options.move_here
+    ended = harmed.run(options)
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    assert harmed.converges()
+
+
+def test_a_plan_that_was_saved_before_the_fleet_moved_is_stale(harmed: World) -> None:
+    options = saved(harmed)
+    moved(harmed)
+    ended = harmed.run(options)
+    assert (ended.code, ended.writes) == (ExitCode.STALE_PLAN, 0)
+
+
+def test_a_plan_that_was_saved_before_fleets_had_homes_moves_none(harmed: World) -> None:
+    file = harmed.folder / "plan.json"
+    save_plan(file, harmed.plan(), PassOptions(), [])
+    document = json.loads(file.read_text())
+    del document["move_here"]
+    file.write_text(json.dumps(document))
+    options = read_plan(file)
+    assert not options.move_here
+    assert harmed.run(options).results() == TO_DO
+
+
 def test_a_policy_that_was_saved_is_carried_out(harmed: World) -> None:
     ended = harmed.run(saved(harmed, PassOptions(Policy.CREATE_ONLY)))
     assert ended.results() == {**dict.fromkeys(TO_DO, Result.DEFERRED), "vwap-10": Result.CREATED}
@@ -169,6 +205,7 @@ GOOD = {"format": 1, "digest": "0" * 64, "policy": "sync", "allow_deletions": No
         json.dumps({**GOOD, "allow_deletions": -1}).encode(),
         json.dumps({**GOOD, "allow_deletions": True}).encode(),
         json.dumps({**GOOD, "adopt": "no"}).encode(),
+        json.dumps({**GOOD, "move_here": "no"}).encode(),
         json.dumps({**GOOD, "digest": None}).encode(),
     ],
     ids=lambda content: content[:40].decode(errors="replace"),

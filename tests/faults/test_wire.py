@@ -30,6 +30,7 @@ LISTS: dict[str, dict[str, Any]] = {
     "list, last page": {"verb": "list", "skip": 3},
     "list of owners": {"verb": "list", "skip": 4},
 }
+HOME: dict[str, dict[str, Any]] = {"get of the namespace": {"verb": "get", "name": NAMESPACE}}
 LOOK: dict[str, dict[str, Any]] = {"look while replacing": {"verb": "list", "skip": 5}}
 CREATES: dict[str, dict[str, Any]] = {
     "create": {"verb": "create", "name": "vwap-10"},
@@ -45,6 +46,7 @@ OTHER_WRITES: dict[str, dict[str, Any]] = {
     "delete to replace": {"verb": "delete", "name": "vwap-5"},
 }
 WRITES = CREATES | OTHER_WRITES
+READS = LISTS | HOME
 
 RESET, CUT, DENIED = {"reset": True}, {"cut": True}, {"status": 401}
 TIME_OUT = {"latency": 0.4}
@@ -98,8 +100,10 @@ def test_without_a_fault_a_pass_does_all_of_it_by_just_these_calls(harmed: World
     assert [("!=" in selector, "client" in selector.partition(",")[2]) for verb, selector in calls[:5]] == (
         [(False, False)] * 4 + [(True, False)]
     )
+    # Where it is, it asks once, when it knows that it will make pods.
+    assert [number for number, (verb, _) in enumerate(calls) if verb == "get"] == [5]
     assert len(lists) > 5
-    assert sorted(call for call in calls if call[0] not in ("list", "create")) == sorted(
+    assert sorted(call for call in calls if call[0] not in ("list", "get", "create")) == sorted(
         [("delete", f"vwap-{number}") for number in range(5, 10)]
         + [("patch", name) for name in ("vwap-2", "vwap-3", "vwap-4", "vwap-4/resize")]
     )
@@ -119,12 +123,12 @@ def _when(fault: str) -> tuple[str, bool]:
     ("call", "fault", "after"),
     [
         # Reading has no effect, and a body is cut on its way back.
-        *variants(LISTS | LOOK, ["reset", "reset after", "time-out", "cut", "500", "503"]),
+        *variants(READS | LOOK, ["reset", "reset after", "time-out", "cut", "500", "503"]),
         *variants(WRITES, [*TRANSIENT, "reset after", "time-out after", "500 after", "503 after"]),
     ],
 )
 def test_what_goes_wrong_once_is_done_all_the_same(harmed: World, call: str, fault: str, after: bool) -> None:
-    how = harm(harmed, (LISTS | LOOK | WRITES)[call], TRANSIENT[fault], after=after)
+    how = harm(harmed, (READS | LOOK | WRITES)[call], TRANSIENT[fault], after=after)
     ended = harmed.run(**how)
     assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
     assert ended.seconds <= LONGEST_STEP
@@ -132,9 +136,9 @@ def test_what_goes_wrong_once_is_done_all_the_same(harmed: World, call: str, fau
 
 
 @pytest.mark.parametrize("fault", NOT_TAKEN)
-@pytest.mark.parametrize("call", LISTS | LOOK | WRITES)
+@pytest.mark.parametrize("call", READS | LOOK | WRITES)
 def test_what_is_not_taken_now_is_taken_later(harmed: World, call: str, fault: str) -> None:
-    harm(harmed, (LISTS | LOOK | WRITES)[call], NOT_TAKEN[fault])
+    harm(harmed, (READS | LOOK | WRITES)[call], NOT_TAKEN[fault])
     ended = harmed.run()
     assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
     # Retry-After is obeyed, for creations too; without it the wait is short.
@@ -153,10 +157,11 @@ def test_a_list_that_expires_begins_anew(harmed: World, call: str) -> None:
 @pytest.mark.parametrize(
     ("call", "fault", "after"),
     variants(LISTS, ["reset", "cut", "503", "429 with Retry-After", "410", "401"])
+    + variants(HOME, ["reset", "cut", "503", "429 with Retry-After", "401"])
     + variants(["list, page 1"], ["time-out", "500", "429"]),
 )
-def test_a_list_that_cannot_be_had_whole_changes_nothing(harmed: World, call: str, fault: str, after: bool) -> None:
-    how = harm(harmed, LISTS[call], ALL_FAULTS[fault], after=after, times=None)
+def test_what_cannot_be_read_whole_changes_nothing(harmed: World, call: str, fault: str, after: bool) -> None:
+    how = harm(harmed, READS[call], ALL_FAULTS[fault], after=after, times=None)
     ended = harmed.run(**how)
     assert (ended.code, ended.writes) == (ExitCode.ERROR, 0)
     assert ended.error
@@ -209,7 +214,7 @@ def test_as_long_as_nobody_can_look_no_successor_is_made(harmed: World, fault: s
 @pytest.mark.parametrize("call", CREATES)
 def test_reading_back_a_creation_may_go_wrong_too(harmed: World, call: str, fault: str) -> None:
     harm(harmed, CREATES[call], RESET, after=True)
-    how = harm(harmed, {"verb": "get"}, ALL_FAULTS[fault])
+    how = harm(harmed, {"verb": "get", "name": CREATES[call]["name"]}, ALL_FAULTS[fault])
     ended = harmed.run(**how)
     assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
     unharmed(harmed)
@@ -219,7 +224,7 @@ def test_reading_back_a_creation_may_go_wrong_too(harmed: World, call: str, faul
 @pytest.mark.parametrize("call", CREATES)
 def test_a_creation_that_can_never_be_read_back_is_found_by_the_next_pass(harmed: World, call: str, fault: str) -> None:
     harm(harmed, CREATES[call], RESET, after=True)
-    harm(harmed, {"verb": "get"}, ALL_FAULTS[fault], times=None)
+    harm(harmed, {"verb": "get", "name": CREATES[call]["name"]}, ALL_FAULTS[fault], times=None)
     ended = harmed.run()
     assert ended.code is ExitCode.INCOMPLETE
     assert ended.results()[CREATES[call]["name"]] is Result.FAILED
@@ -353,4 +358,14 @@ def test_a_pass_that_is_told_to_stop_before_it_has_a_plan_gives_up_at_once(harme
     assert (ended.code, ended.writes) == (ExitCode.TERMINATED, 0)
     assert ended.seconds < 9
     assert list_passes(harmed.engine, 1)[0].exit_code == ExitCode.TERMINATED
+    unharmed(harmed)
+
+
+# Where nobody may know ------------------------------------------------------------------------------------------------
+
+
+def test_a_pass_that_may_not_read_the_namespace_does_all_of_it(harmed: World) -> None:
+    rule = harmed.sandbox.faults.add(verb="get", name=NAMESPACE, status=403, times=None)
+    ended = harmed.run()
+    assert (ended.code, ended.results(), rule.hits) == (ExitCode.DONE, TO_DO, 1)
     unharmed(harmed)

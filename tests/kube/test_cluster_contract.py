@@ -9,6 +9,7 @@ from syncctl.core import names
 from syncctl.core.errors import (
     AccessDenied,
     LeaseLost,
+    NamespaceNotFound,
     PodExists,
     PodNotFound,
     PodRejected,
@@ -17,6 +18,7 @@ from syncctl.core.errors import (
 )
 from syncctl.core.model import ObservedPod, Resources
 from syncctl.kube.api import ApiCluster
+from syncctl.kube.config import connect
 from syncctl.kube.readonly import ReadOnlyCluster
 
 OURS, THEIRS = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11", "b7a1f9c4-0d7e-4b53-8f0e-3c6d1a5e2f90"
@@ -134,8 +136,24 @@ def test_a_missing_pod_is_an_answer_and_no_error(api: ApiCluster) -> None:
 
 
 def test_the_address_names_server_and_namespace(cluster: Cluster, api: ApiCluster) -> None:
-    assert api.address.startswith("http")
-    assert api.address.endswith(f", namespace {cluster.namespace}")
+    assert api.address.startswith(f"namespace {cluster.namespace} of http")
+
+
+def test_the_home_is_the_namespaces_uid(cluster: Cluster, api: ApiCluster) -> None:
+    assert api.home() == cluster.uid()
+    assert cluster.api().home() == api.home()
+
+
+def test_a_namespace_that_is_not_there_is_no_home(cluster: Cluster) -> None:
+    connection = connect(str(cluster.kubeconfig), None, "nowhere-to-be-found", 1)
+    with pytest.raises(NamespaceNotFound, match="there is no namespace nowhere-to-be-found of http"):
+        ApiCluster(connection).home()
+
+
+def test_who_may_not_read_the_namespace_is_told_so(cluster: Cluster) -> None:
+    with pytest.raises(AccessDenied, match="cannot get namespace ") as denied:
+        cluster.powerless().home()
+    assert denied.value.status == 403
 
 
 # Creating -------------------------------------------------------------------------------------------------------------
@@ -337,6 +355,7 @@ def test_permission_is_asked_before_every_write_and_no_reading(api: ApiCluster) 
     permitted.list_pods("")
     permitted.list_owners("")
     permitted.get_pod("vwap-1")
+    permitted.home()
     assert len(asked) == 4
 
 
@@ -367,6 +386,7 @@ def test_a_read_only_cluster_reads_as_the_cluster_does(mixed: ApiCluster) -> Non
     assert named(read_only.list_pods("")) == named(mixed.list_pods(""))
     assert read_only.list_owners("") == mixed.list_owners("")
     assert read_only.get_pod("vwap-9") is None
+    assert read_only.home() == mixed.home()
     assert read_only.address == mixed.address
 
 

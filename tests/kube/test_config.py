@@ -452,7 +452,7 @@ def test_the_kubeconfigs_proxy_is_gone_through(cluster: Cluster, proxy: Proxy) -
     made = api.create_pod(a_pod("vwap-1"))
     assert cluster.pods()["vwap-1"]["metadata"]["uid"] == made.uid
     assert len(proxy.seen) == 1
-    assert proxy.seen[0].startswith("CONNECT " if cluster.real else f"POST {api.address.split(',')[0]}/api/v1/")
+    assert proxy.seen[0].startswith("CONNECT " if cluster.real else f"POST {api.address.partition(' of ')[2]}/api/v1/")
 
 
 def test_the_environments_proxy_is_gone_through_except_where_it_says_no(

@@ -44,6 +44,7 @@ def act_on(api: ApiCluster, verb: str, made: ObservedPod) -> object:
     acts: dict[str, Callable[[], object]] = {
         "list": lambda: [pod.name for pod in api.list_pods("")],
         "get": lambda: api.get_pod(made.name),
+        "home": api.home,
         "patch": lambda: api.patch_pod(made.name, made.uid, PATCH).labels["tier"],
         "delete": lambda: api.delete_pod(made.name, made.uid),
     }
@@ -55,17 +56,18 @@ def act_on(api: ApiCluster, verb: str, made: ObservedPod) -> object:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("fault", [*FAULTS, "cut"])
-@pytest.mark.parametrize("verb", ["list", "get", "patch", "delete"])
+@pytest.mark.parametrize("verb", ["list", "get", "home", "patch", "delete"])
 def test_what_is_the_same_twice_is_sent_until_it_is_answered(
     sandbox: SandboxCluster, api: ApiCluster, waits: list[float], verb: str, fault: str, after: bool
 ) -> None:
     made = api.create_pod(wanted())
-    sandbox.sandbox.faults.add(verb=verb, after=after, times=2, **FAULTS.get(fault, {"cut": True}))
+    asked = "get" if verb == "home" else verb
+    sandbox.sandbox.faults.add(verb=asked, after=after, times=2, **FAULTS.get(fault, {"cut": True}))
     sandbox.asked()
     act_on(api, verb, made)
     # A deletion that had its effect at once is answered with 404 from then on; that answer is lost as well.
     assert len(waits) == 2
-    assert sandbox.asked() == {verb: 3}
+    assert sandbox.asked() == {asked: 3}
 
 
 def test_waits_grow_and_differ(sandbox: SandboxCluster, api: ApiCluster) -> None:

@@ -60,10 +60,10 @@ def test_a_pass_with_nothing_to_do_asks_for_the_pages_and_writes_nothing(large: 
     assert large.cluster.asked() == {"list": PODS // PAGE}
 
 
-def test_a_creating_pass_asks_once_for_each_pod_and_for_the_names(small: Fleet) -> None:
+def test_a_creating_pass_asks_once_for_each_pod_for_the_names_and_for_its_home(small: Fleet) -> None:
     small.cluster.asked()
     small.sync()
-    assert small.cluster.asked() == {"list": 2, "create": 30}
+    assert small.cluster.asked() == {"list": 2, "get": 1, "create": 30}
 
 
 def test_a_deleting_pass_asks_once_for_each_pod(small: Fleet) -> None:

@@ -182,7 +182,9 @@ def test_four_shards_do_what_one_pass_does_and_touch_each_pod_once(
 ) -> None:
     fill(engine)
     touched: list[tuple[str, str]] = []
-    cluster.server.on_request = lambda request, verb: touched.append((verb, request.path)) if verb != "list" else None
+    cluster.server.on_request = lambda request, verb: (
+        touched.append((verb, request.path)) if verb not in ("list", "get") else None
+    )
     reports = run_shards(migrated_url, cluster, tmp_path)
     assert sum(report["counts"]["created"] for report in reports) == 3 * CLIENTS
     assert len(touched) == 3 * CLIENTS
@@ -254,6 +256,17 @@ def test_a_shard_forgets_only_replacements_of_its_own(engine: Engine, cluster: S
     assert read_snapshot(engine, consume_restarts=False).begun == {}
 
 
+def test_shards_share_one_home(engine: Engine, cluster: Sandbox, tmp_path: Path) -> None:
+    fill(engine)
+    shards = [Shard(index, SHARDS) for index in range(SHARDS)]
+    pass_over(engine, cluster, tmp_path, shards[0])
+    elsewhere = [pass_over(engine, cluster, tmp_path, shard, namespace="default") for shard in shards]
+    assert {counts[Result.REFUSED] for counts in elsewhere} == {3 * CLIENTS // SHARDS}
+    assert [pass_over(engine, cluster, tmp_path, shard)[Result.REFUSED] for shard in shards] == [0] * SHARDS
+    assert len(owners(cluster)) == 3 * CLIENTS
+    assert cluster.store.list(PODS, "default").records == []
+
+
 class Nobody:
     """Hears nothing."""
 
@@ -263,9 +276,12 @@ class Nobody:
     settled = reported = planned
 
 
-def pass_over(engine: Engine, cluster: Sandbox, folder: Path, shard: Shard) -> dict[Result, int]:
+def pass_over(
+    engine: Engine, cluster: Sandbox, folder: Path, shard: Shard, namespace: str = "trading"
+) -> dict[Result, int]:
     """Run a pass over one shard in this process and return its counts."""
-    settings = load_settings({"kubeconfig": str(cluster.kubeconfig(folder / "kubeconfig"))}).values
+    kubeconfig = str(cluster.kubeconfig(folder / "kubeconfig"))
+    settings = load_settings({"kubeconfig": kubeconfig, "namespace": namespace}).values
     return sync_once(engine, open_cluster(settings), settings, PassOptions(shard=shard), Nobody()).counts()
 
 
