@@ -17,6 +17,7 @@ from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.core.template import PodTemplate
 from syncctl.db.engine import Engine, reading
+from syncctl.db.history import orphans_refused
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -65,7 +66,14 @@ def plan_sync(
     """Return what a pass would do now. Nothing is written, to neither side."""
     with reading(engine) as connection:
         elsewhere = read_counts(connection, options.shard)
-    fleet = Planner(ReadOnlyCluster(cluster), settings, options, clock, lambda _mine: elsewhere)
+    fleet = Planner(
+        ReadOnlyCluster(cluster),
+        settings,
+        options,
+        clock,
+        lambda _mine: elsewhere,
+        lambda: orphans_refused(engine, options.shard),
+    )
     return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard))
 
 
@@ -79,8 +87,10 @@ class Planner:
         options: PassOptions,
         clock: Clock,
         count_elsewhere: Callable[[Counts], Counts],
+        refused_before: Callable[[], bool],
     ) -> None:
         self._count_elsewhere = count_elsewhere
+        self._refused_before = refused_before
         self._cluster = cluster
         self._settings = settings
         self._options = options
@@ -95,7 +105,11 @@ class Planner:
         settings, options = self._settings, self._options
         limits = GuardLimits(settings.orphan_limit, settings.orphan_percent, settings.switch_off_limit)
         plan = restrict(self._plan(snapshot, now), options.policy)
-        plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
+        counts = count(plan)
+        elsewhere = self._count_elsewhere(counts)
+        # Only orphans can be refused for what was before: other passes need not look.
+        before = counts.orphans > 0 and self._refused_before()
+        plan, refusals = guard(plan, limits, options.allow_deletions, elsewhere, refused_before=before)
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
         return JudgedPlan(plan, refusals, back_offs, snapshot.begun, self._cluster.address)

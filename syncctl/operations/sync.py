@@ -22,7 +22,7 @@ from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, record_spawned
 from syncctl.db.engine import Engine, writing
-from syncctl.db.history import PassRecord, StepRecord, record_pass
+from syncctl.db.history import PassRecord, StepRecord, orphans_refused, record_pass
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -112,7 +112,14 @@ class _Pass:
             raise
 
     def _planned(self) -> JudgedPlan:
-        planner = Planner(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
+        planner = Planner(
+            self.cluster,
+            self.settings,
+            self.options,
+            self.clock,
+            self._count_elsewhere,
+            lambda: orphans_refused(self.engine, self.options.shard),
+        )
         if self.options.expected_digest is not None:
             # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
             planner.expect(read_snapshot(self.engine, consume_restarts=False))

@@ -1,0 +1,90 @@
+"""A database that was emptied, restored or is seen in part never stops what nobody meant to stop."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+
+from syncctl.core.exits import ExitCode, exit_code_of_report
+from syncctl.core.guard import Policy
+from syncctl.core.model import Client
+from syncctl.core.report import Result
+from syncctl.core.shard import Shard
+from syncctl.operations import clients
+from syncctl.operations.planning import PassOptions, plan_sync
+
+from .desk import Desk
+
+
+@pytest.fixture
+def desk(sandbox_desk: Desk) -> Desk:
+    """A database and a sandbox: forty pods would be much to ask of a real cluster."""
+    return sandbox_desk
+
+
+def many(desk: Desk, number: int) -> list[Client]:
+    """Add so many clients with a pod each, and let them run."""
+    for each in range(number):
+        desk.add(f"client {each}")
+    desk.started()
+    return list(clients.list_clients(desk.engine))
+
+
+def empty(desk: Desk) -> None:
+    desk.sql("DELETE FROM algorithm_status")
+    desk.sql("DELETE FROM clients")
+
+
+def put_back(desk: Desk, rows: Iterable[Client]) -> None:
+    """Restore rows by hand, with the ids that they had."""
+    for each in rows:
+        assert each.algorithms is not None
+        desk.sql("INSERT INTO clients (id, client_name) VALUES (:id, :name)", id=each.id, name=each.name)
+        desk.sql(
+            "INSERT INTO algorithm_status (id, client_id, vwap) VALUES (:id, :client, true)",
+            id=each.algorithms.id,
+            client=each.id,
+        )
+
+
+def test_a_restore_that_is_half_way_through_does_not_open_the_guard(desk: Desk) -> None:
+    rows = many(desk, 20)
+    empty(desk)
+    assert desk.run().counts()[Result.REFUSED] == 20
+    put_back(desk, rows[:16])
+    desk.later += timedelta(minutes=5)
+    judged = plan_sync(desk.engine, desk.api, desk.settings, PassOptions())
+    report = desk.run()
+    assert exit_code_of_report(report) is ExitCode.REFUSED
+    assert (report.counts()[Result.REFUSED], report.counts()[Result.DELETED]) == (4, 0)
+    assert judged.refusals == report.refusals
+    # What a run may not do anyway settles nothing.
+    assert desk.run(policy=Policy.UPSERT_ONLY).counts()[Result.DEFERRED] == 4
+    assert desk.run().counts()[Result.REFUSED] == 4
+    put_back(desk, rows[16:])
+    assert desk.run().counts()[Result.UNCHANGED] == 20
+    # All is well again: from here on the limits count as before.
+    desk.sql("DELETE FROM clients WHERE id = :id", id=rows[0].id)
+    assert desk.run().counts()[Result.DELETED] == 1
+
+
+def test_what_a_person_allows_ends_a_refusal(desk: Desk) -> None:
+    rows = many(desk, 20)
+    empty(desk)
+    desk.run()
+    put_back(desk, rows[:16])
+    assert desk.run(allow_deletions=3).counts()[Result.REFUSED] == 4
+    assert desk.run(allow_deletions=4).counts()[Result.DELETED] == 4
+    desk.until_gone(*(f"vwap-{each.id}" for each in rows[16:]))
+    desk.sql("DELETE FROM clients WHERE id = :id", id=rows[0].id)
+    assert desk.run().counts()[Result.DELETED] == 1
+
+
+def test_a_refusal_by_the_whole_fleet_holds_for_each_shard(desk: Desk) -> None:
+    rows = many(desk, 20)
+    empty(desk)
+    desk.run()
+    put_back(desk, rows[:18])
+    # One orphan of ten in each.
+    assert [desk.run(shard=Shard(index, 2)).counts()[Result.REFUSED] for index in (0, 1)] == [1, 1]
+    assert desk.run().counts()[Result.REFUSED] == 2
