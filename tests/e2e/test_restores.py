@@ -88,3 +88,15 @@ def test_a_refusal_by_the_whole_fleet_holds_for_each_shard(desk: Desk) -> None:
     # One orphan of ten in each.
     assert [desk.run(shard=Shard(index, 2)).counts()[Result.REFUSED] for index in (0, 1)] == [1, 1]
     assert desk.run().counts()[Result.REFUSED] == 2
+
+
+def test_clients_that_were_deleted_and_put_back_are_guarded_like_others(desk: Desk) -> None:
+    rows = many(desk, 12)
+    for each in rows:
+        desk.delete(each.name)
+    put_back(desk, rows)
+    assert desk.run().counts()[Result.UNCHANGED] == 12
+    empty(desk)
+    report = desk.run()
+    assert exit_code_of_report(report) is ExitCode.REFUSED
+    assert report.counts()[Result.REFUSED] == 12
