@@ -10,7 +10,7 @@ from syncctl.core.errors import ClientExists, ClientNotFound, DatabaseError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.db import clients as db
 from syncctl.db.engine import reading, writing
-from syncctl.db.tables import algorithm_status, clients, deleted_clients
+from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -363,6 +363,40 @@ def test_ids_inserted_by_hand_are_passed_by(connection: Connection, acme: Client
     assert following.id == acme.id + 4
     assert following.algorithms is not None
     assert following.algorithms.id > acme.algorithms.id + 3
+
+
+def _start_anew(connection: Connection, sequence_at: int) -> None:
+    """Let sequences be as after a restore of the rows only."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("DELETE FROM sqlite_sequence"))
+        return
+    for table in ("clients", "algorithm_status"):
+        connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {sequence_at}, true)"))
+
+
+@pytest.mark.parametrize("sequence_at", [1, 2, 3, 4], ids="behind the rows by {}".format)
+def test_ids_of_deleted_clients_do_not_come_again_when_sequences_are_behind(
+    connection: Connection, acme: Client, sequence_at: int
+) -> None:
+    others = [db.insert_client(connection, NewClient(f"client {number}"), NOW) for number in range(4)]
+    for each in others[-2:]:
+        db.delete_client(connection, each.id, NOW, "alice")
+    _start_anew(connection, sequence_at)
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.id > others[-1].id
+    assert new.algorithms is not None
+    assert others[-1].algorithms is not None
+    assert new.algorithms.id > others[-1].algorithms.id
+    assert [each.name for each in db.list_clients(connection)] == ["acme", "client 0", "client 1", "new"]
+
+
+def test_ids_that_adopting_took_out_do_not_come_again_either(connection: Connection, acme: Client) -> None:
+    assert acme.algorithms is not None
+    taken = acme.algorithms.id + 1
+    connection.execute(insert(adopted_algorithm_status).values(id=taken, reason="twice", original={}, adopted_at=NOW))
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.algorithms is not None
+    assert new.algorithms.id > taken
 
 
 @pytest.mark.parametrize(
