@@ -25,16 +25,25 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from syncctl.core.errors import ClientExists, ClientNotFound
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.validation import LARGEST_ID
+from syncctl.db.faults import sqlstate
 from syncctl.db.rows import client_of, select_clients
 from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
 
 _BATCH = 500
 _COLUMNS = {"name": "client_name"}
+_DENIED = "42501"
+FARTHEST = 1_000_000
+"""Ids that a restore may have taken back: a pod whose label somebody has changed carries any number."""
+
+_USED_IDS = {
+    clients: (clients.c.id, deleted_clients.c.client_id),
+    algorithm_status: (algorithm_status.c.id, deleted_clients.c.algorithm_status_id, adopted_algorithm_status.c.id),
+}
 _SQLITE_SEQUENCE = table("sqlite_sequence", column("name"), column("seq"))
 
 
@@ -200,6 +209,25 @@ def _behind(
     return found
 
 
+def pass_ids_of_pods(connection: Connection, client_ids: Iterable[int], status_ids: Iterable[int]) -> bool:
+    """Let no new client get an id of these, which pods carry: sequences that a restore has set back go on after them.
+
+    An id further than FARTHEST beyond all that are known was not lost by a restore, and must not use up all others.
+    False when the database does not let this user change a sequence.
+    """
+    try:
+        with connection.begin_nested():
+            for of, ids in ((clients, client_ids), (algorithm_status, status_ids)):
+                if found := set(ids):
+                    known = _highest_known(connection, of)
+                    _pass_id(connection, of, max((each for each in found if each <= known + FARTHEST), default=0))
+    except ProgrammingError as error:
+        if sqlstate(error) != _DENIED:
+            raise
+        return False
+    return True
+
+
 def _batches(client_ids: Iterable[int]) -> Iterator[list[int]]:
     """Yield the ids in ascending order, as many at a time as a statement takes."""
     ordered = sorted(set(client_ids))
@@ -290,17 +318,14 @@ def _pass_known_ids(connection: Connection) -> None:
 
     Rows inserted with an id of their own leave Postgres' sequences behind, and so does a restore without them.
     """
-    used = {
-        clients: (clients.c.id, deleted_clients.c.client_id),
-        algorithm_status: (
-            algorithm_status.c.id,
-            deleted_clients.c.algorithm_status_id,
-            adopted_algorithm_status.c.id,
-        ),
-    }
-    for of, columns in used.items():
-        highest = connection.execute(select(*(select(func.max(each)).scalar_subquery() for each in columns))).one()
-        _pass_id(connection, of, max((each for each in highest if each is not None), default=0))
+    for of in _USED_IDS:
+        _pass_id(connection, of, _highest_known(connection, of))
+
+
+def _highest_known(connection: Connection, of: Table) -> int:
+    """Return the highest id of a table that a living or a deleted client has or had."""
+    highest = [select(func.max(each)).scalar_subquery() for each in _USED_IDS[of]]
+    return max((each for each in connection.execute(select(*highest)).one() if each is not None), default=0)
 
 
 def _pass_id(connection: Connection, of: Table, highest: int) -> None:

@@ -17,10 +17,10 @@ from syncctl.core.guard import NOBODY_ELSE, Counts
 from syncctl.core.model import PodKey
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
-from syncctl.core.steps import Plan
+from syncctl.core.steps import Cause, Plan
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
-from syncctl.db.clients import catch_up_spawned, record_spawned
+from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
 from syncctl.db.engine import Engine, writing
 from syncctl.db.history import PassRecord, StepRecord, orphans_refused, record_pass
 from syncctl.db.lease import publish_counts
@@ -164,6 +164,11 @@ class _Pass:
             if self.lease.took_over:
                 # What a pass made that died before it got here looks like any other pod by now.
                 catch_up_spawned(connection, _newest(report.plan))
+            client_ids, status_ids = _strange_ids(report.plan)
+            if (client_ids or status_ids) and not pass_ids_of_pods(connection, client_ids, status_ids):
+                log.warning(
+                    "this user may not change sequences: a new client may get the id of a pod that is an orphan"
+                )
             # Asked once more: whoever has stood still since its last step would forget what another has begun.
             if not self.brake.reason(begun=True):
                 forget_begun(connection, to_forget(report, begun))
@@ -227,6 +232,20 @@ def _newest(plan: Plan) -> dict[int, datetime]:
             made = datetime.fromisoformat(pod.created_at)
             newest[key.client_id] = max(made, newest.get(key.client_id, made))
     return newest
+
+
+_STRANGE = (Cause.ORPHAN, Cause.MISNAMED, Cause.DUPLICATE, Cause.UNREADABLE_LABELS)
+
+
+def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
+    """Return the ids of clients, and of status rows, of those pods of the fleet that the tables may know nothing of."""
+    pods = [
+        (step.key, step.observed.name)
+        for step in plan.drifted
+        if step.cause in _STRANGE and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
+    ]
+    client_ids = {key.client_id for key, _ in pods if key}
+    return client_ids, {number for _, name in pods if (number := names.status_id(name))}
 
 
 def _steps(report: Report) -> list[StepRecord]:

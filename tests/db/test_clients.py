@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, delete, event, func, insert, select, 
 
 from syncctl.core.errors import ClientExists, ClientNotFound, DatabaseError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.validation import LARGEST_ID
 from syncctl.db import clients as db
 from syncctl.db.engine import reading, writing
 from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
@@ -397,6 +398,41 @@ def test_ids_that_adopting_took_out_do_not_come_again_either(connection: Connect
     new = db.insert_client(connection, NewClient("new"), NOW)
     assert new.algorithms is not None
     assert new.algorithms.id > taken
+
+
+def test_ids_that_pods_carry_are_passed_by_and_never_back(connection: Connection, acme: Client) -> None:
+    assert db.pass_ids_of_pods(connection, [acme.id + 7, acme.id + 3], [acme.id + 9])
+    assert db.pass_ids_of_pods(connection, [acme.id + 1], [])
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.algorithms is not None
+    assert acme.algorithms is not None
+    assert (new.id, new.algorithms.id) == (acme.id + 8, acme.id + 10)
+
+
+def test_a_number_that_no_restore_has_lost_uses_up_no_ids(connection: Connection, acme: Client) -> None:
+    far = [acme.id + db.FARTHEST + 1, LARGEST_ID, 10**19 - 1]
+    assert db.pass_ids_of_pods(connection, far, far)
+    assert db.pass_ids_of_pods(connection, [*far, acme.id + 1], [])
+    assert db.insert_client(connection, NewClient("new"), NOW).id == acme.id + 2
+
+
+def test_in_a_table_that_never_had_a_row_ids_are_passed_by_too(connection: Connection) -> None:
+    assert db.pass_ids_of_pods(connection, [5], [6])
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.algorithms is not None
+    assert (new.id, new.algorithms.id) == (6, 7)
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+def test_who_may_not_change_a_sequence_is_told_and_goes_on(connection: Connection, acme: Client) -> None:
+    connection.execute(text("CREATE ROLE reader"))
+    connection.execute(text("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO reader"))
+    connection.execute(text("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO reader"))
+    connection.execute(text("SET LOCAL ROLE reader"))
+    assert not db.pass_ids_of_pods(connection, [acme.id + 7], [])
+    db.record_spawned(connection, [acme.id], NOW)
+    connection.execute(text("RESET ROLE"))
+    connection.rollback()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from syncctl.core.shard import Shard
 from syncctl.operations import clients
 from syncctl.operations.planning import PassOptions, plan_sync
 
-from .desk import Desk
+from .desk import Desk, outcome_of, vwap
 
 
 @pytest.fixture
@@ -100,3 +100,26 @@ def test_clients_that_were_deleted_and_put_back_are_guarded_like_others(desk: De
     report = desk.run()
     assert exit_code_of_report(report) is ExitCode.REFUSED
     assert report.counts()[Result.REFUSED] == 12
+
+
+def test_ids_of_pods_that_a_restore_knows_nothing_of_are_not_given_again(desk: Desk) -> None:
+    desk.add("acme")
+    later = desk.add("later")
+    desk.started()
+    assert later.algorithms is not None
+    desk.sql("DELETE FROM algorithm_status WHERE client_id = :id", id=later.id)
+    desk.sql("DELETE FROM clients WHERE id = :id", id=later.id)
+    if desk.engine.dialect.name == "sqlite":
+        desk.sql("UPDATE sqlite_sequence SET seq = 1 WHERE name IN ('clients', 'algorithm_status')")
+    else:
+        for table in ("clients", "algorithm_status"):
+            desk.sql(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 1)")
+    uid = desk.uid(vwap(later))
+    assert exit_code_of_report(desk.run()) is ExitCode.REFUSED
+    new = desk.add("new")
+    assert new.algorithms is not None
+    assert (new.id, new.algorithms.id) == (later.id + 1, later.algorithms.id + 1)
+    report = desk.run()
+    assert outcome_of(report, vwap(new)).result is Result.CREATED
+    assert outcome_of(report, vwap(later)).result is Result.REFUSED
+    assert desk.uid(vwap(later)) == uid
