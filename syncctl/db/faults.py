@@ -14,6 +14,8 @@ UPGRADE_HINT = "`syncctl db upgrade` brings the tables up to date"
 
 _UNREACHABLE_HINT = "is it running, and does database_url (SYNCCTL_DATABASE_URL) name it rightly?"
 _AGAIN_HINT = "nothing was changed; try again"
+_POLICY_HINT = "a pass must see all rows: let its user own the tables, or have BYPASSRLS"
+_DENIED = "42501"
 _BROKEN = ("08", "57P01", "57P02", "57P03", "53300")
 _MISSING = ("42P01", "42703")
 _IN_THE_WAY = ("40001", "40P01", "55P03")
@@ -48,7 +50,8 @@ def translate(error: DBAPIError, address: URL) -> DatabaseError:
         return SchemaMismatch(f"the database at {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
     if code in _IN_THE_WAY:
         return DatabaseBusy(f"another transaction in the database at {place} was in the way: {cause}", _AGAIN_HINT)
-    return DatabaseError(f"the database at {place} refused: {cause}{_detail(error)}")
+    hint = _POLICY_HINT if code == _DENIED and "row-level security" in cause else ""
+    return DatabaseError(f"the database at {place} refused: {cause}{_detail(error)}", hint)
 
 
 def sqlstate(error: DBAPIError) -> str:

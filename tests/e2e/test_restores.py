@@ -1,15 +1,18 @@
 """A database that was emptied, restored or is seen in part never stops what nobody meant to stop."""
 
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
 
+from syncctl.core.errors import DatabaseError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
 from syncctl.core.model import Client
 from syncctl.core.report import Result
 from syncctl.core.shard import Shard
+from syncctl.db.engine import connect
 from syncctl.operations import clients
 from syncctl.operations.planning import PassOptions, plan_sync
 
@@ -123,3 +126,32 @@ def test_ids_of_pods_that_a_restore_knows_nothing_of_are_not_given_again(desk: D
     assert outcome_of(report, vwap(new)).result is Result.CREATED
     assert outcome_of(report, vwap(later)).result is Result.REFUSED
     assert desk.uid(vwap(later)) == uid
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+@pytest.mark.parametrize("table", ["clients", "algorithm_status", "deleted_clients"])
+def test_rows_that_a_policy_hides_are_an_error_and_not_a_smaller_fleet(desk: Desk, table: str) -> None:
+    rows = many(desk, 12)
+    role = f"trader_{table}_{os.getpid()}"
+    key = "id" if table == "clients" else "client_id"
+    desk.sql(f"CREATE ROLE {role} LOGIN")
+    desk.sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+    desk.sql(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    desk.sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    desk.sql(f"CREATE POLICY few ON {table} USING ({key} < {rows[-1].id})")
+    owner = desk.engine
+    desk.engine = connect(owner.url.set(username=role).render_as_string(hide_password=False))
+    try:
+        with pytest.raises(DatabaseError, match="row-level security policy") as error:
+            desk.run()
+        assert "BYPASSRLS" in str(error.value.hint)
+        with pytest.raises(DatabaseError, match="row-level security policy"):
+            plan_sync(desk.engine, desk.api, desk.settings, PassOptions())
+    finally:
+        desk.engine.dispose()
+        desk.engine = owner
+        desk.sql(f"DROP OWNED BY {role}")
+        desk.sql(f"DROP ROLE {role}")
+    assert len(desk.cluster.pods()) == 12
+    # Who owns the tables sees all of them.
+    assert desk.run().counts()[Result.UNCHANGED] == 12
