@@ -45,13 +45,14 @@ class PassOptions:
 class JudgedPlan:
     """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for.
 
-    `begun` holds what earlier passes have begun, as far as this one knows.
+    `begun` holds what earlier passes have begun, as far as this one knows, `back_offs_before` what they have left.
     """
 
     plan: Plan
     refusals: tuple[Refusal, ...]
     back_offs: Mapping[PodKey, BackOff | None]
     begun: Mapping[PodKey, Begun]
+    back_offs_before: Mapping[PodKey, BackOff]
     cluster: str
 
     @property
@@ -112,7 +113,7 @@ class Planner:
         plan, refusals = guard(plan, limits, options.allow_deletions, elsewhere, refused_before=before)
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
-        return JudgedPlan(plan, refusals, back_offs, snapshot.begun, self._cluster.address)
+        return JudgedPlan(plan, refusals, back_offs, snapshot.begun, snapshot.back_offs, self._cluster.address)
 
     def expect(self, snapshot: Snapshot) -> None:
         """Return when the plan is the one that was expected.

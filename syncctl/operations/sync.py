@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from signal import Signals
@@ -14,7 +13,7 @@ from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
-from syncctl.core.model import PodKey
+from syncctl.core.pacing import not_ended
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
 from syncctl.core.steps import Cause, Plan
@@ -78,7 +77,7 @@ def sync_once(
             witness.planned(judged)
             report = this.apply(judged, witness)
             witness.reported(report)
-            this.record(report, judged.begun)
+            this.record(report, judged)
             return report
     except SyncctlError as error:
         this.record_failure(error)
@@ -149,8 +148,8 @@ class _Pass:
         lost = self.brake.lease_lost is not None
         return Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost)
 
-    def record(self, report: Report, begun: Iterable[PodKey]) -> None:
-        """Say in the log and in the history what came of it, and forget what is seen through of what was `begun`."""
+    def record(self, report: Report, judged: JudgedPlan) -> None:
+        """Say in the log and in the history what came of it; forget what is seen through, and what was not to be."""
         for outcome in report.problems:
             log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
         if report.stopped_by:
@@ -171,7 +170,8 @@ class _Pass:
                 )
             # Asked once more: whoever has stood still since its last step would forget what another has begun.
             if not self.brake.reason(begun=True):
-                forget_begun(connection, to_forget(report, begun))
+                forget_begun(connection, to_forget(report, judged.begun))
+                store_back_offs(connection, not_ended(report, judged.back_offs_before))
             record = self._record(exit_code_of_report(report), report.summary, counts)
             record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
 
