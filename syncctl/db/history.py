@@ -1,10 +1,15 @@
-"""What passes have done: one row each, kept for a number of days."""
+"""What passes have done: one row each, kept for a number of days.
+
+Each host writes its own times. Which pass came later the ids tell, and what is old the database's clock: a host whose
+clock is wrong must neither hide what others did after it nor make them be forgotten.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Exists, delete, exists, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Exists, delete, exists, func, insert, select
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.report import Result
@@ -55,8 +60,8 @@ class StepRecord:
 def record_pass(
     connection: Connection, record: PassRecord, steps: Iterable[StepRecord] = (), *, keep_days: int
 ) -> None:
-    """Store a record with its steps, and forget those that began more than `keep_days` before it ended."""
-    connection.execute(delete(passes).where(passes.c.started_at < record.finished_at - timedelta(days=keep_days)))
+    """Store a record with its steps, and forget those that began more than `keep_days` ago."""
+    connection.execute(delete(passes).where(passes.c.started_at < _days_ago(connection, keep_days)))
     values = asdict(record)
     del values["id"]
     pass_id = connection.execute(insert(passes).values(values).returning(passes.c.id)).scalar_one()
@@ -66,16 +71,23 @@ def record_pass(
         connection.execute(insert(pass_steps), rows)
 
 
+def _days_ago(connection: Connection, days: int) -> ColumnElement[Any]:
+    """Return the database's time so many days ago, as it compares with a column."""
+    if connection.dialect.name == "postgresql":
+        return func.now() - timedelta(days=days)
+    return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
+
+
 def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
-    """Read the last `limit` records, newest first."""
+    """Read the last `limit` records, the last stored first."""
     with reading(engine) as connection:
-        rows = connection.execute(select(passes).order_by(passes.c.started_at.desc(), passes.c.id.desc()).limit(limit))
+        rows = connection.execute(select(passes).order_by(passes.c.id.desc()).limit(limit))
         return tuple(PassRecord(**row._asdict()) for row in rows)
 
 
 def last_pass(connection: Connection, *, successful: bool = False) -> PassRecord | None:
     """Read the newest record, or the newest of a pass that exited with 0; None when there is none."""
-    query = select(passes).order_by(passes.c.started_at.desc(), passes.c.id.desc()).limit(1)
+    query = select(passes).order_by(passes.c.id.desc()).limit(1)
     if successful:
         query = query.where(passes.c.exit_code == 0)
     row = connection.execute(query).one_or_none()

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine
 
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.db.engine import writing
-from syncctl.db.history import PassRecord, StepRecord, list_passes, orphans_refused, record_pass
+from syncctl.db.engine import reading, writing
+from syncctl.db.history import PassRecord, StepRecord, last_pass, list_passes, orphans_refused, record_pass
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 RECORD = PassRecord(
@@ -27,7 +27,7 @@ RECORD = PassRecord(
 def _record(engine: Engine, *records: PassRecord) -> None:
     for record in records:
         with writing(engine) as connection:
-            record_pass(connection, record, keep_days=30)
+            record_pass(connection, record, keep_days=36500)
 
 
 def test_a_record_comes_back_as_it_was(engine: Engine) -> None:
@@ -39,22 +39,38 @@ def test_a_record_comes_back_as_it_was(engine: Engine) -> None:
 
 def test_records_are_listed_newest_first_and_no_more_than_asked_for(engine: Engine) -> None:
     at = {step: replace(RECORD, started_at=NOW + timedelta(minutes=step), error=None) for step in (0, 5, 10)}
-    _record(engine, at[5], at[0], at[10])
+    _record(engine, at[0], at[5], at[10])
     assert [record.started_at for record in list_passes(engine, 10)] == [at[step].started_at for step in (10, 5, 0)]
     assert [record.started_at for record in list_passes(engine, 2)] == [at[step].started_at for step in (10, 5)]
     assert list_passes(engine, 0) == ()
 
 
-def test_of_two_begun_at_once_the_later_stored_is_the_newer(engine: Engine) -> None:
-    _record(engine, RECORD, RECORD, RECORD)
+def test_what_was_stored_later_is_newer_whatever_the_hosts_clocks_say(engine: Engine) -> None:
+    ahead = replace(RECORD, started_at=NOW + timedelta(days=40), exit_code=0)
+    _record(engine, ahead, RECORD, RECORD)
     ids = [record.id for record in list_passes(engine, 10)]
     assert ids == sorted(ids, reverse=True)
+    with reading(engine) as connection:
+        last = last_pass(connection)
+    assert last is not None
+    assert (last.id, last.started_at) == (ids[0], NOW)
 
 
 def test_what_is_older_than_the_days_kept_is_forgotten(engine: Engine) -> None:
-    just_in, too_old = (RECORD.finished_at - timedelta(days=30, seconds=late) for late in (0, 1))
-    _record(engine, *(replace(RECORD, started_at=moment, finished_at=moment) for moment in (just_in, too_old)), RECORD)
-    assert [record.started_at for record in list_passes(engine, 10)] == [NOW, just_in]
+    now = datetime.now(UTC)
+    just_in, too_old = (now - timedelta(days=30) + timedelta(minutes=late) for late in (5, -5))
+    for moment in (just_in, too_old, now):
+        with writing(engine) as connection:
+            record_pass(connection, replace(RECORD, started_at=moment, finished_at=moment), keep_days=30)
+    assert [record.started_at for record in list_passes(engine, 10)] == [now, just_in]
+
+
+def test_a_host_whose_clock_is_ahead_forgets_nothing_of_what_others_did(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    for moment in (now, now + timedelta(days=40), now):
+        with writing(engine) as connection:
+            record_pass(connection, replace(RECORD, started_at=moment, finished_at=moment), keep_days=30)
+    assert len(list_passes(engine, 10)) == 3
 
 
 def test_a_transaction_that_fails_records_nothing_and_forgets_nothing(engine: Engine) -> None:
