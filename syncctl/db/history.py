@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Exists, delete, exists
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.report import Result
-from syncctl.core.shard import Shard, parse_shard
+from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.steps import Cause
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading
@@ -85,13 +85,25 @@ def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
         return tuple(PassRecord(**row._asdict()) for row in rows)
 
 
-def last_pass(connection: Connection, *, successful: bool = False) -> PassRecord | None:
-    """Read the newest record, or the newest of a pass that exited with 0; None when there is none."""
-    query = select(passes).order_by(passes.c.id.desc()).limit(1)
-    if successful:
-        query = query.where(passes.c.exit_code == 0)
-    row = connection.execute(query).one_or_none()
+def last_pass(connection: Connection) -> PassRecord | None:
+    """Read the newest record; None when there is none."""
+    row = connection.execute(select(passes).order_by(passes.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else PassRecord(**row._asdict())
+
+
+def last_success(connection: Connection) -> PassRecord | None:
+    """Read the record from which on each part of the fleet has had a pass that exited with 0; None when one has not.
+
+    Of shards that is the last success of the one whose last success is the longest ago: a shard that always fails must
+    not be hidden by the others. What an earlier number of shards has done counts until the present one has done it.
+    """
+    of_each_shard = select(func.max(passes.c.id)).where(passes.c.exit_code == 0).group_by(passes.c.shard)
+    missing = set(WHOLE.buckets)
+    for row in connection.execute(select(passes).where(passes.c.id.in_(of_each_shard)).order_by(passes.c.id.desc())):
+        missing.difference_update(parse_shard(row.shard).buckets)
+        if not missing:
+            return PassRecord(**row._asdict())
+    return None
 
 
 def orphans_refused(engine: Engine, shard: Shard) -> bool:
