@@ -394,7 +394,7 @@ class _FleetCollector(Collector):
         success = figures.last_success.finished_at.timestamp() if figures.last_success else 0
         yield GaugeMetricFamily(
             "syncctl_last_successful_pass_timestamp_seconds",
-            "When the last pass with exit code 0 ended; 0: none",
+            "When the last pass with exit code 0 ended, of shards that of the one furthest behind; 0: none",
             success,
         )
         if (last := figures.last_pass) is None:

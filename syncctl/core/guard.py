@@ -6,7 +6,9 @@ whose row has merely vanished, is not: a truncated table looks just like that.
 
     orphans > orphan_limit, or orphans > orphan_percent of the live pods  ->  no orphan is deleted in this pass
 
-Everything else goes on, and so it stays on every following pass until a person allows that many.
+Everything else goes on, and so it stays on every following pass until a person allows that many. Once orphans were
+refused, each is, however few are left: a table that is being restored is half-way through it only few rows short. That
+ends with a pass that finds no orphan, or deletes those that a person has allowed.
 
 A fleet has one home, the namespace in which its pods were made. In any other one all of its pods seem to be missing; no
 pod is made there, for each would run twice.
@@ -77,7 +79,12 @@ def count(plan: Plan) -> Counts:
 
 
 def guard(
-    plan: Plan, limits: GuardLimits, allowed: int | None = None, elsewhere: Counts = NOBODY_ELSE
+    plan: Plan,
+    limits: GuardLimits,
+    allowed: int | None = None,
+    elsewhere: Counts = NOBODY_ELSE,
+    *,
+    refused_before: bool = False,
 ) -> tuple[Plan, tuple[Refusal, ...]]:
     """Hold the groups of deletions that are over their limits.
 
@@ -87,12 +94,15 @@ def guard(
         allowed: how many guarded deletions a person allows in this run; None for as many as the limits do.
         elsewhere: counts of the other shards. A shard's orphans are refused when they are too many in the shard or,
             with those, in the fleet.
+        refused_before: whether orphans were refused and no pass has seen the end of it: then any orphan is refused.
     """
     live = plan.live
     suspicious = []
     orphans = _deletions(plan, Cause.ORPHAN)
     here, everywhere = Counts(live, len(orphans)), Counts(live + elsewhere.live, len(orphans) + elsewhere.orphans)
     over = next((counts for counts in (here, everywhere) if orphans and _too_many(counts, limits)), None)
+    if over is None and orphans and refused_before:
+        over = here
     if over is not None:
         where = "" if elsewhere == NOBODY_ELSE else " of this shard" if over == here else " of all shards"
         measured = (
@@ -100,6 +110,8 @@ def guard(
         )
         measured += "clients have vanished from the database without being deleted"
         allows = f"at most {limits.orphan_limit} and at most {limits.orphan_percent:g}% may go unasked"
+        if not _too_many(over, limits):
+            allows = "orphans were refused before, and until there are none each is: a restore may be half-way through"
         suspicious.append((orphans, measured, allows))
     switched_off = _deletions(plan, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
     if limits.switch_off_limit and len(switched_off) > limits.switch_off_limit:

@@ -32,6 +32,7 @@ CONTAINER = "algorithm"
 """The name of the container that trades; all others in a pod are sidecars from the template."""
 
 _CLIENT_ID = re.compile(r"[1-9][0-9]{0,18}")
+_NAME = re.compile(rf"(?:{'|'.join(Algorithm)})-([1-9][0-9]{{0,18}})")
 NOT_OURS = "a pod that syncctl did not make"
 """Whose a pod is that says of nobody that it is theirs, as those of the Go service."""
 
@@ -41,6 +42,12 @@ _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 def pod_name(algorithm: Algorithm, status_id: int) -> str:
     """Return the pod's name: <algorithm>-<algorithm_status.id>, as the Go service numbered them."""
     return f"{algorithm}-{status_id}"
+
+
+def status_id(name: str) -> int | None:
+    """Read the algorithm_status.id off a pod's name; None when it is not one that syncctl gives."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def seed_names(algorithm: Algorithm, status_id: int) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from syncctl.core import names
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.model import BackOff, ObservedPod, PodKey
+from syncctl.core.report import Report, Result
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 AT_LEAST = 10
@@ -50,6 +51,26 @@ def heal(plan: Plan, back_offs: Mapping[PodKey, BackOff], now: datetime) -> tupl
         elif known is not None and step.observed is not None and _recovered(step.observed, now):
             changed[step.key] = None
     return plan.holding(holds), changed
+
+
+def not_ended(report: Report, before: Mapping[PodKey, BackOff]) -> dict[PodKey, BackOff | None]:
+    """Return the back-offs to be put back to what they were `before` the pass: of pods that it came not to replace.
+
+    They are counted before the pass begins, for it may be killed; but a pod that ended once has not ended anew in each
+    pass that meets its deadline, or whose API server is away, before it comes to it. A pass that has lost its lease
+    puts nothing back: what it knows of is another's by now.
+    """
+    if report.lease_lost:
+        return {}
+    return {
+        step.key: before.get(step.key)
+        for step, result in ((outcome.step, outcome.result) for outcome in report.outcomes)
+        if step.key is not None
+        and step.held is None
+        and step.kind is StepKind.REPLACE
+        and step.cause is Cause.FINISHED
+        and result in (Result.DEFERRED, Result.FAILED)
+    }
 
 
 def halt(plan: Plan, percent: float, now: datetime) -> Plan:

@@ -17,6 +17,8 @@ _REFUSED_HINT = "the server answers: are user, password and database name of dat
 # What a server says that knows us and takes nobody just now: starting, stopping, or full.
 _NOT_NOW = ("the database system is", "too many", "remaining connection slots", "terminating connection")
 _AGAIN_HINT = "nothing was changed; try again"
+_POLICY_HINT = "a pass must see all rows: let its user own the tables, or have BYPASSRLS"
+_DENIED = "42501"
 _BROKEN = ("08", "57P01", "57P02", "57P03", "53300")
 _MISSING = ("42P01", "42703")
 _IN_THE_WAY = ("40001", "40P01", "55P03")
@@ -54,7 +56,8 @@ def translate(error: DBAPIError, address: URL) -> DatabaseError:
         return SchemaMismatch(f"the database at {place} has not the tables of this syncctl: {cause}", UPGRADE_HINT)
     if code in _IN_THE_WAY:
         return DatabaseBusy(f"another transaction in the database at {place} was in the way: {cause}", _AGAIN_HINT)
-    return DatabaseError(f"the database at {place} refused: {cause}{_detail(error)}")
+    hint = _POLICY_HINT if code == _DENIED and "row-level security" in cause else ""
+    return DatabaseError(f"the database at {place} refused: {cause}{_detail(error)}", hint)
 
 
 def sqlstate(error: DBAPIError) -> str:

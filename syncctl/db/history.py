@@ -1,15 +1,25 @@
-"""What passes have done: one row each, kept for a number of days."""
+"""What passes have done: one row each, kept for a number of days.
+
+Each host writes its own times. Which pass came later the ids tell, and what is old the database's clock: a host whose
+clock is wrong must neither hide what others did after it nor make them be forgotten.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Exists, delete, exists, func, insert, select
 
 from syncctl.core.errors import InvalidInput
+from syncctl.core.report import Result
+from syncctl.core.shard import WHOLE, Shard, parse_shard
+from syncctl.core.steps import Cause
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading
 from syncctl.db.tables import pass_steps, passes
+
+_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,8 @@ class StepRecord:
 def record_pass(
     connection: Connection, record: PassRecord, steps: Iterable[StepRecord] = (), *, keep_days: int
 ) -> None:
-    """Store a record with its steps, and forget those that began more than `keep_days` before it ended."""
-    connection.execute(delete(passes).where(passes.c.started_at < record.finished_at - timedelta(days=keep_days)))
+    """Store a record with its steps, and forget those that began more than `keep_days` ago."""
+    connection.execute(delete(passes).where(passes.c.started_at < _days_ago(connection, keep_days)))
     values = asdict(record)
     del values["id"]
     pass_id = connection.execute(insert(passes).values(values).returning(passes.c.id)).scalar_one()
@@ -61,20 +71,75 @@ def record_pass(
         connection.execute(insert(pass_steps), rows)
 
 
+def _days_ago(connection: Connection, days: int) -> ColumnElement[Any]:
+    """Return the database's time so many days ago, as it compares with a column."""
+    if connection.dialect.name == "postgresql":
+        return func.now() - timedelta(days=days)
+    return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
+
+
 def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
-    """Read the last `limit` records, newest first."""
+    """Read the last `limit` records, the last stored first."""
     with reading(engine) as connection:
-        rows = connection.execute(select(passes).order_by(passes.c.started_at.desc(), passes.c.id.desc()).limit(limit))
+        rows = connection.execute(select(passes).order_by(passes.c.id.desc()).limit(limit))
         return tuple(PassRecord(**row._asdict()) for row in rows)
 
 
-def last_pass(connection: Connection, *, successful: bool = False) -> PassRecord | None:
-    """Read the newest record, or the newest of a pass that exited with 0; None when there is none."""
-    query = select(passes).order_by(passes.c.started_at.desc(), passes.c.id.desc()).limit(1)
-    if successful:
-        query = query.where(passes.c.exit_code == 0)
-    row = connection.execute(query).one_or_none()
+def last_pass(connection: Connection) -> PassRecord | None:
+    """Read the newest record; None when there is none."""
+    row = connection.execute(select(passes).order_by(passes.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else PassRecord(**row._asdict())
+
+
+def last_success(connection: Connection) -> PassRecord | None:
+    """Read the record from which on each part of the fleet has had a pass that exited with 0; None when one has not.
+
+    Of shards that is the last success of the one whose last success is the longest ago: a shard that always fails must
+    not be hidden by the others. What an earlier number of shards has done counts until the present one has done it.
+    """
+    of_each_shard = select(func.max(passes.c.id)).where(passes.c.exit_code == 0).group_by(passes.c.shard)
+    missing = set(WHOLE.buckets)
+    for row in connection.execute(select(passes).where(passes.c.id.in_(of_each_shard)).order_by(passes.c.id.desc())):
+        missing.difference_update(parse_shard(row.shard).buckets)
+        if not missing:
+            return PassRecord(**row._asdict())
+    return None
+
+
+def orphans_refused(engine: Engine, shard: Shard) -> bool:
+    """Tell whether the guard has refused orphans of this shard's pods, and no pass has seen the end of it.
+
+    That is one which found none of them, or deleted some, for that took a person's word. One that put them off, by its
+    policy or its deadline, has settled nothing, nor has one that ended with an error before it had a plan. Of passes
+    over other shards counts what they have in common with this one: the number of shards may have changed.
+    """
+
+    def an_orphan(*results: Result) -> Exists:
+        of_pass = (pass_steps.c.pass_id == passes.c.id) & (pass_steps.c.cause == Cause.ORPHAN.value)
+        return exists().where(of_pass, pass_steps.c.result.in_([result.value for result in results]))
+
+    query = (
+        select(
+            passes.c.shard,
+            an_orphan(Result.REFUSED),
+            an_orphan(Result.DELETED),
+            an_orphan(Result.DEFERRED, Result.FAILED),
+        )
+        .where(passes.c.error.is_(None))
+        .order_by(passes.c.id.desc())
+        .execution_options(yield_per=_BATCH)
+    )
+    unsettled = set(shard.buckets)
+    with reading(engine) as connection, connection.execute(query) as rows:
+        for name, refused, deleted, put_off in rows:
+            buckets = unsettled.intersection(parse_shard(name).buckets)
+            if buckets and refused:
+                return True
+            if deleted or not put_off:
+                unsettled -= buckets
+            if not unsettled:
+                break
+    return False
 
 
 def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:

@@ -1,11 +1,11 @@
 """Read the whole fleet at one moment: complete, or an error. Pods whose client is missing here get deleted."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Column, ColumnElement, Connection, Engine, false, func, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, delete, false, func, select, text, true, update
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
@@ -16,7 +16,7 @@ from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.home import home_of
-from syncctl.db.rows import client_of, select_clients
+from syncctl.db.rows import BATCH, client_of, select_clients
 from syncctl.db.tables import begun_replacements, clients, deleted_clients, fleet
 
 _ATTEMPTS = 5
@@ -34,12 +34,13 @@ def read_snapshot(
 
     A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
     is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
-    dies has lost nothing. Without, nothing is written. `accept` is shown the snapshot before that is final, and may
-    raise to leave everything as it was.
+    dies has lost nothing. Tombstones of clients that live again are removed with it. Without, nothing is written.
+    `accept` is shown the snapshot before that is final, and may raise to leave everything as it was.
     Raises DatabaseError when anything about the answer is odd, and all that `reading` raises.
     """
     if not consume_restarts:
         with reading(engine) as connection:
+            _refuse_filters(connection)
             snapshot = _read(connection, shard)
             accept(snapshot)
             return snapshot
@@ -54,12 +55,13 @@ def read_snapshot(
 
 def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], None]) -> Snapshot:
     with writing(engine, at_one_moment=True) as connection:
+        _refuse_filters(connection)
         connection.execute(
             update(clients)
             .where(clients.c.need_restart == true(), *_of_shard(clients.c.id, shard))
             .values(restart_generation=clients.c.restart_generation + 1, need_restart=false())
         )
-        snapshot = _read(connection, shard)
+        snapshot = _read(connection, shard, forget_revived=True)
         accept(snapshot)
         return snapshot
 
@@ -74,7 +76,7 @@ def _lost_a_race(error: DatabaseError) -> bool:
     return isinstance(cause, DBAPIError) and sqlstate(cause) in _LOST_A_RACE
 
 
-def _read(connection: Connection, shard: Shard) -> Snapshot:
+def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False) -> Snapshot:
     _refuse_standby(connection)
     uuid, home = _fleet(connection)
     mine = _of_shard(clients.c.id, shard)
@@ -83,22 +85,38 @@ def _read(connection: Connection, shard: Shard) -> Snapshot:
     _refuse_odd(found, counted)
     living = {client.id for client in found}
     tombstones = select(deleted_clients.c.client_id).where(*_of_shard(deleted_clients.c.client_id, shard))
-    deleted = connection.execute(tombstones).scalars()
+    deleted = frozenset(connection.execute(tombstones).scalars())
+    if forget_revived:
+        _forget_tombstones(connection, deleted & living)
     return Snapshot(
         fleet=uuid,
         clients=tuple(_restarted(client) for client in found),
         # A row put back by hand lives again, whatever its tombstone says.
-        deleted=frozenset(deleted) - living,
+        deleted=deleted - living,
         back_offs=read_back_offs(connection),
         begun=read_begun(connection, *_of_shard(begun_replacements.c.client_id, shard)),
         home=home,
     )
 
 
+def _forget_tombstones(connection: Connection, living: Iterable[int]) -> None:
+    """Forget that these clients were deleted: should their rows vanish again, that is nobody's word."""
+    found = sorted(living)
+    for start in range(0, len(found), BATCH):
+        batch = found[start : start + BATCH]
+        connection.execute(delete(deleted_clients).where(deleted_clients.c.client_id.in_(batch)))
+
+
 def _restarted(client: Client) -> Client:
     if not client.need_restart:
         return client
     return replace(client, need_restart=False, restart_generation=client.restart_generation + 1)
+
+
+def _refuse_filters(connection: Connection) -> None:
+    """Let Postgres raise, in this transaction, instead of leaving out rows that a policy hides from this user."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL row_security = off"))
 
 
 def _refuse_standby(connection: Connection) -> None:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from syncctl.core.model import Algorithm
 from syncctl.db.clients import count_clients
 from syncctl.db.engine import Engine, reading
-from syncctl.db.history import PassRecord, last_pass
+from syncctl.db.history import PassRecord, last_pass, last_success
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A fleet in numbers. `last_success` is the newest pass that exited with 0; None when none is remembered."""
+    """A fleet in numbers.
+
+    From `last_success` on each part of the fleet has had a pass that exited with 0; None when one never had.
+    """
 
     clients: int
     enabled: Mapping[Algorithm, int]
@@ -23,4 +26,4 @@ def read_figures(engine: Engine) -> Figures:
     """Read the figures, all of one moment."""
     with reading(engine) as connection:
         clients, enabled = count_clients(connection)
-        return Figures(clients, enabled, last_pass(connection), last_pass(connection, successful=True))
+        return Figures(clients, enabled, last_pass(connection), last_success(connection))

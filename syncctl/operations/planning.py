@@ -18,6 +18,7 @@ from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Plan
 from syncctl.core.template import PodTemplate
 from syncctl.db.engine import Engine, reading
+from syncctl.db.history import orphans_refused
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -50,14 +51,16 @@ class PassOptions:
 class JudgedPlan:
     """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for.
 
-    `begun` holds what earlier passes have begun, as far as this one knows, `home` where the fleet's pods were made so
-    far. `new_home` is to be stored before the first pod is made; None when there is nothing to store.
+    `begun` holds what earlier passes have begun, as far as this one knows, `back_offs_before` what they have left, and
+    `home` where the fleet's pods were made so far. `new_home` is to be stored before the first pod is made; None when
+    there is nothing to store.
     """
 
     plan: Plan
     refusals: tuple[Refusal, ...]
     back_offs: Mapping[PodKey, BackOff | None]
     begun: Mapping[PodKey, Begun]
+    back_offs_before: Mapping[PodKey, BackOff]
     cluster: str
     home: Home | None = None
     new_home: Home | None = None
@@ -78,7 +81,14 @@ def plan_sync(
     """
     with reading(engine) as connection:
         elsewhere = read_counts(connection, options.shard)
-    fleet = Planner(ReadOnlyCluster(cluster), settings, options, clock, lambda _mine: elsewhere)
+    fleet = Planner(
+        ReadOnlyCluster(cluster),
+        settings,
+        options,
+        clock,
+        lambda _mine: elsewhere,
+        lambda: orphans_refused(engine, options.shard),
+    )
     return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard, accept=fleet.accept))
 
 
@@ -92,8 +102,10 @@ class Planner:
         options: PassOptions,
         clock: Clock,
         count_elsewhere: Callable[[Counts], Counts],
+        refused_before: Callable[[], bool],
     ) -> None:
         self._count_elsewhere = count_elsewhere
+        self._refused_before = refused_before
         self._cluster = cluster
         self._settings = settings
         self._options = options
@@ -112,13 +124,23 @@ class Planner:
         plan = restrict(self._plan(snapshot, now), options.policy)
         here = self._read_here() if self._needs_home(plan, snapshot.home) else None
         plan, astray = keep_home(plan, None if options.move_here else snapshot.home, here)
-        plan, refusals = guard(plan, limits, options.allow_deletions, self._count_elsewhere(count(plan)))
+        counts = count(plan)
+        elsewhere = self._count_elsewhere(counts)
+        # Only orphans can be refused for what was before: other passes need not look.
+        before = counts.orphans > 0 and self._refused_before()
+        plan, refusals = guard(plan, limits, options.allow_deletions, elsewhere, refused_before=before)
         plan, back_offs = heal(plan, snapshot.back_offs, now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
         new_home = None if astray or (here and snapshot.home and here.uid == snapshot.home.uid) else here
-        refusals = astray + refusals
         return JudgedPlan(
-            plan, refusals, back_offs, snapshot.begun, self._cluster.address, home=snapshot.home, new_home=new_home
+            plan,
+            astray + refusals,
+            back_offs,
+            snapshot.begun,
+            snapshot.back_offs,
+            self._cluster.address,
+            home=snapshot.home,
+            new_home=new_home,
         )
 
     def expect(self, snapshot: Snapshot) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from signal import Signals
@@ -14,15 +13,15 @@ from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
-from syncctl.core.model import PodKey
+from syncctl.core.pacing import not_ended
 from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.core.shard import WHOLE
-from syncctl.core.steps import Plan
+from syncctl.core.steps import Cause, Plan
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
-from syncctl.db.clients import catch_up_spawned, record_spawned
+from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
 from syncctl.db.engine import Engine, writing
-from syncctl.db.history import PassRecord, StepRecord, record_pass
+from syncctl.db.history import PassRecord, StepRecord, orphans_refused, record_pass
 from syncctl.db.home import store_home
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
@@ -82,7 +81,7 @@ def sync_once(
             witness.planned(judged)
             report = this.apply(judged, witness)
             witness.reported(report)
-            this.record(report, judged.begun)
+            this.record(report, judged)
             return report
     except SyncctlError as error:
         this.record_failure(error)
@@ -116,7 +115,14 @@ class _Pass:
             raise
 
     def _planned(self) -> JudgedPlan:
-        planner = Planner(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
+        planner = Planner(
+            self.cluster,
+            self.settings,
+            self.options,
+            self.clock,
+            self._count_elsewhere,
+            lambda: orphans_refused(self.engine, self.options.shard),
+        )
         if self.options.expected_digest is not None:
             # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
             planner.expect(read_snapshot(self.engine, consume_restarts=False))
@@ -149,8 +155,8 @@ class _Pass:
         sick = unhealthy(judged.plan, self.clock.now())
         return Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost, sick)
 
-    def record(self, report: Report, begun: Iterable[PodKey]) -> None:
-        """Say in the log and in the history what came of it, and forget what is seen through of what was `begun`."""
+    def record(self, report: Report, judged: JudgedPlan) -> None:
+        """Say in the log and in the history what came of it; forget what is seen through, and what was not to be."""
         for outcome in report.problems:
             log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
         for name, health in report.unhealthy[:UNHEALTHY_NAMED]:
@@ -166,9 +172,15 @@ class _Pass:
             if self.lease.took_over:
                 # What a pass made that died before it got here looks like any other pod by now.
                 catch_up_spawned(connection, _newest(report.plan))
+            client_ids, status_ids = _strange_ids(report.plan)
+            if (client_ids or status_ids) and not pass_ids_of_pods(connection, client_ids, status_ids):
+                log.warning(
+                    "this user may not change sequences: a new client may get the id of a pod that is an orphan"
+                )
             # Asked once more: whoever has stood still since its last step would forget what another has begun.
             if not self.brake.reason(begun=True):
-                forget_begun(connection, to_forget(report, begun))
+                forget_begun(connection, to_forget(report, judged.begun))
+                store_back_offs(connection, not_ended(report, judged.back_offs_before))
             record = self._record(exit_code_of_report(report), report.summary, counts)
             record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
 
@@ -229,6 +241,20 @@ def _newest(plan: Plan) -> dict[int, datetime]:
             made = datetime.fromisoformat(pod.created_at)
             newest[key.client_id] = max(made, newest.get(key.client_id, made))
     return newest
+
+
+_STRANGE = (Cause.ORPHAN, Cause.MISNAMED, Cause.DUPLICATE, Cause.UNREADABLE_LABELS)
+
+
+def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
+    """Return the ids of clients, and of status rows, of those pods of the fleet that the tables may know nothing of."""
+    pods = [
+        (step.key, step.observed.name)
+        for step in plan.drifted
+        if step.cause in _STRANGE and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
+    ]
+    client_ids = {key.client_id for key, _ in pods if key}
+    return client_ids, {number for _, name in pods if (number := names.status_id(name))}
 
 
 def _steps(report: Report) -> list[StepRecord]:

@@ -204,6 +204,26 @@ def test_it_stays_refused_on_each_following_pass() -> None:
     assert all(guard(plan, DEFAULTS) == first for _ in range(3))
 
 
+def test_once_refused_any_orphan_is_refused_until_a_person_allows_it() -> None:
+    plan = a_plan(live=MANY, orphans=1)
+    judged, (refusal,) = guard(plan, DEFAULTS, refused_before=True)
+    assert held(judged, Cause.ORPHAN) == 1
+    assert "orphans were refused before" in refusal.message
+    assert refusal.hint.endswith("--allow-deletions 1`")
+    assert guard(plan, DEFAULTS, 1, refused_before=True) == (plan, ())
+    assert held(guard(plan, DEFAULTS, 0, refused_before=True)[0], Cause.ORPHAN) == 1
+
+
+def test_what_was_refused_before_is_no_question_without_orphans() -> None:
+    plan = a_plan(live=MANY, off=20, deleted=20)
+    assert guard(plan, DEFAULTS, refused_before=True) == (plan, ())
+
+
+def test_a_refusal_over_the_limits_says_so_whatever_was_before() -> None:
+    plan = a_plan(live=40, orphans=13)
+    assert guard(plan, DEFAULTS, refused_before=True) == guard(plan, DEFAULTS)
+
+
 def test_a_new_pod_that_waits_for_a_refused_orphans_name_still_waits() -> None:
     # The orphan of client 9 holds the name that client 7's pod needs.
     wanted = a_client(7)

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import BackOff, Begun, Client, ContainerState, ObservedPod, PodKey
-from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, pace
+from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, not_ended, pace
 from syncctl.core.plan import Others, make_plan
+from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 from syncctl.core.template import make_template
 
@@ -470,3 +471,28 @@ def test_a_back_off_grows_only_by_ends_and_goes_only_by_health(story: list[str])
         assert 0 <= after.wait <= LONGEST_BACK_OFF
         assert after.failures == before.failures + (event == "ends" and step.held is None)
         assert bool(step.held) == (event == "ends" and before.wait > 0)
+
+
+# What a pass did not come to
+
+
+def came_to(result: Result, plan: Plan, *, lease_lost: bool = False) -> Report:
+    return Report(plan, tuple(Outcome(step, result) for step in plan.drifted), lease_lost=lease_lost)
+
+
+@pytest.mark.parametrize("result", Result)
+def test_an_end_that_was_not_answered_does_not_count(result: Result) -> None:
+    before = {key(1): BackOff(2, 0), key(2): BackOff(4, 4), key(9): BackOff(1, 1)}
+    rows = [a_client(number) for number in (1, 2, 3, 4)]
+    ended = [pod_of(one, phase="Failed") for one in rows[:3]]
+    plan, changed = heal(planned(rows, [*ended, pod_of(rows[3])]), before, NOW)
+    assert changed == {key(1): BackOff(3, 4), key(2): BackOff(4, 3), key(3): BackOff(1, 1)}
+    put_back = not_ended(came_to(result, plan), before)
+    # Client 2's waits in any case: that pass of its wait is over.
+    counted = result not in (Result.DEFERRED, Result.FAILED)
+    assert put_back == ({} if counted else {key(1): BackOff(2, 0), key(3): None})
+    assert not_ended(came_to(result, plan, lease_lost=True), before) == {}
+
+
+def test_only_of_pods_that_had_ended_is_anything_put_back() -> None:
+    assert not_ended(came_to(Result.FAILED, to_restart(3)), {key(1): BackOff(2, 0)}) == {}

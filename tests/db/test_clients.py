@@ -8,9 +8,10 @@ from sqlalchemy import Connection, Engine, delete, event, func, insert, select, 
 
 from syncctl.core.errors import ClientExists, ClientNotFound, DatabaseError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.validation import LARGEST_ID
 from syncctl.db import clients as db
 from syncctl.db.engine import reading, writing
-from syncctl.db.tables import algorithm_status, clients, deleted_clients
+from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -363,6 +364,75 @@ def test_ids_inserted_by_hand_are_passed_by(connection: Connection, acme: Client
     assert following.id == acme.id + 4
     assert following.algorithms is not None
     assert following.algorithms.id > acme.algorithms.id + 3
+
+
+def _start_anew(connection: Connection, sequence_at: int) -> None:
+    """Let sequences be as after a restore of the rows only."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("DELETE FROM sqlite_sequence"))
+        return
+    for table in ("clients", "algorithm_status"):
+        connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {sequence_at}, true)"))
+
+
+@pytest.mark.parametrize("sequence_at", [1, 2, 3, 4], ids="behind the rows by {}".format)
+def test_ids_of_deleted_clients_do_not_come_again_when_sequences_are_behind(
+    connection: Connection, acme: Client, sequence_at: int
+) -> None:
+    others = [db.insert_client(connection, NewClient(f"client {number}"), NOW) for number in range(4)]
+    for each in others[-2:]:
+        db.delete_client(connection, each.id, NOW, "alice")
+    _start_anew(connection, sequence_at)
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.id > others[-1].id
+    assert new.algorithms is not None
+    assert others[-1].algorithms is not None
+    assert new.algorithms.id > others[-1].algorithms.id
+    assert [each.name for each in db.list_clients(connection)] == ["acme", "client 0", "client 1", "new"]
+
+
+def test_ids_that_adopting_took_out_do_not_come_again_either(connection: Connection, acme: Client) -> None:
+    assert acme.algorithms is not None
+    taken = acme.algorithms.id + 1
+    connection.execute(insert(adopted_algorithm_status).values(id=taken, reason="twice", original={}, adopted_at=NOW))
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.algorithms is not None
+    assert new.algorithms.id > taken
+
+
+def test_ids_that_pods_carry_are_passed_by_and_never_back(connection: Connection, acme: Client) -> None:
+    assert db.pass_ids_of_pods(connection, [acme.id + 7, acme.id + 3], [acme.id + 9])
+    assert db.pass_ids_of_pods(connection, [acme.id + 1], [])
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.algorithms is not None
+    assert acme.algorithms is not None
+    assert (new.id, new.algorithms.id) == (acme.id + 8, acme.id + 10)
+
+
+def test_a_number_that_no_restore_has_lost_uses_up_no_ids(connection: Connection, acme: Client) -> None:
+    far = [acme.id + db.FARTHEST + 1, LARGEST_ID, 10**19 - 1]
+    assert db.pass_ids_of_pods(connection, far, far)
+    assert db.pass_ids_of_pods(connection, [*far, acme.id + 1], [])
+    assert db.insert_client(connection, NewClient("new"), NOW).id == acme.id + 2
+
+
+def test_in_a_table_that_never_had_a_row_ids_are_passed_by_too(connection: Connection) -> None:
+    assert db.pass_ids_of_pods(connection, [5], [6])
+    new = db.insert_client(connection, NewClient("new"), NOW)
+    assert new.algorithms is not None
+    assert (new.id, new.algorithms.id) == (6, 7)
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+def test_who_may_not_change_a_sequence_is_told_and_goes_on(connection: Connection, acme: Client) -> None:
+    connection.execute(text("CREATE ROLE reader"))
+    connection.execute(text("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO reader"))
+    connection.execute(text("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO reader"))
+    connection.execute(text("SET LOCAL ROLE reader"))
+    assert not db.pass_ids_of_pods(connection, [acme.id + 7], [])
+    db.record_spawned(connection, [acme.id], NOW)
+    connection.execute(text("RESET ROLE"))
+    connection.rollback()
 
 
 @pytest.mark.parametrize(

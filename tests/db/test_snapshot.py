@@ -8,10 +8,12 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Engine, delete, insert, select, text
 
-from syncctl.core.errors import DatabaseError, DatabaseUnavailable
-from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.errors import DatabaseError, DatabaseUnavailable, StalePlan
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient, Snapshot
+from syncctl.core.shard import Shard
 from syncctl.db import clients as db
 from syncctl.db.engine import connect, reading, writing
+from syncctl.db.rows import BATCH
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, deleted_clients, fleet
 
@@ -67,6 +69,50 @@ def test_a_client_put_back_by_hand_is_alive_in_spite_of_its_tombstone(engine: En
     snapshot = read_snapshot(engine, consume_restarts=False)
     assert [client.id for client in snapshot.clients] == [acme.id]
     assert snapshot.deleted == frozenset()
+
+
+def test_a_tombstone_of_a_client_that_lives_again_goes_with_the_restarts(engine: Engine) -> None:
+    acme, gone = _add(engine, "acme", "gone")
+    with writing(engine) as connection:
+        for each in (acme, gone):
+            db.delete_client(connection, each.id, NOW, "alice")
+        connection.execute(insert(clients).values(id=acme.id, client_name="acme"))
+
+    def tombstones() -> list[int]:
+        with reading(engine) as connection:
+            return list(connection.execute(select(deleted_clients.c.client_id)).scalars())
+
+    read_snapshot(engine, consume_restarts=False)
+    read_snapshot(engine, consume_restarts=True, shard=Shard((acme.id + 1) % 2, 2))
+    assert sorted(tombstones()) == [acme.id, gone.id]
+    assert read_snapshot(engine, consume_restarts=True).deleted == {gone.id}
+    assert tombstones() == [gone.id]
+
+
+def test_a_snapshot_that_is_not_accepted_leaves_the_tombstones(engine: Engine) -> None:
+    (acme,) = _add(engine, "acme")
+    with writing(engine) as connection:
+        db.delete_client(connection, acme.id, NOW, "alice")
+        connection.execute(insert(clients).values(id=acme.id, client_name="acme"))
+
+    def refuse(_snapshot: Snapshot) -> None:
+        raise StalePlan("other rows", "again")
+
+    with pytest.raises(StalePlan):
+        read_snapshot(engine, consume_restarts=True, accept=refuse)
+    with reading(engine) as connection:
+        assert connection.execute(select(deleted_clients.c.client_id)).scalar_one() == acme.id
+
+
+def test_tombstones_of_a_whole_fleet_that_lives_again_go_in_batches(engine: Engine) -> None:
+    numbers = range(1, 2 * BATCH + 2)
+    with writing(engine) as connection:
+        connection.execute(insert(clients), [{"id": each, "client_name": f"client {each}"} for each in numbers])
+        tombstone = {"client_name": "", "deleted_at": NOW, "deleted_by": "alice"}
+        connection.execute(insert(deleted_clients), [{"client_id": each, **tombstone} for each in numbers])
+    read_snapshot(engine, consume_restarts=True)
+    with reading(engine) as connection:
+        assert connection.execute(select(deleted_clients)).all() == []
 
 
 def test_a_client_without_a_row_of_algorithms_says_so(engine: Engine) -> None:

@@ -42,6 +42,8 @@ class Desk:
         self.later = timedelta()
         self._folder = folder
         self.set(default_cpu="20m", default_memory="32Mi", default_image=IMAGE, concurrency=4)
+        # A sandbox's time may be long ago by the database's clock.
+        self.set(history_days=3650)
 
     def set(self, **settings: Any) -> None:
         """Change settings; the others stay."""

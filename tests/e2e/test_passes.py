@@ -8,9 +8,11 @@ from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_po
 from syncctl import __version__
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
+from syncctl.core.model import Algorithm, BackOff, PodKey
 from syncctl.core.report import Result
 from syncctl.core.shard import bucket_of
 from syncctl.db.history import list_passes, list_steps
+from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import clients
 
 from .desk import Desk, counted_transactions, outcome_of, pod_of, results, vwap
@@ -291,6 +293,28 @@ def test_an_old_pod_that_does_not_go_in_time_is_waited_for_and_the_next_pass_goe
     assert results(desk.run())[pod] == "created"
     desk.until_running()
     assert set(results(desk.run()).values()) == {"unchanged"}
+
+
+@pytest.mark.parametrize("trouble", ["the deadline", "the API server"])
+def test_a_pod_that_ended_once_has_not_ended_again_in_passes_that_could_not_replace_it(
+    sandbox_desk: Desk, sandbox: SandboxCluster, trouble: str
+) -> None:
+    desk = sandbox_desk
+    pod = vwap(desk.add())
+    desk.started()
+    sandbox.set_status(pod, phase="Failed", reason="Evicted")
+    if trouble == "the deadline":
+        desk.set(pass_deadline=1e-9)
+    else:
+        sandbox.sandbox.faults.add(verb="delete", status=403, times=None)
+    expected = Result.DEFERRED if trouble == "the deadline" else Result.FAILED
+    for _ in range(4):
+        assert outcome_of(desk.run(), pod).result is expected
+        desk.later += timedelta(minutes=5)
+    desk.set(pass_deadline=150.0)
+    sandbox.sandbox.faults.clear()
+    assert outcome_of(desk.run(), pod).result is Result.REPLACED
+    assert read_snapshot(desk.engine, consume_restarts=False).back_offs == {PodKey(1, Algorithm.VWAP): BackOff(1, 1)}
 
 
 @pytest.mark.parametrize("fate", ["Failed", "Succeeded", "Evicted", "DeadlineExceeded", "OOMKilled"])

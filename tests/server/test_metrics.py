@@ -23,12 +23,13 @@ def figures(api: TestClient) -> dict[tuple[str, ...], float]:
     return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
 
 
-def record(engine: Engine, minute: int, code: ExitCode, **counts: int) -> None:
+def record(engine: Engine, minute: int, code: ExitCode, shard: str = "0/1", **counts: int) -> None:
     """Leave the record of a pass that took 7 seconds."""
     began = START + timedelta(minutes=minute)
     ended = began + timedelta(seconds=7)
     with writing(engine) as connection:
-        record_pass(connection, PassRecord(began, ended, "host", "who", "1", "said", code, counts), keep_days=3650)
+        said = PassRecord(began, ended, "host", "who", "1", "said", code, counts, shard=shard)
+        record_pass(connection, said, keep_days=3650)
 
 
 def test_requests_are_counted_by_route_and_status(api: TestClient) -> None:
@@ -75,6 +76,29 @@ def test_the_last_pass_and_the_last_successful_one_are_told_apart(api: TestClien
     assert found["syncctl_last_pass_steps", "refused"] == 12
     outcomes = {code.name.lower(): found["syncctl_last_pass_outcome", code.name.lower()] for code in ExitCode}
     assert [name for name, value in outcomes.items() if value] == ["refused"]
+
+
+def test_a_shard_that_always_fails_is_not_hidden_by_the_others(api: TestClient, engine: Engine) -> None:
+    def success() -> float:
+        return figures(api)["syncctl_last_successful_pass_timestamp_seconds",]
+
+    def at(minute: int) -> float:
+        return (START + timedelta(minutes=minute)).timestamp() + 7
+
+    record(engine, 0, ExitCode.DONE, "0/2")
+    assert success() == 0
+    record(engine, 1, ExitCode.DONE, "1/2")
+    assert success() == at(0)
+    for minute in (5, 10, 15):
+        record(engine, minute, ExitCode.DONE, "0/2")
+        record(engine, minute, ExitCode.INCOMPLETE, "1/2")
+    assert success() == at(1)
+    # Other shards take over one by one, and at last the whole fleet at once.
+    for index in range(4):
+        record(engine, 20 + index, ExitCode.DONE, f"{index}/4")
+    assert success() == at(20)
+    record(engine, 30, ExitCode.DONE)
+    assert success() == at(30)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
