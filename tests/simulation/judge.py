@@ -127,7 +127,7 @@ class Judge:
         if call.verb == "patch" and not body["metadata"].get("uid"):
             raise Violation(f"patch of {name} without a uid")
         run.writes.append((call.verb, name))
-        before, run.phase = run.phase, self._phase(run, call.verb, body)
+        before, run.phase = run.phase, self._phase(run, call, body)
         if not on_its_way:
             self._has_lease(run, f"{call.verb} of {name}", before)
 
@@ -141,8 +141,9 @@ class Judge:
         if run.phase != before:
             raise Violation(f"{what} in another batch ({run.phase}) than the lease was lost in ({before or 'none'})")
 
-    def _phase(self, run: PassRun, verb: str, body: Json) -> str:
+    def _phase(self, run: PassRun, call: Call, body: Json) -> str:
         """Say which part of a pass a request is of."""
+        verb = call.verb
         if verb == "delete":
             uid = body["preconditions"]["uid"]
             return next(
@@ -151,6 +152,9 @@ class Judge:
         if verb == "create":
             name = body["metadata"]["name"]
             kinds = {step.kind for step in _steps(run) if step.desired is not None and step.desired.name == name}
+            if "dryRun" in call.request.query:
+                # To ask whether a successor would be taken is a part of telling the old pod to go.
+                return next((f"{kind}" for kind in (StepKind.REPLACE, StepKind.UPDATE) if kind in kinds), "?")
             return "create" if StepKind.CREATE in kinds else "create again"
         # A note of what admission made of a pod is a part of making it.
         noted = body.get("metadata", {}).get("annotations", {}).keys() == {"syncctl.io/admitted"}
