@@ -89,6 +89,7 @@ ERRORS: Mapping[type[SyncctlError], tuple[int, str]] = {
     errors.PodNotFound: (502, "The cluster refused"),
     errors.PodRejected: (502, "The cluster refused"),
     errors.ListExpired: (503, "The cluster is away"),
+    errors.NamespaceNotFound: (502, "The cluster refused"),
     # Not leaves: what is raised as no more than this, or comes new and has no row yet.
     errors.DatabaseError: (500, "The database refused"),
     errors.ClusterError: (502, "The cluster refused"),

@@ -30,11 +30,9 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     invalid | running                                   | keep     | client-invalid
     invalid | none                                      | conflict | client-invalid
     any     | ours by label, and names no client        | conflict | unreadable-labels
-    any     | ours by label, and labels do not agree    | conflict | unreadable-labels
 
 A former client's pod is one that carries the wanted client's name and is not wanted: of a client that is deleted and
-added anew, the old process ends before the new one starts. Labels do not agree when they name one client and the pod's
-name and annotation another, or a bucket that is not that of a client who wants no such pod: somebody has edited them.
+added anew, the old process ends before the new one starts.
 
 A replace of a pod means: delete it, wait until no pod of its key is left, create. So there is never more than one. An
 update patches in place; a new image restarts the container, new resources do not.
@@ -50,7 +48,6 @@ from syncctl.core.drift import admission, image_difference, metadata_difference,
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.manifest import carries_its_marks
 from syncctl.core.model import Algorithm, Begun, DesiredPod, InvalidClient, ObservedPod, PodKey
-from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 _KIND_ORDER = {kind: place for place, kind in enumerate(StepKind)}
@@ -117,8 +114,8 @@ class _Planner:
                 settled[named.key] = pod
                 continue
             key = names.pod_key(pod.labels)
-            if key is None or not (self._is_asked_for(key) or _is_of_its_bucket(key, pod)):
-                yield _unreadable(pod, key)
+            if key is None:
+                yield _unreadable(pod)
                 self._holders[pod.name] = "a pod of this fleet with unreadable labels"
                 continue
             pods_of.setdefault(key, []).append(pod)
@@ -174,12 +171,8 @@ class _Planner:
             key=lambda pod: (pod.labels.get(names.FLEET) != fleet, pod.name != wanted.name, pod.terminating, pod.name),
         )
         for pod in rest:
-            owner = self._by_name.get(pod.name)
             if pod.terminating:
                 yield self._wait(wanted.key, pod, None)
-            elif owner and owner.key != wanted.key and pod.annotations.get(names.CLIENT_NAME) == owner.client_name:
-                reason = f"labels are those of {wanted.key}, name and annotation those of {owner.key}; left alone"
-                yield Step(StepKind.CONFLICT, Cause.UNREADABLE_LABELS, pod.name, wanted.key, reason, observed=pod)
             else:
                 reason = f"second pod of {wanted.key}, beside {first.name}"
                 yield Step(StepKind.DELETE, Cause.DUPLICATE, pod.name, wanted.key, reason, observed=pod)
@@ -341,15 +334,7 @@ def _spec_difference(wanted: DesiredPod, pod: ObservedPod, recorded: str | None)
     return Cause.SPEC_DIFFERS, f"pod template changed: spec {recorded or 'unknown'} -> {wanted.spec_hash}"
 
 
-def _is_of_its_bucket(key: PodKey, pod: ObservedPod) -> bool:
-    """Whether the pod may be of the client it names: a shard that sees it by a wrong bucket knows no such client."""
-    bucket = str(bucket_of(key.client_id))
-    return pod.labels.get(names.BUCKET, bucket) == bucket
-
-
-def _unreadable(pod: ObservedPod, key: PodKey | None) -> Step:
-    read = (names.CLIENT_ID, names.ALGORITHM) if key is None else (names.CLIENT_ID, names.BUCKET)
-    labels = ", ".join(f"{label}={pod.labels.get(label, '')!r}" for label in read)
-    said = "name no client and algorithm" if key is None else "do not go together"
-    reason = f"carries this fleet's label, but {labels} {said}; left alone"
+def _unreadable(pod: ObservedPod) -> Step:
+    labels = ", ".join(f"{key}={pod.labels.get(key, '')!r}" for key in (names.CLIENT_ID, names.ALGORITHM))
+    reason = f"carries this fleet's label, but {labels} name no client and algorithm; left alone"
     return Step(StepKind.CONFLICT, Cause.UNREADABLE_LABELS, pod.name, None, reason, observed=pod)

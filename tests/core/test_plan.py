@@ -172,10 +172,6 @@ TABLE = {
             replace(POD, labels=labelled(POD, name="vmap")),
         ),
     ),
-    "any | ours by label, and labels do not agree | conflict | unreadable-labels": Row(
-        desired_by(),
-        (replace(POD, labels=labelled(POD, bucket="8")),),
-    ),
 }
 
 
@@ -531,18 +527,6 @@ def test_a_vanished_status_row_makes_an_orphan_and_not_a_switched_off_algorithm(
     step = only(desired_by(a_client(7, algorithms=None)), POD)
     assert step.cause is Cause.ORPHAN
     assert step.reason.startswith("orphan: the row in algorithm_status of client 7 has vanished from the database")
-
-
-def test_labels_that_name_another_client_than_name_and_annotation_are_left_alone() -> None:
-    relabelled = replace(POD, labels=labelled(POD, client_id="8", bucket="8"))
-    steps = {step.name: step for step in planned(desired_by(a_client(8)), pod_of(a_client(8)), relabelled)}
-    assert steps[POD.name].cause is Cause.DUPLICATE
-    steps = {
-        (step.name, step.kind): step.cause
-        for step in planned(desired_by(a_client(7), a_client(8)), pod_of(a_client(8)), relabelled)
-    }
-    assert steps[POD.name, StepKind.CONFLICT] is Cause.UNREADABLE_LABELS
-    assert (POD.name, StepKind.DELETE) not in steps
 
 
 def test_a_renamed_client_does_not_wait_for_its_own_pod() -> None:

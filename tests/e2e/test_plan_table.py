@@ -271,11 +271,3 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     desk.started()
     desk.delete("acme")
     return vwap(desk.add("acme")), {}
-
-
-@brings_about("any, ours by label, and labels do not agree")
-def _(desk: Desk) -> tuple[str, dict[str, object]]:
-    manifest = a_pod("stray", fleet=desk.fleet, client_id=7)
-    manifest["metadata"]["labels"]["syncctl.io/bucket"] = "8"
-    desk.api.create_pod(manifest)
-    return "stray", {}
