@@ -44,4 +44,4 @@ def to_forget(report: Report, known: Iterable[PodKey]) -> set[PodKey]:
 
 def _begins(step: Step) -> bool:
     """Whether the step may tell an old pod to go and make a new one. A resize may come to that."""
-    return step.held is None and (step.kind is StepKind.REPLACE or step.cause is Cause.RESOURCES_DIFFER)
+    return step.held is None and step.may_make_pod and step.kind is not StepKind.CREATE

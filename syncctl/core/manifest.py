@@ -45,6 +45,11 @@ def fleet_labels(blueprint: Blueprint) -> dict[str, str]:
     }
 
 
+def fleet_annotations(blueprint: Blueprint) -> dict[str, str]:
+    """Return the annotations that all pods of the fleet should carry."""
+    return {**blueprint.template.annotations, names.TEMPLATE: blueprint.template.digest[:16]}
+
+
 def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the labels the pod should carry; it may carry more."""
     return {
@@ -58,12 +63,11 @@ def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
 def pod_annotations(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the annotations the pod should carry; it may carry more."""
     return {
-        **blueprint.template.annotations,
+        **fleet_annotations(blueprint),
         names.CLIENT_NAME: pod.client_name,
         names.VERSION: str(pod.version),
         names.SPEC_HASH: pod.spec_hash,
         names.RESTART_GENERATION: str(pod.restart_generation),
-        names.TEMPLATE: blueprint.template.digest[:16],
     }
 
 
@@ -72,8 +76,7 @@ def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod
 
     The keys are the same for all pods of a fleet, so values are compared, and no dict is made for each pod.
     """
-    labels = fleet_labels(blueprint)
-    annotations = {**blueprint.template.annotations, names.TEMPLATE: blueprint.template.digest[:16]}
+    labels, annotations = fleet_labels(blueprint), fleet_annotations(blueprint)
     found_labels = itemgetter(*labels, names.ALGORITHM, names.CLIENT_ID, names.BUCKET)
     found_annotations = itemgetter(
         *annotations, names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION

@@ -101,16 +101,16 @@ class _Planner:
         self._going: dict[str, PodKey] = {}
         # By client's name and algorithm, the pods of clients that are not there any more, or have that switched off.
         self._former: dict[tuple[str, Algorithm], str] = {}
-        self._by_name = {wanted.name: wanted for wanted in desired.pods.values()}
         self._carries_its_marks = carries_its_marks(desired.blueprint)
 
     def drifted(self, observed: Iterable[ObservedPod]) -> Iterator[Step]:
         """Yield the steps of all that is not a match."""
         settled: dict[PodKey, ObservedPod] = {}
         pods_of: dict[PodKey, list[ObservedPod]] = {}
+        by_name = {wanted.name: wanted for wanted in self._desired.pods.values()}
         for pod in observed:
             # Nearly all pods of nearly all passes are just as they were made: these take the short way.
-            if (named := self._by_name.get(pod.name)) is not None and self._is_as_made(named, pod):
+            if (named := by_name.get(pod.name)) is not None and self._is_as_made(named, pod):
                 settled[named.key] = pod
                 continue
             key = names.pod_key(pod.labels)
