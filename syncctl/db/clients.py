@@ -32,7 +32,7 @@ from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
 from syncctl.core.validation import is_id
 from syncctl.db.faults import sqlstate
-from syncctl.db.rows import client_of, select_clients
+from syncctl.db.rows import batches, client_of, select_clients
 from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
 
 _BATCH = 500
@@ -184,7 +184,7 @@ def request_restart(connection: Connection, client_id: int, now: datetime) -> Cl
 
 def record_spawned(connection: Connection, client_ids: Iterable[int], now: datetime) -> None:
     """Write when pods of these clients were made. Clients that are gone are passed over; updated_at stays."""
-    for batch in _batches(client_ids):
+    for batch in batches(sorted(set(client_ids)), _BATCH):
         connection.execute(update(clients).where(clients.c.id.in_(batch)).values(spawned_at=now))
 
 
@@ -209,7 +209,7 @@ def _behind(
 ) -> list[int]:
     """Return those of the clients whose spawned_at is earlier than what was made. The year 1, for never, is."""
     found: list[int] = []
-    for batch in _batches(client_ids):
+    for batch in batches(sorted(set(client_ids)), _BATCH):
         query = select(clients.c.id, clients.c.spawned_at).where(clients.c.id.in_(batch)).order_by(clients.c.id)
         rows = connection.execute(query.with_for_update() if lock else query)
         found += [client_id for client_id, at in rows if at is None or at < made[client_id]]
@@ -233,13 +233,6 @@ def pass_ids_of_pods(connection: Connection, client_ids: Iterable[int], status_i
             raise
         return False
     return True
-
-
-def _batches(client_ids: Iterable[int]) -> Iterator[list[int]]:
-    """Yield the ids in ascending order, as many at a time as a statement takes."""
-    ordered = sorted(set(client_ids))
-    for start in range(0, len(ordered), _BATCH):
-        yield ordered[start : start + _BATCH]
 
 
 def _insert(connection: Connection, new: NewClient, now: datetime) -> Client:

@@ -1,14 +1,16 @@
 """From rows to clients, and from keys to rows: what several files of this room have in common."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, Table, delete, select, tuple_
 
 from syncctl.core.model import AlgorithmStatus, Client, PodKey
 from syncctl.db.tables import algorithm_status, clients
 from syncctl.db.times import LONG_AGO
+
+T = TypeVar("T")
 
 BATCH = 1000
 """Keys in one statement."""
@@ -75,9 +77,13 @@ def client_of(row: Sequence[Any]) -> Client:
     )
 
 
+def batches(values: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    """Yield the values in their order, as many at a time as a statement takes."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
 def delete_of_keys(connection: Connection, table: Table, keys: Iterable[PodKey]) -> None:
     """Delete the rows of these keys from a table that has one a key; without a key nothing is asked."""
     found = [(key.client_id, key.algorithm.value) for key in keys]
-    for start in range(0, len(found), BATCH):
-        batch = found[start : start + BATCH]
+    for batch in batches(found):
         connection.execute(delete(table).where(tuple_(table.c.client_id, table.c.algorithm).in_(batch)))

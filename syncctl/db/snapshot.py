@@ -16,7 +16,7 @@ from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.home import home_of
-from syncctl.db.rows import BATCH, client_of, select_clients
+from syncctl.db.rows import batches, client_of, select_clients
 from syncctl.db.tables import begun_replacements, clients, deleted_clients, fleet
 
 _ATTEMPTS = 5
@@ -101,9 +101,7 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
 
 def _forget_tombstones(connection: Connection, living: Iterable[int]) -> None:
     """Forget that these clients were deleted: should their rows vanish again, that is nobody's word."""
-    found = sorted(living)
-    for start in range(0, len(found), BATCH):
-        batch = found[start : start + BATCH]
+    for batch in batches(sorted(living)):
         connection.execute(delete(deleted_clients).where(deleted_clients.c.client_id.in_(batch)))
 
 
