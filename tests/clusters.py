@@ -242,11 +242,14 @@ def open_cluster(kubeconfig: str | None, folder: Path) -> Iterator[SandboxCluste
 
 
 def a_pod(name: str, *, fleet: str = "", client_id: int = 7, algorithm: str = "vwap", **metadata: Any) -> Json:
-    """Return the manifest of a small pod: of this fleet, or of nobody."""
+    """Return the manifest of a small pod: of this fleet, told what it runs, or of nobody."""
     template = Blueprint(make_template(), fleet, "default").template
     labels = {names.FLEET: fleet, names.CLIENT_ID: str(client_id), names.ALGORITHM: algorithm} if fleet else {}
     amounts = {"cpu": "20m", "memory": "32Mi"}
     container = {**template.container, "image": IMAGE, "resources": {"requests": amounts, "limits": amounts}}
+    if fleet:
+        told = {names.ALGORITHM_VARIABLE: algorithm, names.CLIENT_ID_VARIABLE: str(client_id)}
+        container["env"] = [{"name": name, "value": value} for name, value in told.items()]
     return {
         "apiVersion": "v1",
         "kind": "Pod",

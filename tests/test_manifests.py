@@ -132,7 +132,7 @@ def use_all_of(cluster: ApiCluster) -> None:
         "home": (),
         "get_pod": (made.name,),
         "list_pods": (names.MANAGED_BY,),
-        "list_owners": (names.MANAGED_BY,),
+        "list_others": (names.MANAGED_BY,),
         "try_pod": (manifest,),
         "patch_pod": (made.name, made.uid, {"metadata": {"annotations": {names.VERSION: "2"}}}),
         "resize_pod": (made.name, made.uid, {"spec": {"containers": [{**container, "resources": larger}]}}),

@@ -26,6 +26,8 @@ def upgrade():
     there = sa.inspect(connection)
     adoptable = there.has_table("clients") or there.has_table("algorithm_status")
     _make_new_tables()
+    # A later migration notes in the database that the Go service may still be at work.
+    context.config.attributes["adopted"] = adoptable
     if adoptable:
         adopt(connection, now, context.config.attributes.get("say", print))
     else:

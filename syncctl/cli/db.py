@@ -1,8 +1,11 @@
-"""syncctl db: upgrade, current, check."""
+"""syncctl db: upgrade, current, check, forget-go-service."""
+
+from typing import Annotated
 
 import typer
 
 from syncctl.cli import output
+from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.operations import migrations
@@ -60,3 +63,22 @@ def check(settings: Settings) -> None:
     """
     migrations.check_database(settings)
     output.say(f"the tables are at revision {migrations.HEAD}, as this syncctl needs them")
+
+
+@app.command()
+@with_settings(*DATABASE)
+def forget_go_service(
+    settings: Settings, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False
+) -> None:
+    """Say that the Go service is gone for good. Passes then look no longer for pods that it goes on making.
+
+    \b
+    Example:
+      syncctl db forget-go-service
+    """
+    output.say(
+        "a Go service that still runs makes a second pod beside each of ours; no pass will look for these any more"
+    )
+    confirm(yes)
+    ended = migrations.end_go_service(settings)
+    output.say("passes look for its pods no longer" if ended else "no pass looks for its pods")

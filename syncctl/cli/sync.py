@@ -18,6 +18,7 @@ from syncctl.cli.output import Column, View
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
+from syncctl.core.others import unclaimed
 from syncctl.core.report import Outcome, Report
 from syncctl.core.shard import WHOLE, parse_shard
 from syncctl.core.steps import Step, StepKind
@@ -177,6 +178,7 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
             "counts": {str(kind): number for kind, number in counts.items()},
             "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in judged.refusals],
             "steps": [step_data(step) for step in plan.drifted],
+            "unclaimed": list(plan.unclaimed),
         }
         output.show_data(data, output_format)
         return
@@ -191,6 +193,8 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
     else:
         number = len(plan.matches)
         output.say(f"No changes. {number} pod{'s are' if number != 1 else ' is'} as the database asks.")
+    if plan.unclaimed:
+        output.say(unclaimed(plan.unclaimed))
     for refusal in judged.refusals:
         output.say(f"guard: {refusal.message}\nhint: {refusal.hint}")
 
@@ -268,5 +272,6 @@ def report_data(report: Report, cluster: str) -> dict[str, Any]:
             {"result": str(outcome.result), "detail": outcome.detail, **step_data(outcome.step)}
             for outcome in report.outcomes
         ],
+        "unclaimed": list(report.plan.unclaimed),
         "unhealthy": [{"pod": name, "health": health.message} for name, health in report.unhealthy],
     }

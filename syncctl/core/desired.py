@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncctl.core.manifest import Blueprint, spec_hash
-from syncctl.core.model import Begun, Client, DesiredPod, InvalidClient, PodKey, Snapshot
+from syncctl.core.model import Begun, Client, DesiredPod, InvalidClient, PodKey, Snapshot, Tombstone
 from syncctl.core.names import pod_name
 from syncctl.core.quantity import canonical_cpu, canonical_memory
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.validation import client_problems
 
 
@@ -26,22 +27,39 @@ class DesiredState:
     `known` holds the clients whose flags could be read, each with the id of its row in algorithm_status: an algorithm
     of theirs that is neither in `pods` nor of an `invalid` client is switched off, which is a person's word. That row
     has vanished of the clients `without_flags`. `deleted` holds the tombstones, `begun` the replacements that earlier
-    passes have begun.
+    passes have begun, `adopted` and `elsewhere` what else is known of ids in algorithm_status, `shard` the part of the
+    fleet that all but the ids are of. `go_service` tells that the Go service may still be at work.
     """
 
     blueprint: Blueprint
     pods: Mapping[PodKey, DesiredPod]
     known: Mapping[int, int]
-    deleted: frozenset[int]
+    deleted: Mapping[int, Tombstone]
     invalid: Mapping[int, InvalidClient]
     without_flags: frozenset[int]
     begun: Mapping[PodKey, Begun]
+    adopted: Mapping[int, int | None]
+    elsewhere: Mapping[int, int]
+    go_service: bool
+    shard: Shard
+
+    def asks_for(self, key: PodKey) -> bool:
+        """Whether the database asks for this pod, be it by a row that cannot become one."""
+        return key in self.pods or self.is_invalid(key)
+
+    def is_invalid(self, key: PodKey) -> bool:
+        """Whether the pod is asked for by a row that cannot become pods."""
+        invalid = self.invalid.get(key.client_id)
+        return invalid is not None and key.algorithm in invalid.algorithms.enabled()
 
 
-def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefaults) -> DesiredState:
+def desired_state(
+    snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefaults, shard: Shard = WHOLE
+) -> DesiredState:
     """Return one desired pod for each enabled algorithm of each valid client.
 
-    An invalid row is a reported problem of that client and takes nothing from the others.
+    An invalid row is a reported problem of that client and takes nothing from the others. `shard` is the part of the
+    fleet whose clients the snapshot holds.
     """
     pods: dict[PodKey, DesiredPod] = {}
     invalid: dict[int, InvalidClient] = {}
@@ -86,6 +104,10 @@ def desired_state(snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefault
         invalid=invalid,
         without_flags=frozenset(client.id for client in snapshot.clients if client.algorithms is None),
         begun=snapshot.begun,
+        adopted=snapshot.adopted,
+        elsewhere=snapshot.elsewhere,
+        go_service=snapshot.go_service,
+        shard=shard,
     )
 
 

@@ -39,7 +39,7 @@ def fleet_labels(blueprint: Blueprint) -> dict[str, str]:
     """Return the labels that all pods of the fleet should carry."""
     return {
         **blueprint.template.labels,
-        names.MANAGED_BY: "syncctl",
+        names.MANAGED_BY: names.MANAGER,
         names.INSTANCE: blueprint.fleet_name,
         names.FLEET: blueprint.fleet,
     }
@@ -106,8 +106,9 @@ def pod_manifest(blueprint: Blueprint, pod: DesiredPod) -> dict[str, Any]:
         # Equal requests and limits: QoS Guaranteed, the last to be evicted, and resizable in place.
         "resources": {"requests": quantities, "limits": quantities},
         "env": [
-            {"name": "ALGORITHM", "value": pod.key.algorithm.value},
-            {"name": "CLIENT_ID", "value": str(pod.key.client_id)},
+            {"name": names.ALGORITHM_VARIABLE, "value": pod.key.algorithm.value},
+            {"name": names.CLIENT_ID_VARIABLE, "value": str(pod.key.client_id)},
+            {"name": names.SPEC_VARIABLE, "value": pod.spec_hash},
             _from_annotation("CLIENT_NAME", names.CLIENT_NAME),
             _from_annotation("CLIENT_VERSION", names.VERSION),
             *(template.container.get("env") or ()),

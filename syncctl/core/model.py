@@ -126,20 +126,33 @@ class Home(Struct, frozen=True):
     name: str
 
 
+class Tombstone(Struct, frozen=True):
+    """What is left of a client that was deleted: its name, and the id of its row in algorithm_status if it had one."""
+
+    name: str
+    status_id: int | None = None
+
+
 class Snapshot(Struct, frozen=True):
     """The database at one moment: the whole fleet, or an error, never a part of it.
 
-    `deleted` holds the ids of clients deleted through syncctl (their tombstones). A client that is in neither has
-    vanished, and its pods are orphans. `begun` holds the replacements that no pass has seen through yet. `home` is None
-    until a pass has made pods or found some.
+    `deleted` holds the tombstones of clients deleted through syncctl, by the client's id. A client that is in neither
+    has vanished, and its pods are orphans. `adopted` holds, by its id, whose each row of algorithm_status was that
+    adopting the Go service's database has taken out, and `elsewhere` whose each living row is that a pass over a shard
+    does not read: both ids are in names of pods. `begun` holds the replacements that no pass has seen through yet.
+    `home` is None until a pass has made pods or found some. `go_service` tells of an adopted fleet that the Go service
+    may still be at work in it.
     """
 
     fleet: str
     clients: tuple[Client, ...]
-    deleted: frozenset[int]
+    deleted: Mapping[int, Tombstone]
     back_offs: Mapping[PodKey, BackOff] = {}
     begun: Mapping[PodKey, Begun] = {}
     home: Home | None = None
+    adopted: Mapping[int, int | None] = {}
+    elsewhere: Mapping[int, int] = {}
+    go_service: bool = False
 
 
 class Resources(NamedTuple):
@@ -167,6 +180,20 @@ class ContainerState(Struct, frozen=True):
     last_terminated: str = ""
 
 
+class Environment(NamedTuple):
+    """What the algorithm's container was told at its start, and nobody can edit while it runs.
+
+    Each is None when the variable is not there, and "" when it has no literal value.
+    """
+
+    algorithm: str | None = None
+    client_id: str | None = None
+    spec: str | None = None
+
+
+NO_ENVIRONMENT = Environment()
+
+
 class ObservedPod(Struct, frozen=True, gc=False):
     """A pod as the cluster has it: what the planner and the status table need, and no more.
 
@@ -185,6 +212,7 @@ class ObservedPod(Struct, frozen=True, gc=False):
     message: str = ""
     image: str = ""
     resources: Resources = NO_RESOURCES
+    environment: Environment = NO_ENVIRONMENT
     node: str = ""
     created_at: str = ""
     deleted_at: str | None = None
@@ -210,6 +238,20 @@ class ObservedPod(Struct, frozen=True, gc=False):
     def restarts(self) -> int:
         """How often its containers were restarted, in all."""
         return sum(container.restarts for container in self.containers)
+
+
+class OtherPod(Struct, frozen=True, gc=False):
+    """A pod that does not carry the fleet's label, by its metadata alone.
+
+    `owner` says whose it is, in words. `plain` tells that it has neither labels nor a controller, as the Go service's
+    pods are. `lost` tells that syncctl has made it, and that it carries no fleet's label any more.
+    """
+
+    name: str
+    owner: str
+    labels: Mapping[str, str] = {}
+    plain: bool = False
+    lost: bool = False
 
 
 class DesiredPod(Struct, frozen=True, gc=False):

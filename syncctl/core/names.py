@@ -1,13 +1,16 @@
-"""Names, labels and annotations: how a pod says whose it is.
+"""Names, labels, annotations and variables: how a pod says whose it is.
+
+A pod's name and the environment of its container stay as they are while it runs; labels and annotations anybody can
+edit. So the former decide (core/identity.py), and the latter are for selectors and for people.
 
 Names follow Kubernetes' recommended labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/);
 what only syncctl reads is under syncctl.io/.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from syncctl.core.model import Algorithm, PodKey
+from syncctl.core.model import Algorithm, Environment, PodKey
 from syncctl.core.shard import WHOLE, Shard
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -28,13 +31,26 @@ ADMITTED = "syncctl.io/admitted"
 NAME_PREFIX = "client/"
 """What `-o name` puts before a client's name, as kubectl does; a reference may have it too."""
 
+MANAGER = "syncctl"
+"""The value of the label managed-by on every pod that syncctl makes."""
+
+NAMES_SHOWN = 5
+"""Of a list of pods, so many are named in a sentence."""
+
 CONTAINER = "algorithm"
 """The name of the container that trades; all others in a pod are sidecars from the template."""
 
+ALGORITHM_VARIABLE = "ALGORITHM"
+CLIENT_ID_VARIABLE = "CLIENT_ID"
+SPEC_VARIABLE = "SYNCCTL_SPEC"
+
 _CLIENT_ID = re.compile(r"[1-9][0-9]{0,18}")
-_NAME = re.compile(rf"(?:{'|'.join(Algorithm)})-([1-9][0-9]{{0,18}})")
+_NAME = re.compile(rf"({'|'.join(Algorithm)})-([1-9][0-9]{{0,18}})")
+_SEED_NAME = re.compile(rf"(vmap|{'|'.join(Algorithm)})-([1-9][0-9]{{0,18}})")
 NOT_OURS = "a pod that syncctl did not make"
 """Whose a pod is that says of nobody that it is theirs, as those of the Go service."""
+LOST = "a pod that syncctl made, without a fleet's label"
+"""Whose a pod is from which somebody has taken the label of its fleet."""
 
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 
@@ -44,16 +60,16 @@ def pod_name(algorithm: Algorithm, status_id: int) -> str:
     return f"{algorithm}-{status_id}"
 
 
-def status_id(name: str) -> int | None:
-    """Read the algorithm_status.id off a pod's name; None when it is not one that syncctl gives."""
+def read_name(name: str) -> tuple[Algorithm, int] | None:
+    """Read algorithm and algorithm_status.id off a pod's name; None when it is not one that syncctl gives."""
     found = _NAME.fullmatch(name)
-    return int(found[1]) if found else None
+    return (_ALGORITHMS[found[1]], int(found[2])) if found else None
 
 
-def seed_names(algorithm: Algorithm, status_id: int) -> tuple[str, ...]:
-    """Return the names under which the Go service may run the same thing: it wrote vmap for vwap."""
-    name = pod_name(algorithm, status_id)
-    return (name, f"vmap-{status_id}") if algorithm is Algorithm.VWAP else (name,)
+def read_seed_name(name: str) -> tuple[Algorithm, int] | None:
+    """Read the same off a name that the Go service may have given: it wrote vmap for vwap."""
+    found = _SEED_NAME.fullmatch(name)
+    return (_ALGORITHMS.get(found[1], Algorithm.VWAP), int(found[2])) if found else None
 
 
 def fleet_selector(fleet: str, shard: Shard = WHOLE) -> str:
@@ -68,6 +84,11 @@ def clients_selector(fleet: str, client_ids: Iterable[int]) -> str:
     return f"{fleet_selector(fleet)},{CLIENT_ID} in ({','.join(map(str, client_ids))})"
 
 
+def outside_selector(fleet: str, shard: Shard) -> str:
+    """Return the label selector that finds the fleet's pods that a shard's own does not, those without a bucket too."""
+    return f"{FLEET}={fleet},{BUCKET} notin ({','.join(map(str, shard.buckets))})"
+
+
 def foreign_selector(fleet: str) -> str:
     """Return the label selector that finds everybody else's pods (!= also matches pods without the label)."""
     return f"{FLEET}!={fleet}"
@@ -80,9 +101,33 @@ def unowned_selector() -> str:
 
 def pod_key(labels: Mapping[str, str]) -> PodKey | None:
     """Read the key off a pod's labels; None when they do not name a client and an algorithm."""
-    algorithm = _ALGORITHMS.get(labels.get(ALGORITHM, ""))
-    client_id = labels.get(CLIENT_ID, "")
+    return _key(labels.get(ALGORITHM), labels.get(CLIENT_ID))
+
+
+def environment_key(environment: Environment) -> PodKey | None:
+    """Read the key off the environment of a pod's container; None when it does not name a client and an algorithm."""
+    return _key(environment.algorithm, environment.client_id)
+
+
+def listed(pods: Sequence[str]) -> str:
+    """Return the first few names of a list, and that there are more."""
+    shown = ", ".join(pods[:NAMES_SHOWN])
+    return f"{shown}, ..." if len(pods) > NAMES_SHOWN else shown
+
+
+def owner(labels: Mapping[str, str]) -> str:
+    """Say in words whose a pod with these labels is."""
+    if fleet := labels.get(FLEET):
+        return f"a pod of another fleet ({fleet})"
+    manager = labels.get(MANAGED_BY)
+    if manager == MANAGER:
+        return LOST
+    return f"a pod managed by {manager}" if manager else NOT_OURS
+
+
+def _key(algorithm: str | None, client_id: str | None) -> PodKey | None:
+    known = _ALGORITHMS.get(algorithm or "")
     # Only as syncctl writes it: no selector for client 7 finds a pod labelled "007".
-    if algorithm is None or not _CLIENT_ID.fullmatch(client_id):
+    if known is None or not _CLIENT_ID.fullmatch(client_id or ""):
         return None
-    return PodKey(int(client_id), algorithm)
+    return PodKey(int(client_id or ""), known)

@@ -27,6 +27,10 @@ class Shard:
         """The buckets that it takes, ascending."""
         return tuple(range(self.index, BUCKETS, self.of))
 
+    def has(self, client_id: int) -> bool:
+        """Whether it takes care of this client."""
+        return bucket_of(client_id) % self.of == self.index
+
     def overlaps(self, other: "Shard") -> bool:
         """Whether both would take care of the same pod."""
         return not set(self.buckets).isdisjoint(other.buckets)

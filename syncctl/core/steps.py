@@ -52,7 +52,13 @@ class Cause(StrEnum):
     CLIENT_DELETED = "client-deleted"
     ORPHAN = "orphan"
     CLIENT_INVALID = "client-invalid"
-    UNREADABLE_LABELS = "unreadable-labels"
+    CLAIMED = "claimed"
+    IDS_MOVED = "ids-moved"
+    UNIDENTIFIED = "unidentified"
+    UNREADABLE_SPEC = "unreadable-spec"
+    BUCKET_DIFFERS = "bucket-differs"
+    FLEET_LABEL_LOST = "fleet-label-lost"
+    GO_SERVICE = "go-service"
 
 
 class HoldKind(StrEnum):
@@ -73,9 +79,10 @@ class Hold(Struct, frozen=True):
 class Step(Struct, frozen=True, gc=False):
     """One thing to do, or to leave, with its reason in words for a person.
 
-    `key` is None only for a pod of ours whose labels name no client. `observed` is None when there is no pod yet,
+    `key` is None only for a pod of ours of which nothing names a client. `observed` is None when there is no pod yet,
     `desired` when there should be none; `client` names the client of a row that cannot become a desired pod. A step
-    that is `held` is shown and not carried out.
+    that is `held` is shown and not carried out. `unsure` says why a step that ends a process is not surely what a
+    person has asked for: it rests on what may have been edited, or on one thing alone. "" when it is.
     """
 
     kind: StepKind
@@ -87,6 +94,7 @@ class Step(Struct, frozen=True, gc=False):
     observed: ObservedPod | None = None
     held: Hold | None = None
     client: str = ""
+    unsure: str = ""
 
     @property
     def wanted(self) -> DesiredPod:
@@ -122,13 +130,15 @@ class Plan(Struct, frozen=True):
 
     `matches` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done
     to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that. `away` are the
-    replacements that earlier passes have begun, of pods that are still asked for and not back.
+    replacements that earlier passes have begun, of pods that are still asked for and not back. `unclaimed` names pods
+    that look like the Go service's and that no row claims.
     """
 
     drifted: tuple[Step, ...]
     matches: tuple[tuple[DesiredPod, ObservedPod], ...]
     blueprint: Blueprint
     away: Mapping[PodKey, Begun] = {}
+    unclaimed: tuple[str, ...] = ()
 
     @property
     def in_sync(self) -> tuple[Step, ...]:

@@ -21,7 +21,13 @@ _CONTAINER_SECURITY: Json = {"allowPrivilegeEscalation": False, "capabilities": 
 # not drained under a trading process. A template may say otherwise.
 _DEFAULT_ANNOTATIONS: Json = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
-_OWN_ENV = ("ALGORITHM", "CLIENT_ID", "CLIENT_NAME", "CLIENT_VERSION")
+_OWN_ENV = (
+    names.ALGORITHM_VARIABLE,
+    names.CLIENT_ID_VARIABLE,
+    names.SPEC_VARIABLE,
+    "CLIENT_NAME",
+    "CLIENT_VERSION",
+)
 _OWN_LABELS = (names.MANAGED_BY, names.ALGORITHM, names.INSTANCE, names.FLEET, names.CLIENT_ID, names.BUCKET)
 _OWN_ANNOTATIONS = (
     names.CLIENT_NAME,

@@ -42,7 +42,7 @@ FARTHEST = 1_000_000
 """Ids that a restore may have taken back: a pod whose label somebody has changed carries any number."""
 
 _USED_IDS = {
-    clients: (clients.c.id, deleted_clients.c.client_id),
+    clients: (clients.c.id, deleted_clients.c.client_id, adopted_algorithm_status.c.client_id),
     algorithm_status: (algorithm_status.c.id, deleted_clients.c.algorithm_status_id, adopted_algorithm_status.c.id),
 }
 _SQLITE_SEQUENCE = table("sqlite_sequence", column("name"), column("seq"))
@@ -302,7 +302,7 @@ def _refuse_used_ids(connection: Connection, client: Client) -> None:
     """
     status_id = client.algorithms.id if client.algorithms else 0
     deleted = (deleted_clients.c.client_id == client.id) | (deleted_clients.c.algorithm_status_id == status_id)
-    adopted = adopted_algorithm_status.c.id == status_id
+    adopted = (adopted_algorithm_status.c.id == status_id) | (adopted_algorithm_status.c.client_id == client.id)
     if connection.execute(select(exists().where(deleted) | exists().where(adopted))).scalar_one():
         raise _IdUsedBefore
 

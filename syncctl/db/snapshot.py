@@ -2,14 +2,29 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Column, ColumnElement, Connection, Engine, delete, false, func, select, text, true, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    delete,
+    false,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
-from syncctl.core.model import Client, Home, Snapshot
+from syncctl.core.model import Client, Home, Snapshot, Tombstone
 from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.begun import read_begun
@@ -17,7 +32,14 @@ from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.home import home_of
 from syncctl.db.rows import batches, client_of, select_clients
-from syncctl.db.tables import begun_replacements, clients, deleted_clients, fleet
+from syncctl.db.tables import (
+    adopted_algorithm_status,
+    algorithm_status,
+    begun_replacements,
+    clients,
+    deleted_clients,
+    fleet,
+)
 
 _ATTEMPTS = 5
 _LOST_A_RACE = ("40001", "40P01")
@@ -30,7 +52,7 @@ def read_snapshot(
     shard: Shard = WHOLE,
     accept: Callable[[Snapshot], None] = lambda _snapshot: None,
 ) -> Snapshot:
-    """Read clients, tombstones, the fleet's uuid and home in one transaction; of a shard, only what is its own.
+    """Read clients, tombstones, the fleet's uuid and home in one transaction; of a shard, only its own clients.
 
     A client with need_restart comes with the next restart_generation and without the flag. With `consume_restarts` that
     is also written, in the same transaction: the restart then belongs to this snapshot and to no other, and a pass that
@@ -78,25 +100,58 @@ def _lost_a_race(error: DatabaseError) -> bool:
 
 def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False) -> Snapshot:
     _refuse_standby(connection)
-    uuid, home = _fleet(connection)
+    uuid, home, go_service = _fleet(connection)
     mine = _of_shard(clients.c.id, shard)
     found = tuple(client_of(row) for row in connection.execute(select_clients().where(*mine).order_by(clients.c.id)))
     counted = connection.execute(select(func.count()).select_from(clients).where(*mine)).scalar_one()
     _refuse_odd(found, counted)
     living = {client.id for client in found}
-    tombstones = select(deleted_clients.c.client_id).where(*_of_shard(deleted_clients.c.client_id, shard))
-    deleted = frozenset(connection.execute(tombstones).scalars())
+    ids = _read_ids(connection, shard)
+    revived = ids.deleted.keys() & living
     if forget_revived:
-        _forget_tombstones(connection, deleted & living)
+        _forget_tombstones(connection, revived)
     return Snapshot(
         fleet=uuid,
         clients=tuple(_restarted(client) for client in found),
         # A row put back by hand lives again, whatever its tombstone says.
-        deleted=deleted - living,
+        deleted={client_id: each for client_id, each in ids.deleted.items() if client_id not in revived},
         back_offs=read_back_offs(connection),
         begun=read_begun(connection, *_of_shard(begun_replacements.c.client_id, shard)),
         home=home,
+        adopted=ids.adopted,
+        elsewhere=ids.elsewhere,
+        go_service=go_service,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """Whose ids of algorithm_status are that the rows of the pass's own clients do not tell; see Snapshot."""
+
+    deleted: dict[int, Tombstone] = field(default_factory=dict)
+    adopted: dict[int, int | None] = field(default_factory=dict)
+    elsewhere: dict[int, int] = field(default_factory=dict)
+
+
+def _read_ids(connection: Connection, shard: Shard) -> _Ids:
+    """Read them in one statement, of the whole fleet: a name of a pod may lead to a client of any shard."""
+    dead, adopted, status = deleted_clients.c, adopted_algorithm_status.c, algorithm_status.c
+    queries = [
+        select(literal("deleted"), dead.client_id, dead.algorithm_status_id, dead.client_name),
+        select(literal("adopted"), adopted.client_id, adopted.id, literal("")),
+    ]
+    if shard != WHOLE:
+        others = status.client_id % BUCKETS % shard.of != shard.index
+        queries.append(select(literal("elsewhere"), status.client_id, status.id, literal("")).where(others))
+    ids = _Ids()
+    for what, client_id, status_id, name in connection.execute(union_all(*queries)):
+        if what == "deleted":
+            ids.deleted[client_id] = Tombstone(name, status_id)
+        elif what == "adopted":
+            ids.adopted[status_id] = client_id
+        else:
+            ids.elsewhere[status_id] = client_id
+    return ids
 
 
 def _forget_tombstones(connection: Connection, living: Iterable[int]) -> None:
@@ -124,14 +179,14 @@ def _refuse_standby(connection: Connection) -> None:
         )
 
 
-def _fleet(connection: Connection) -> tuple[str, Home | None]:
-    rows = list(connection.execute(select(fleet.c.uuid, fleet.c.home, fleet.c.home_name)))
+def _fleet(connection: Connection) -> tuple[str, Home | None, bool]:
+    rows = list(connection.execute(select(fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service)))
     if len(rows) != 1 or not rows[0].uuid:
         raise DatabaseError(
             f"the table fleet has {len(rows)} rows instead of one with a uuid, so nobody knows whose pods these are",
             "restore it from a backup, or from the label syncctl.io/fleet of the pods",
         )
-    return str(rows[0].uuid), home_of(rows[0].home, rows[0].home_name)
+    return str(rows[0].uuid), home_of(rows[0].home, rows[0].home_name), bool(rows[0].go_service)
 
 
 def _refuse_odd(found: tuple[Client, ...], counted: int) -> None:

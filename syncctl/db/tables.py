@@ -99,7 +99,8 @@ deleted_clients = Table(
 )
 
 # Exactly one row: pods carry its uuid, so that a wrong or an empty database owns none. `home` is the uid of the
-# namespace in which they are made, `home_name` its address for a person; both are null until a pass knows.
+# namespace in which they are made, `home_name` its address for a person; both are null until a pass knows. `go_service`
+# tells that these tables were the Go service's and that nobody has said yet that it is gone for good.
 fleet = Table(
     "fleet",
     metadata,
@@ -108,6 +109,7 @@ fleet = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("home", Text),
     Column("home_name", Text),
+    Column("go_service", Boolean, nullable=False, server_default=_NO),
     CheckConstraint("id = 1", name="one_row"),
 )
 

@@ -23,7 +23,7 @@ from syncctl.core.errors import (
     PodRejected,
     QuotaExceeded,
 )
-from syncctl.core.model import ObservedPod
+from syncctl.core.model import ObservedPod, OtherPod
 from syncctl.kube import codec
 from syncctl.kube.config import Connection
 from syncctl.kube.transport import ATTEMPTS, Pause, Permit, Transport
@@ -88,10 +88,9 @@ class ApiCluster:
         """Return all pods that the selector finds, complete or not at all; see Cluster."""
         return [pod for page in self._pages(selector, "application/json", codec.read_page) for pod in page]
 
-    def list_owners(self, selector: str) -> dict[str, str]:
-        """Return whose each pod is; see Cluster. Only metadata is asked for."""
-        pages = self._pages(selector, _METADATA_LIST, codec.read_owners_page)
-        return {name: owner for page in pages for name, owner in page.items()}
+    def list_others(self, selector: str) -> list[OtherPod]:
+        """Return all pods that the selector finds; see Cluster. Only metadata is asked for."""
+        return [pod for page in self._pages(selector, _METADATA_LIST, codec.read_others_page) for pod in page]
 
     def get_pod(self, name: str) -> ObservedPod | None:
         """Return the pod by this name, None when there is none."""

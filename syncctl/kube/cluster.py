@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from syncctl.core.model import ObservedPod
+from syncctl.core.model import ObservedPod, OtherPod
 
 
 class Cluster(Protocol):
@@ -32,8 +32,8 @@ class Cluster(Protocol):
     def list_pods(self, selector: str) -> list[ObservedPod]:
         """Return all pods that the label selector finds: a complete list from one moment, or an error."""
 
-    def list_owners(self, selector: str) -> dict[str, str]:
-        """Return, by name, whose each pod is that the label selector finds, in words."""
+    def list_others(self, selector: str) -> list[OtherPod]:
+        """Return by their metadata all pods that the label selector finds, complete or not at all."""
 
     def get_pod(self, name: str) -> ObservedPod | None:
         """Return the pod by this name, None when there is none."""

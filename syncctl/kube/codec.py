@@ -4,22 +4,34 @@ Only the fields that are needed are decoded, straight from the bytes of a page; 
 package take ten times as long and five times the memory (docs/performance.md).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from sys import intern
 
 import msgspec
 
-from syncctl.core.model import NO_RESOURCES, ContainerState, ObservedPod, Resources
+from syncctl.core.model import (
+    NO_ENVIRONMENT,
+    NO_RESOURCES,
+    ContainerState,
+    Environment,
+    ObservedPod,
+    OtherPod,
+    Resources,
+)
 from syncctl.core.names import (
     ALGORITHM,
+    ALGORITHM_VARIABLE,
+    CLIENT_ID_VARIABLE,
     CONTAINER,
     FLEET,
     INSTANCE,
+    LOST,
     MANAGED_BY,
-    NOT_OURS,
     SPEC_HASH,
+    SPEC_VARIABLE,
     TEMPLATE,
+    owner,
 )
 
 
@@ -48,10 +60,16 @@ class _Resources(_Struct):
     limits: dict[str, str] | None = None
 
 
+class _Variable(_Struct):
+    name: str
+    value: str = ""
+
+
 class _Container(_Struct):
     name: str
     image: str = ""
     resources: _Resources | None = None
+    env: list[_Variable] | None = None
 
 
 class _Spec(_Struct):
@@ -166,10 +184,10 @@ def read_page(body: bytes) -> tuple[list[ObservedPod], str]:
     return [_observed(pod) for pod in page.items or ()], page.metadata.continue_
 
 
-def read_owners_page(body: bytes) -> tuple[dict[str, str], str]:
-    """Return, by name, whose the pods of a metadata-only page are, and the token of the next page."""
+def read_others_page(body: bytes) -> tuple[list[OtherPod], str]:
+    """Return the pods of a metadata-only page, and the token of the next page, "" after the last."""
     page = _metadata_page.decode(body)
-    return {item.metadata.name: _owner(item.metadata) for item in page.items or ()}, page.metadata.continue_
+    return [_other(item.metadata) for item in page.items or ()], page.metadata.continue_
 
 
 def read_pod(body: bytes) -> ObservedPod:
@@ -209,20 +227,11 @@ def is_web_page(body: bytes) -> bool:
     return body.lstrip().startswith(b"<")
 
 
-def owner(pod: ObservedPod) -> str:
-    """Say in words whose a pod is."""
-    return _owner_by_labels(pod.labels)
-
-
-def _owner(metadata: _Metadata) -> str:
-    return _owner_by_labels(metadata.labels or {})
-
-
-def _owner_by_labels(labels: Mapping[str, str]) -> str:
-    if fleet := labels.get(FLEET):
-        return f"a pod of another fleet ({fleet})"
-    manager = labels.get("app.kubernetes.io/managed-by")
-    return f"a pod managed by {manager}" if manager else NOT_OURS
+def _other(metadata: _Metadata) -> OtherPod:
+    labels = metadata.labels or {}
+    whose = owner(labels)
+    plain = not labels and not metadata.owner_references
+    return OtherPod(metadata.name, whose, labels, plain, lost=whose == LOST)
 
 
 def _observed(pod: _Pod) -> ObservedPod:
@@ -248,6 +257,7 @@ def _observed(pod: _Pod) -> ObservedPod:
         status.message,
         intern(own.image) if own else "",
         _resources(own.resources) if own and own.resources else NO_RESOURCES,
+        _environment(own.env) if own and own.env else NO_ENVIRONMENT,
         intern(spec.node_name),
         metadata.creation_timestamp or "",
         metadata.deletion_timestamp,
@@ -280,6 +290,12 @@ def _resources(resources: _Resources) -> Resources:
     return _shared_resources(
         requests.get("cpu", ""), requests.get("memory", ""), limits.get("cpu", ""), limits.get("memory", "")
     )
+
+
+def _environment(variables: list[_Variable]) -> Environment:
+    # Of a doubled variable the last counts, as for the kubelet.
+    values = {variable.name: variable.value for variable in variables}
+    return Environment(values.get(ALGORITHM_VARIABLE), values.get(CLIENT_ID_VARIABLE), values.get(SPEC_VARIABLE))
 
 
 def _conditions(conditions: Iterable[_Condition]) -> dict[str, str]:

@@ -15,7 +15,7 @@ class ReadOnlyCluster:
         self.address = cluster.address
         self.home = cluster.home
         self.list_pods = cluster.list_pods
-        self.list_owners = cluster.list_owners
+        self.list_others = cluster.list_others
         self.get_pod = cluster.get_pod
         self.try_pod = cluster.try_pod
 

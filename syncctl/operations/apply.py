@@ -25,9 +25,9 @@ from syncctl.core.errors import (
 from syncctl.core.manifest import pod_annotations, pod_labels, pod_manifest
 from syncctl.core.model import ObservedPod, PodKey
 from syncctl.core.report import Outcome, Result
+from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
-from syncctl.kube.codec import owner
 from syncctl.operations.brake import Brake
 from syncctl.operations.clock import SYSTEM, Clock
 
@@ -159,6 +159,8 @@ class _Apply:
         return Outcome(step, Result.DELETED)
 
     def _update(self, step: Step) -> Outcome | None:
+        if step.cause is Cause.BUCKET_DIFFERS:
+            return self._hand_over(step)
         wanted, pod = step.wanted, step.pod
         resources = {"requests": {"cpu": wanted.cpu, "memory": wanted.memory}}
         resources["limits"] = resources["requests"]
@@ -176,6 +178,14 @@ class _Apply:
             metadata["annotations"][names.REPLACED] = self._now()
             patch["spec"] = {"containers": [{"name": names.CONTAINER, "image": wanted.image}]}
         self._note_admission(step, self._cluster.patch_pod(pod.name, pod.uid, patch))
+        return Outcome(step, Result.UPDATED)
+
+    def _hand_over(self, step: Step) -> Outcome:
+        """Let the pod be found by the shard that takes care of it, and leave all else to that."""
+        if step.key is None:
+            raise ValueError(f"{step.name} has no key to be found by")
+        labels = {names.BUCKET: str(bucket_of(step.key.client_id))}
+        self._cluster.patch_pod(step.pod.name, step.pod.uid, {"metadata": {"labels": labels}})
         return Outcome(step, Result.UPDATED)
 
     def _create(self, step: Step) -> Outcome:
@@ -196,7 +206,7 @@ class _Apply:
             return "a pod that has gone since"
         if holder.labels.get(names.FLEET) == self._plan.blueprint.fleet:
             return "a pod of this fleet that was not there when the plan was made, or has not gone yet"
-        return owner(holder)
+        return names.owner(holder.labels)
 
     def _metadata(self, step: Step) -> dict[str, dict[str, str]]:
         blueprint = self._plan.blueprint

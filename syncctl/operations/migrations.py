@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from syncctl.db.engine import connect, reading
+from syncctl.db.engine import connect, reading, writing
+from syncctl.db.go_service import forget_go_service
 from syncctl.db.migrations import Upgrade, current, upgrade
-from syncctl.db.schema import HEAD, check_schema
+from syncctl.db.schema import HEAD, check_schema, open_database
 from syncctl.settings import Settings, database_of
 
-__all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "upgrade_database"]
+__all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "end_go_service", "upgrade_database"]
 
 
 def upgrade_database(settings: Settings, on_step: Callable[[str], None]) -> Upgrade:
@@ -32,3 +33,9 @@ def check_database(settings: Settings) -> None:
     """
     with reading(connect(database_of(settings))) as connection:
         check_schema(connection)
+
+
+def end_go_service(settings: Settings) -> bool:
+    """Let passes look no longer for pods that a Go service goes on making; False when none does so already."""
+    with writing(open_database(database_of(settings))) as connection:
+        return forget_go_service(connection)

@@ -9,20 +9,21 @@ from syncctl.core import names
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.errors import AccessDenied, StalePlan
 from syncctl.core.guard import Counts, GuardLimits, Policy, Refusal, count, guard, keep_home, restrict
+from syncctl.core.identity import Identities
 from syncctl.core.manifest import Blueprint
 from syncctl.core.model import BackOff, Begun, Home, ObservedPod, PodKey, Snapshot
+from syncctl.core.others import Others
 from syncctl.core.pacing import halt, heal, pace
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.plan import make_plan
 from syncctl.core.saved import plan_digest
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.core.steps import Plan
+from syncctl.core.steps import Plan, StepKind
 from syncctl.core.template import PodTemplate
 from syncctl.db.engine import Engine, reading
 from syncctl.db.history import orphans_refused
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
-from syncctl.kube.codec import owner
 from syncctl.kube.readonly import ReadOnlyCluster
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.connect import read_template
@@ -113,6 +114,7 @@ class Planner:
         self._template = read_template(settings.pod_template)
         self._observed: list[ObservedPod] | None = None
         self._others: Others | None = None
+        self._outside: list[tuple[ObservedPod, set[PodKey]]] | None = None
         self._here: Home | None = None
         self._knows_here = False
 
@@ -161,14 +163,38 @@ class Planner:
             self.expect(snapshot)
 
     def _plan(self, snapshot: Snapshot, now: datetime) -> Plan:
-        desired = read_desired(snapshot, self._settings, self._template)
+        desired = read_desired(snapshot, self._settings, self._template, self._options.shard)
         if self._observed is None:
-            self._observed = self._cluster.list_pods(names.fleet_selector(snapshot.fleet, self._options.shard))
+            self._observed = self._read_own(snapshot.fleet)
         plan = make_plan(desired, self._observed, now, self._others or Others())
-        if self._others is None and (self._options.adopt or _needs_names(plan)):
+        if self._others is None and (self._options.adopt or snapshot.go_service or _makes_pods(plan)):
             self._others = self._read_others(snapshot.fleet)
-            plan = make_plan(desired, self._observed, now, self._others)
+        created = {step.key for step in plan.drifted if step.kind is StepKind.CREATE}
+        if self._outside is None and created and desired.shard != WHOLE:
+            self._outside = self._read_outside(desired)
+        claiming = [pod for pod, claims in self._outside or () if not claims.isdisjoint(created)]
+        if self._others or claiming:
+            plan = make_plan(desired, [*self._observed, *claiming], now, self._others or Others())
         return plan
+
+    def _read_own(self, fleet: str) -> list[ObservedPod]:
+        """List the pods of this shard; one of them also takes those whose bucket is none."""
+        shard = self._options.shard
+        pods = self._cluster.list_pods(names.fleet_selector(fleet, shard))
+        if shard != WHOLE and shard.index == 0:
+            pods += self._cluster.list_pods(names.outside_selector(fleet, WHOLE))
+        return pods
+
+    def _read_outside(self, desired: DesiredState) -> list[tuple[ObservedPod, set[PodKey]]]:
+        """List the fleet's pods that other shards look after, and return those that may run a key of this one's.
+
+        The label by which they are shared out anybody can edit: what seems to be missing here may be running there.
+        """
+        identities = Identities(desired)
+        known = {pod.uid for pod in self._observed or ()}
+        pods = self._cluster.list_pods(names.outside_selector(desired.blueprint.fleet, desired.shard))
+        found = ((pod, identities.claims(pod)) for pod in pods if pod.uid not in known)
+        return [(pod, keys) for pod, keys in found if any(desired.shard.has(key.client_id) for key in keys)]
 
     def _needs_home(self, plan: Plan, home: Home | None) -> bool:
         """Whether it matters where this is: only to who makes pods, and once to a fleet whose pods are here already."""
@@ -193,25 +219,24 @@ class Planner:
 
     def _read_others(self, fleet: str) -> Others:
         """Look up who holds which name: only a new pod needs one, so only then."""
-        owners = self._cluster.list_owners(names.foreign_selector(fleet))
+        pods = tuple(self._cluster.list_others(names.foreign_selector(fleet)))
         if not self._options.adopt:
-            return Others(owners)
+            return Others(pods)
         unowned = self._cluster.list_pods(names.unowned_selector())
-        return Others(owners, tuple(pod for pod in unowned if _of_the_go_service(pod)))
+        return Others(pods, tuple(pod for pod in unowned if _of_the_go_service(pod)))
 
 
 def _of_the_go_service(pod: ObservedPod) -> bool:
     """Whether the pod may be one of its: it labels nothing, and has no controller."""
-    return not pod.controlled and owner(pod) == names.NOT_OURS
+    return not pod.controlled and names.owner(pod.labels) == names.NOT_OURS
 
 
-def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate) -> DesiredState:
+def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate, shard: Shard = WHOLE) -> DesiredState:
     """Return what the snapshot asks for under these settings."""
     blueprint = Blueprint(template, snapshot.fleet, settings.fleet_name)
-    return desired_state(
-        snapshot, blueprint, PodDefaults(settings.default_image, settings.default_cpu, settings.default_memory)
-    )
+    defaults = PodDefaults(settings.default_image, settings.default_cpu, settings.default_memory)
+    return desired_state(snapshot, blueprint, defaults, shard)
 
 
-def _needs_names(plan: Plan) -> bool:
+def _makes_pods(plan: Plan) -> bool:
     return any(step.may_make_pod for step in plan.drifted)

@@ -2,11 +2,10 @@
 
 from syncctl.core.errors import InvalidInput, PodNotFound
 from syncctl.core.model import ObservedPod
-from syncctl.core.names import FLEET
+from syncctl.core.names import FLEET, owner
 from syncctl.db.engine import Engine
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
-from syncctl.kube.codec import owner
 
 
 def find_stuck_pod(engine: Engine, cluster: Cluster, name: str) -> ObservedPod:
@@ -20,7 +19,7 @@ def find_stuck_pod(engine: Engine, cluster: Cluster, name: str) -> ObservedPod:
     if pod is None:
         raise PodNotFound(f"no pod {name} in {cluster.address}", "`syncctl status` shows them all")
     if pod.labels.get(FLEET) != read_snapshot(engine, consume_restarts=False).fleet:
-        raise InvalidInput(f"pod {name}", [f"is {owner(pod)}"], "only pods of this database's fleet are touched")
+        raise InvalidInput(f"pod {name}", [f"is {owner(pod.labels)}"], "only pods of this database's fleet are touched")
     if not pod.terminating:
         raise InvalidInput(
             f"pod {name}",

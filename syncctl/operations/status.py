@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from msgspec.structs import replace
-
 from syncctl.core import names
 from syncctl.core.errors import ClientNotFound
 from syncctl.core.health import MISSING, Health, pod_health
 from syncctl.core.model import Snapshot
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.others import Others
+from syncctl.core.plan import make_plan
 from syncctl.core.steps import Step
 from syncctl.db.engine import Engine
 from syncctl.db.snapshot import read_snapshot
@@ -35,13 +34,13 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
         ClientNotFound
     """
     snapshot = read_snapshot(engine, consume_restarts=False)
-    selector = names.fleet_selector(snapshot.fleet)
-    if reference is not None:
-        snapshot = _only(snapshot, reference)
-        selector = names.clients_selector(snapshot.fleet, [client.id for client in snapshot.clients])
+    only = None if reference is None else _client_id(snapshot, reference)
     now = datetime.now(UTC)
     desired = read_desired(snapshot, settings, read_template(settings.pod_template))
-    plan = make_plan(desired, cluster.list_pods(selector), now, Others())
+    # All of them, for one client too: a pod whose labels somebody has edited is found by no selector of that client.
+    pods = cluster.list_pods(names.fleet_selector(snapshot.fleet))
+    others = cluster.list_others(names.foreign_selector(snapshot.fleet)) if snapshot.go_service else ()
+    plan = make_plan(desired, pods, now, Others(tuple(others)))
     client_names = {client.id: client.name for client in snapshot.clients}
     rows = [
         StatusRow(
@@ -50,18 +49,19 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
             health=pod_health(step.observed, now) if step.observed else MISSING,
         )
         for step in plan.steps
+        if only is None or (step.key is not None and step.key.client_id == only)
     ]
     return sorted(
         rows, key=lambda row: (row.step.key is None, row.step.key.place if row.step.key else (), row.step.name)
     )
 
 
-def _only(snapshot: Snapshot, reference: str | int) -> Snapshot:
+def _client_id(snapshot: Snapshot, reference: str | int) -> int:
     for found in (
         [client for client in snapshot.clients if str(client.id) == str(reference)],
         [client for client in snapshot.clients if client.name == reference],
         [client for client in snapshot.clients if f"{names.NAME_PREFIX}{client.name}" == reference],
     ):
         if found:
-            return replace(snapshot, clients=tuple(found))
+            return found[0].id
     raise ClientNotFound(str(reference))

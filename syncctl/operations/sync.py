@@ -13,6 +13,7 @@ from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
+from syncctl.core.others import unclaimed
 from syncctl.core.pacing import not_ended
 from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.core.shard import WHOLE
@@ -165,6 +166,8 @@ class _Pass:
             log.warning(
                 "told to stop by %s; what was not begun is left to the next pass", Signals(report.stopped_by).name
             )
+        if report.plan.unclaimed:
+            log.warning("%s", unclaimed(report.plan.unclaimed))
         counts = {str(result): number for result, number in report.counts().items()}
         log.info(report.summary, extra={"counts": counts})
         with writing(self.engine) as connection:
@@ -243,7 +246,7 @@ def _newest(plan: Plan) -> dict[int, datetime]:
     return newest
 
 
-_STRANGE = (Cause.ORPHAN, Cause.MISNAMED, Cause.DUPLICATE, Cause.UNREADABLE_LABELS)
+_STRANGE = (Cause.ORPHAN, Cause.MISNAMED, Cause.DUPLICATE, Cause.IDS_MOVED)
 
 
 def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
@@ -254,7 +257,7 @@ def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
         if step.cause in _STRANGE and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
     ]
     client_ids = {key.client_id for key, _ in pods if key}
-    return client_ids, {number for _, name in pods if (number := names.status_id(name))}
+    return client_ids, {read[1] for _, name in pods if (read := names.read_name(name))}
 
 
 def _steps(report: Report) -> list[StepRecord]:

@@ -108,7 +108,7 @@ class Findings:
     @property
     def reads_of_clients(self) -> int:
         """How many of them read the clients' rows."""
-        return sum("clients.client_name" in one for many in self.transactions for one in many)
+        return sum(" clients.client_name" in one for many in self.transactions for one in many)
 
 
 class Bench:
@@ -325,7 +325,7 @@ def kind_of(statements: list[str]) -> str:
     text = " ".join(statements)
     if "INSERT INTO passes" in text:
         return "record"
-    if "clients.client_name" in text:
+    if " clients.client_name" in text:
         return "read"
     return "lease" if " lease" in text else "other"
 

@@ -6,7 +6,22 @@ from typing import Any
 
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.manifest import Blueprint, pod_manifest
-from syncctl.core.model import AlgorithmStatus, Begun, Client, DesiredPod, ObservedPod, PodKey, Resources, Snapshot
+from syncctl.core.model import (
+    AlgorithmStatus,
+    Begun,
+    Client,
+    DesiredPod,
+    Environment,
+    ObservedPod,
+    OtherPod,
+    PodKey,
+    Resources,
+    Snapshot,
+    Tombstone,
+)
+from syncctl.core.names import NOT_OURS
+from syncctl.core.others import Others
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.template import make_template
 
 FLEET = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11"
@@ -41,12 +56,24 @@ def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None
 
 def desired_by(
     *clients: Client,
-    deleted: tuple[int, ...] = (),
+    deleted: tuple[int, ...] | Mapping[int, Tombstone] = (),
     begun: Mapping[PodKey, Begun] = {},
     blueprint: Blueprint = BLUEPRINT,
+    shard: Shard = WHOLE,
+    **known: Any,
 ) -> DesiredState:
-    """Return what these rows ask for, in a fleet without defaults."""
-    return desired_state(Snapshot(FLEET, clients, frozenset(deleted), begun=begun), blueprint, PodDefaults())
+    """Return what these rows ask for, in a fleet without defaults.
+
+    Tombstones named by their ids alone are of clients that a_client would have made.
+    """
+    if not isinstance(deleted, Mapping):
+        deleted = {client_id: Tombstone(f"client {client_id}", client_id + 100) for client_id in deleted}
+    return desired_state(Snapshot(FLEET, clients, deleted, begun=begun, **known), blueprint, PodDefaults(), shard)
+
+
+def others(*names: str, owner: str = NOT_OURS, adoptable: tuple[ObservedPod, ...] = (), **fields: Any) -> Others:
+    """Return pods that are not the fleet's, by their names."""
+    return Others(tuple(OtherPod(name, owner, **fields) for name in names), adoptable)
 
 
 def desired_pod(client: Client | None = None) -> DesiredPod:
@@ -67,9 +94,16 @@ def as_observed(manifest: dict[str, Any], **fields: Any) -> ObservedPod:
         "phase": "Running",
         "image": container["image"],
         "resources": Resources(requests["cpu"], requests["memory"], limits["cpu"], limits["memory"]),
+        "environment": environment_of(container),
         "node": "node-1",
     }
     return ObservedPod(**{**given, **fields})
+
+
+def environment_of(container: dict[str, Any]) -> Environment:
+    """Return what the codec reads off a container."""
+    values = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    return Environment(values.get("ALGORITHM"), values.get("CLIENT_ID"), values.get("SYNCCTL_SPEC"))
 
 
 def pod_of(client: Client | None = None, **fields: Any) -> ObservedPod:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.model import Begun, Client, ObservedPod, PodKey
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.others import Others
+from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
-from syncctl.core.model import Algorithm, AlgorithmStatus, Client, DesiredPod, InvalidClient, Snapshot
+from syncctl.core.model import Algorithm, AlgorithmStatus, Client, DesiredPod, InvalidClient, Snapshot, Tombstone
 
 from .builders import BLUEPRINT, FLEET, IMAGE, a_client, desired_by, desired_pod, key
 
@@ -121,7 +121,11 @@ def test_an_invalid_client_is_known() -> None:
 
 def test_tombstones_and_blueprint_are_handed_on() -> None:
     desired = desired_by(deleted=(3, 4))
-    assert (desired.deleted, desired.known, desired.blueprint) == (frozenset({3, 4}), {}, BLUEPRINT)
+    assert (desired.deleted, desired.known, desired.blueprint) == (
+        {3: Tombstone("client 3", 103), 4: Tombstone("client 4", 104)},
+        {},
+        BLUEPRINT,
+    )
 
 
 columns = st.one_of(st.sampled_from(["", "1", "1Gi", "1.5", "1,5", "desk/vwap:1", "UPPER case"]), st.text(max_size=4))

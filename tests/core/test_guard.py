@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from syncctl.core.guard import NAMES_SHOWN, GuardLimits, Policy, Refusal, guard, keep_home, restrict
 from syncctl.core.model import Client, Home, ObservedPod
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.others import Others
+from syncctl.core.plan import make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
 
 from .builders import NOW, a_client, desired_by, pod_of
@@ -224,10 +225,10 @@ def test_a_refusal_over_the_limits_says_so_whatever_was_before() -> None:
     assert guard(plan, DEFAULTS, refused_before=True) == guard(plan, DEFAULTS)
 
 
-def test_a_new_pod_that_waits_for_a_refused_orphans_name_still_waits() -> None:
-    # The orphan of client 9 holds the name that client 7's pod needs.
+def test_a_new_pod_that_waits_for_a_refused_orphan_still_waits() -> None:
+    # The orphan is of a client that was there before by the name of client 7.
     wanted = a_client(7)
-    orphan = pod_of(a_client(9), name=pod_of(wanted).name)
+    orphan = pod_of(a_client(9, name=wanted.name))
     judged, (refusal,) = guard(make_plan(desired_by(wanted), [orphan], NOW, Others()), DEFAULTS)
     assert "refused to delete 1 pods" in refusal.message
     assert {(step.kind, step.held is not None) for step in judged.steps} == {

@@ -84,6 +84,7 @@ def test_the_whole_manifest() -> None:
                     "env": [
                         {"name": "ALGORITHM", "value": "vwap"},
                         {"name": "CLIENT_ID", "value": "7"},
+                        {"name": "SYNCCTL_SPEC", "value": "7f6081f6d09d8eea"},
                         {
                             "name": "CLIENT_NAME",
                             "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['syncctl.io/client-name']"}},

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import BackOff, Begun, Client, ContainerState, ObservedPod, PodKey
+from syncctl.core.others import Others
 from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, not_ended, pace
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 from syncctl.core.template import make_template

@@ -10,19 +10,28 @@ from syncctl.core import names, plan
 from syncctl.core.desired import DesiredState
 from syncctl.core.drift import admission
 from syncctl.core.manifest import Blueprint, pod_manifest
-from syncctl.core.model import NO_RESOURCES, ObservedPod, Resources
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.model import NO_ENVIRONMENT, NO_RESOURCES, Environment, ObservedPod, Resources
+from syncctl.core.others import Others
+from syncctl.core.plan import make_plan
+from syncctl.core.shard import Shard
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 from syncctl.core.template import make_template
 
-from .builders import BEGUN, BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, labelled, pod_of
+from .builders import BEGUN, BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, labelled, others, pod_of
 
+NO_OTHERS = Others()
 CLIENT = a_client(7)
 POD = pod_of(CLIENT)
 LEAVING = "2026-03-02T14:30:30Z"
 TERMINATING = replace(POD, deleted_at=LEAVING)
 STUCK = replace(POD, deleted_at="2026-03-02T14:00:00Z")
-SEED = replace(POD, name="vmap-107", labels={}, annotations={})
+SEED = replace(POD, name="vmap-107", labels={}, annotations={}, environment=NO_ENVIRONMENT)
+# As they were made before there was the variable SYNCCTL_SPEC.
+OLD = replace(POD, environment=POD.environment._replace(spec=None))
+# Only its name says whose it is, only its environment, neither.
+NAMED = replace(POD, environment=NO_ENVIRONMENT)
+TOLD = replace(POD, name="vwap-999")
+NOBODYS = replace(NAMED, name="by-hand")
 
 
 def annotated(pod: ObservedPod = POD, **annotations: str) -> dict[str, str]:
@@ -32,19 +41,17 @@ def annotated(pod: ObservedPod = POD, **annotations: str) -> dict[str, str]:
 def planned(
     desired: DesiredState,
     *pods: ObservedPod,
-    foreign: dict[str, str] | None = None,
-    adoptable: tuple[ObservedPod, ...] = (),
+    beside: Others = NO_OTHERS,
 ) -> tuple[Step, ...]:
-    return make_plan(desired, pods, NOW, Others(foreign or {}, adoptable)).steps
+    return make_plan(desired, pods, NOW, beside).steps
 
 
 def only(
     desired: DesiredState,
     *pods: ObservedPod,
-    foreign: dict[str, str] | None = None,
-    adoptable: tuple[ObservedPod, ...] = (),
+    beside: Others = NO_OTHERS,
 ) -> Step:
-    (step,) = planned(desired, *pods, foreign=foreign, adoptable=adoptable)
+    (step,) = planned(desired, *pods, beside=beside)
     return step
 
 
@@ -57,27 +64,30 @@ def in_brief(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class Row:
-    """One situation for each pod that the row speaks of; `beside` is observed too, and gets a step of its own."""
+    """One situation for each pod that the row speaks of; `beside` is observed too, and gets a step of its own.
+
+    `name` is that of the step, where it is not the pod's or the wanted one's.
+    """
 
     desired: DesiredState
     pods: tuple[ObservedPod | None, ...]
-    foreign: str = ""
+    foreign: Others = NO_OTHERS
     beside: tuple[ObservedPod, ...] = ()
     adopt: bool = False
+    name: str = ""
 
 
 WANTED = desired_by(CLIENT)
 OFF = desired_by(a_client(7, enabled=""))
 INVALID = desired_by(a_client(7, cpu="1,5"))
+ADOPTED = desired_by(CLIENT, go_service=True)
 REPLACING = desired_by(CLIENT, begun={key(7): BEGUN})
 
 TABLE = {
     "yes | none | create | missing": Row(WANTED, (None,)),
     "yes | none, and its replacement was begun | create | replacement-begun": Row(REPLACING, (None,)),
-    "yes | none, and another pod holds the name | conflict | name-taken": Row(WANTED, (None,), "vwap-107"),
-    "yes | none, and a pod that goes holds the name | wait | name-taken": Row(
-        WANTED, (None,), beside=(replace(pod_of(a_client(8)), name="vwap-107"),)
-    ),
+    "yes | none, and another pod may be it | conflict | name-taken": Row(WANTED, (None,), others("vwap-107")),
+    "yes | none, and a pod of which little is known | conflict | claimed": Row(WANTED, (None,), beside=(NOBODYS,)),
     "yes | none, and a former client's pod is there | wait | client-back": Row(
         WANTED, (None,), beside=(pod_of(a_client(8, name="client 7")),)
     ),
@@ -125,15 +135,24 @@ TABLE = {
     "yes | more of the spec differs | replace | spec-differs": Row(
         WANTED,
         (
-            replace(POD, annotations=annotated(spec_hash="0123456789abcdef")),
+            replace(POD, environment=POD.environment._replace(spec="0123456789abcdef")),
+            replace(OLD, annotations=annotated(spec_hash="0123456789abcdef")),
             pod_of(a_client(7, image="desk/vwap:1.4.1", cpu="1")),
+        ),
+    ),
+    "yes | SYNCCTL_SPEC is there and cannot be read | conflict | unreadable-spec": Row(
+        WANTED,
+        (
+            replace(POD, environment=POD.environment._replace(spec="")),
+            replace(POD, environment=POD.environment._replace(spec="0123")),
+            replace(POD, environment=POD.environment._replace(spec="0123456789ABCDEF")),
         ),
     ),
     "yes | under another name | replace | misnamed": Row(WANTED, (replace(POD, name="vwap-9"),)),
     "yes | a pod of the Go service, with --adopt | replace | adopted": Row(
         WANTED, (SEED, replace(SEED, name="vwap-107")), adopt=True
     ),
-    "yes | to be replaced, beside the Go service's | conflict | name-taken": Row(
+    "yes | to be replaced, beside another that may be it | conflict | name-taken": Row(
         WANTED,
         (
             replace(POD, phase="Failed"),
@@ -141,10 +160,16 @@ TABLE = {
             pod_of(a_client(7, restart_generation=1)),
             pod_of(a_client(7, cpu="1", memory="2Gi")),
         ),
-        "vmap-107",
+        others("vmap-107"),
     ),
     "yes | a second pod of the same key | delete | duplicate": Row(
         WANTED, (replace(POD, name="vwap-9"), replace(POD, name="vwap-9", phase="Failed")), beside=(POD,)
+    ),
+    "any | beside one of a Go service that is at work | conflict | go-service": Row(
+        ADOPTED, (None,), others("vmap-107", plain=True), beside=(POD,), name="vmap-107"
+    ),
+    "any | made by syncctl, without a fleet's label | conflict | fleet-label-lost": Row(
+        OFF, (None,), others("vwap-107", owner=names.LOST, lost=True, labels=POD.labels)
     ),
     "no | running or finished | delete | switched-off": Row(
         OFF, (POD, replace(POD, phase="Pending"), replace(POD, phase="Failed"))
@@ -160,17 +185,38 @@ TABLE = {
         INVALID, (POD, replace(POD, phase="Failed"), replace(POD, name="vwap-9"))
     ),
     "invalid | none | conflict | client-invalid": Row(INVALID, (None,)),
-    "any | ours by label, and names no client | conflict | unreadable-labels": Row(
+    "any | name and environment say another key each | conflict | ids-moved": Row(
+        desired_by(a_client(8, enabled="", status_id=107)), (POD, replace(POD, phase="Pending"))
+    ),
+    "any | the same, and it has ended | delete | ids-moved": Row(
+        desired_by(a_client(8, enabled="", status_id=107)), (replace(POD, phase="Failed"),)
+    ),
+    "any | neither name nor environment says a key | conflict | unidentified": Row(
         desired_by(),
         (
-            replace(POD, labels={names.FLEET: FLEET}),
-            replace(POD, labels=labelled(POD, client_id="seven")),
-            replace(POD, labels=labelled(POD, client_id="")),
-            replace(POD, labels=labelled(POD, client_id="-7")),
-            replace(POD, labels=labelled(POD, client_id="007")),
-            replace(POD, labels=labelled(POD, client_id="²")),
-            replace(POD, labels=labelled(POD, name="vmap")),
+            NOBODYS,
+            replace(NOBODYS, phase="Failed"),
+            replace(NOBODYS, labels={names.FLEET: FLEET}),
+            replace(NOBODYS, name="vwap-999"),
+            replace(NOBODYS, name="vmap-107"),
+            *(
+                replace(NOBODYS, environment=Environment(algorithm, client_id))
+                for algorithm, client_id in (
+                    ("vwap", None),
+                    ("vwap", ""),
+                    ("vwap", "seven"),
+                    ("vwap", "-7"),
+                    ("vwap", "007"),
+                    ("vwap", "²"),
+                    ("vmap", "7"),
+                    ("", "7"),
+                    (None, "7"),
+                )
+            ),
         ),
+    ),
+    "any | in the care of another shard | update | bucket-differs": Row(
+        desired_by(shard=Shard(0, 2), elsewhere={107: 7}), (POD, TOLD, replace(POD, phase="Failed"))
     ),
 }
 
@@ -193,16 +239,15 @@ def test_every_cause_is_a_row_of_the_table() -> None:
 @pytest.mark.parametrize(("line", "row"), TABLE.items(), ids=TABLE)
 def test_the_table_holds(line: str, row: Row) -> None:
     _, _, kind, cause = line.split(" | ")
-    foreign = {row.foreign: "a pod that syncctl did not make"} if row.foreign else {}
     for pod in row.pods:
         pods = (pod,) if pod else ()
         if row.adopt:
-            steps = planned(row.desired, *row.beside, adoptable=pods)
+            steps = planned(row.desired, *row.beside, beside=Others(adoptable=pods))
         else:
-            steps = planned(row.desired, *pods, *row.beside, foreign=foreign)
+            steps = planned(row.desired, *pods, *row.beside, beside=row.foreign)
         (step,) = [step for step in steps if step.observed not in row.beside or step.observed is None]
         assert (step.kind.value, step.cause.value, step.observed) == (kind, cause, pod)
-        assert step.name == (pod.name if pod else "vwap-107")
+        assert step.name == (row.name or (pod.name if pod else "vwap-107"))
 
 
 # What a person reads --------------------------------------------------------------------------------------------------
@@ -255,12 +300,12 @@ REASONS = {
     ),
     "another template": (
         WANTED,
-        [replace(POD, annotations=annotated(spec_hash="0123456789abcdef"))],
+        [replace(POD, environment=POD.environment._replace(spec="0123456789abcdef"))],
         f"pod template changed: spec 0123456789abcdef -> {WANTED.pods[key(7)].spec_hash}",
     ),
-    "no annotations left": (
+    "made before the variable was, and no annotations left": (
         WANTED,
-        [replace(POD, annotations={})],
+        [replace(OLD, annotations={})],
         f"pod template changed: spec unknown -> {WANTED.pods[key(7)].spec_hash}",
     ),
     "edited by hand": (
@@ -290,11 +335,33 @@ REASONS = {
         'client "client 7" is invalid: cpu: "1,5" is not a Kubernetes quantity;'
         " write cores or thousandths, like 0.5 or 500m",
     ),
-    "unreadable": (
+    "unidentified": (
         desired_by(),
-        [replace(POD, labels=labelled(POD, client_id="seven"))],
-        "carries this fleet's label, but syncctl.io/client-id='seven', app.kubernetes.io/name='vwap'"
-        " name no client and algorithm; left alone",
+        [NOBODYS],
+        "carries this fleet's label, but neither its name nor its environment says whose it is; left alone, and vwap of"
+        " client 7, which its labels claim, is not made beside it",
+    ),
+    "unidentified, with labels that say nothing": (
+        desired_by(),
+        [replace(NOBODYS, labels=labelled(POD, client_id="seven"))],
+        "carries this fleet's label, but neither its name nor its environment says whose it is; left alone",
+    ),
+    "ids that have moved": (
+        desired_by(a_client(8, enabled="", status_id=107)),
+        [POD],
+        "its name is that of vwap of client 8, and its environment says vwap of client 7: nothing of either is started,"
+        " ended or patched; put the ids in algorithm_status back, or `kubectl delete pod vwap-107`, and the next pass"
+        " makes what is asked for",
+    ),
+    "another shard's": (
+        desired_by(shard=Shard(0, 2)),
+        [replace(POD, labels=labelled(POD, bucket="4"))],
+        "vwap of client 7 is in the care of another shard: label syncctl.io/bucket 4 -> 7",
+    ),
+    "an unreadable spec": (
+        WANTED,
+        [replace(POD, environment=POD.environment._replace(spec="x"))],
+        "its variable SYNCCTL_SPEC is no spec hash, so nobody knows how it was made; left alone",
     ),
 }
 
@@ -307,29 +374,23 @@ def test_the_reason_is_a_sentence(desired: DesiredState, pods: list[ObservedPod]
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
+HELMS = "a pod managed by Helm"
+
+
 def test_a_taken_name_is_a_conflict_that_says_who_holds_it() -> None:
-    step = only(WANTED, foreign={"vwap-107": "a pod managed by Helm", "vwap-7": "a pod of another fleet"})
+    step = only(WANTED, beside=others("vwap-107", "vwap-7", owner=HELMS))
     assert (step.kind, step.cause) == (StepKind.CONFLICT, Cause.NAME_TAKEN)
     assert step.reason == "the name is held by a pod managed by Helm"
 
 
 def test_a_misnamed_pod_runs_on_while_a_foreign_pod_holds_its_right_name() -> None:
-    step = only(WANTED, replace(POD, name="vwap-9"), foreign={"vwap-107": "a pod managed by Helm"})
+    step = only(WANTED, replace(POD, name="vwap-9"), beside=others("vwap-107", owner=HELMS))
     assert (step.kind, step.cause, step.name) == (StepKind.CONFLICT, Cause.NAME_TAKEN, "vwap-9")
-    assert step.reason == "should be vwap-107, a name held by a pod managed by Helm"
-
-
-def test_a_pod_of_ours_with_unreadable_labels_holds_its_name() -> None:
-    steps = planned(WANTED, replace(POD, labels=labelled(POD, client_id="seven")))
-    assert in_brief(steps) == [
-        ("conflict", "name-taken", "vwap-107"),
-        ("conflict", "unreadable-labels", "vwap-107"),
-    ]
-    assert steps[0].reason == "the name is held by a pod of this fleet with unreadable labels"
+    assert step.reason == "should be named vwap-107; but the name is held by a pod managed by Helm"
 
 
 def test_a_foreign_name_that_nobody_wants_is_nobodys_business() -> None:
-    assert in_brief(planned(OFF, foreign={"vwap-107": "a pod managed by Helm"})) == []
+    assert in_brief(planned(OFF, beside=others("vwap-107", owner=HELMS))) == []
 
 
 def test_a_misnamed_pod_that_is_terminating_is_waited_for() -> None:
@@ -337,31 +398,12 @@ def test_a_misnamed_pod_that_is_terminating_is_waited_for() -> None:
     assert (step.kind, step.cause, step.name) == (StepKind.WAIT, Cause.TERMINATING, "vwap-9")
 
 
-def test_a_name_held_by_a_pod_that_is_left_alone_is_a_conflict() -> None:
-    desired = desired_by(CLIENT, a_client(8, cpu="1,5"))
-    steps = planned(desired, replace(pod_of(a_client(8)), name="vwap-107"))
-    assert in_brief(steps) == [("conflict", "name-taken", "vwap-107"), ("keep", "client-invalid", "vwap-107")]
-    assert steps[0].reason == "the name is held by the pod of vwap of client 8, which is invalid"
-
-
-def test_a_terminating_pod_of_another_key_holds_its_name() -> None:
-    steps = planned(WANTED, replace(pod_of(a_client(8)), name="vwap-107", deleted_at=LEAVING))
-    assert in_brief(steps) == [("wait", "name-taken", "vwap-107"), ("wait", "terminating", "vwap-107")]
-    assert steps[0].reason == "the name is held by the pod of vwap of client 8, which has to go first"
-
-
-def test_two_pods_that_hold_each_others_names_are_both_replaced() -> None:
-    one, other = pod_of(a_client(7)), pod_of(a_client(8))
-    steps = planned(desired_by(a_client(7), a_client(8)), replace(one, name=other.name), replace(other, name=one.name))
-    assert in_brief(steps) == [("replace", "misnamed", "vwap-108"), ("replace", "misnamed", "vwap-107")]
-
-
 # Replacements that earlier passes have begun --------------------------------------------------------------------------
 
 
-def away(desired: DesiredState, *pods: ObservedPod, foreign: dict[str, str] | None = None) -> bool:
+def away(desired: DesiredState, *pods: ObservedPod, beside: Others = NO_OTHERS) -> bool:
     """Whether the one replacement begun is one of a pod that is not back."""
-    found = make_plan(desired, pods, NOW, Others(foreign or {})).away
+    found = make_plan(desired, pods, NOW, beside).away
     assert found in ({}, {key(7): BEGUN})
     return bool(found)
 
@@ -377,10 +419,10 @@ def test_a_pod_is_away_until_one_of_its_key_lives() -> None:
 
 
 def test_a_pod_whose_name_is_taken_meanwhile_is_away_all_the_same() -> None:
-    foreign = {"vwap-107": "a pod managed by Helm"}
-    assert only(REPLACING, foreign=foreign).cause is Cause.NAME_TAKEN
-    assert away(REPLACING, foreign=foreign)
-    assert away(REPLACING, replace(pod_of(a_client(8)), name="vwap-107"))
+    foreign = others("vwap-107", owner=HELMS)
+    assert only(REPLACING, beside=foreign).cause is Cause.NAME_TAKEN
+    assert away(REPLACING, beside=foreign)
+    assert away(REPLACING, NOBODYS)
 
 
 def test_a_pod_that_nobody_asks_for_is_not_away_and_one_of_an_invalid_row_is() -> None:
@@ -402,7 +444,7 @@ def test_what_was_begun_of_others_changes_nothing() -> None:
 
 
 def test_a_pod_by_the_go_services_spelling_is_not_doubled() -> None:
-    step = only(WANTED, foreign={"vmap-107": "a pod that syncctl did not make"})
+    step = only(WANTED, beside=others("vmap-107"))
     assert (step.kind, step.cause, step.name) == (StepKind.CONFLICT, Cause.NAME_TAKEN, "vwap-107")
     assert step.reason == (
         "vmap-107, its name in the Go service, is held by a pod that syncctl did not make;"
@@ -411,7 +453,7 @@ def test_a_pod_by_the_go_services_spelling_is_not_doubled() -> None:
 
 
 def test_an_adopted_pod_is_replaced_under_its_right_name() -> None:
-    step = only(WANTED, adoptable=(SEED,))
+    step = only(WANTED, beside=Others(adoptable=(SEED,)))
     assert (step.kind, step.name, step.reason) == (
         StepKind.REPLACE,
         "vmap-107",
@@ -420,33 +462,32 @@ def test_an_adopted_pod_is_replaced_under_its_right_name() -> None:
 
 
 def test_a_pod_of_the_go_service_beside_ours_is_a_duplicate() -> None:
-    steps = planned(WANTED, POD, adoptable=(SEED,))
+    steps = planned(WANTED, POD, beside=Others(adoptable=(SEED,)))
     assert in_brief(steps) == [("delete", "duplicate", "vmap-107"), ("keep", "in-sync", "vwap-107")]
 
 
 def test_a_pod_that_has_ended_is_replaced_when_the_go_services_one_goes_in_the_same_plan() -> None:
-    owners = {"vmap-107": "a pod that syncctl did not make"}
-    steps = planned(WANTED, replace(POD, phase="Failed"), foreign=owners, adoptable=(SEED,))
+    steps = planned(WANTED, replace(POD, phase="Failed"), beside=others("vmap-107", adoptable=(SEED,)))
     assert in_brief(steps) == [("delete", "duplicate", "vmap-107"), ("replace", "finished", "vwap-107")]
 
 
 def test_our_own_pod_comes_before_a_rightly_named_one_of_the_go_service() -> None:
-    steps = planned(WANTED, replace(POD, name="vwap-9"), adoptable=(replace(SEED, name="vwap-107"),))
+    steps = planned(WANTED, replace(POD, name="vwap-9"), beside=Others(adoptable=(replace(SEED, name="vwap-107"),)))
     assert in_brief(steps) == [("delete", "duplicate", "vwap-107"), ("replace", "misnamed", "vwap-9")]
 
 
 def test_a_terminating_pod_of_the_go_service_is_waited_for() -> None:
-    assert only(WANTED, adoptable=(replace(SEED, deleted_at=LEAVING),)).kind is StepKind.WAIT
+    assert only(WANTED, beside=Others(adoptable=(replace(SEED, deleted_at=LEAVING),))).kind is StepKind.WAIT
 
 
 def test_a_pod_of_the_go_service_stops_when_its_algorithm_is_off() -> None:
-    step = only(OFF, adoptable=(SEED,))
+    step = only(OFF, beside=Others(adoptable=(SEED,)))
     assert (step.kind, step.cause, step.name) == (StepKind.DELETE, Cause.SWITCHED_OFF, "vmap-107")
 
 
 def test_pods_of_the_go_service_that_are_nobodys_or_of_an_invalid_client_are_left_alone() -> None:
-    assert planned(desired_by(), adoptable=(SEED,)) == ()
-    assert in_brief(planned(INVALID, adoptable=(SEED,))) == [("conflict", "client-invalid", "vwap-107")]
+    assert planned(desired_by(), beside=Others(adoptable=(SEED,))) == ()
+    assert in_brief(planned(INVALID, beside=Others(adoptable=(SEED,)))) == [("conflict", "client-invalid", "vwap-107")]
 
 
 # Duplicates -----------------------------------------------------------------------------------------------------------
@@ -455,7 +496,7 @@ def test_pods_of_the_go_service_that_are_nobodys_or_of_an_invalid_client_are_lef
 def test_of_two_pods_the_rightly_named_one_stays() -> None:
     steps = planned(WANTED, replace(POD, name="vwap-1"), POD)
     assert in_brief(steps) == [("delete", "duplicate", "vwap-1"), ("keep", "in-sync", "vwap-107")]
-    assert steps[0].reason == "second pod of vwap of client 7, beside vwap-107"
+    assert steps[0].reason == "vwap of client 7 may run twice: vwap-1 beside vwap-107"
     assert steps[0].desired is None
 
 
@@ -638,7 +679,7 @@ def a_plan_of_everything() -> Plan:
         pod_of(a_client(5)),
         pod_of(a_client(8)),
     ]
-    return make_plan(desired, pods, NOW, Others({"vwap-106": "a pod managed by Helm"}))
+    return make_plan(desired, pods, NOW, others("vwap-106", owner=HELMS))
 
 
 def test_counts_name_every_kind_and_add_up() -> None:

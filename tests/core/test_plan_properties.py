@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +11,20 @@ from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.desired import DesiredState
+from syncctl.core.identity import Identities
 from syncctl.core.manifest import pod_manifest
-from syncctl.core.model import Algorithm, Client, DesiredPod, ObservedPod, PodKey
-from syncctl.core.plan import Others, _Planner, make_plan
+from syncctl.core.model import NO_ENVIRONMENT, Algorithm, Client, DesiredPod, ObservedPod, PodKey
+from syncctl.core.others import Others
+from syncctl.core.plan import _Planner, make_plan
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
-from .builders import BEGUN, BLUEPRINT, FLEET, IMAGE, NOW, a_client, as_observed, desired_by, desired_pod
+from .builders import BEGUN, BLUEPRINT, FLEET, IMAGE, NOW, a_client, as_observed, desired_by, desired_pod, others
 
 LEAVING = "2026-03-02T14:30:30Z"
 CLIENT_IDS = range(1, 6)
 STATUS_IDS = range(101, 106)
-LEFT_ALONE = (Cause.CLIENT_INVALID, Cause.UNREADABLE_LABELS)
+LEFT_ALONE = (Cause.CLIENT_INVALID, Cause.UNIDENTIFIED, Cause.UNREADABLE_SPEC, Cause.IDS_MOVED, Cause.CLAIMED)
+HARMLESS = (StepKind.UPDATE, StepKind.KEEP)
 RIGHT_NAMES = [names.pod_name(algorithm, status_id) for algorithm in Algorithm for status_id in STATUS_IDS]
 
 fields = st.fixed_dictionaries(
@@ -47,7 +49,7 @@ class Fleet:
     clients: tuple[Client, ...]
     deleted: tuple[int, ...]
     pods: tuple[ObservedPod, ...]
-    foreign: dict[str, str]
+    foreign: tuple[str, ...]
     begun: frozenset[PodKey]
 
     @property
@@ -55,7 +57,18 @@ class Fleet:
         return desired_by(*self.clients, deleted=self.deleted, begun=dict.fromkeys(self.begun, BEGUN))
 
     def plan(self) -> Plan:
-        return make_plan(self.desired, self.pods, NOW, Others(self.foreign))
+        return make_plan(self.desired, self.pods, NOW, others(*self.foreign))
+
+    def claims(self, pod: ObservedPod) -> set[PodKey]:
+        return Identities(self.desired).claims(pod)
+
+    def keys(self) -> Counter[PodKey]:
+        """Count the pods that may run each key."""
+        return Counter(key for pod in self.pods for key in self.claims(pod))
+
+    def says_nothing(self, pod: ObservedPod) -> bool:
+        named = Identities(self.desired).named(pod.name)
+        return named is None and names.environment_key(pod.environment) is None
 
 
 @st.composite
@@ -80,6 +93,13 @@ def a_pod(draw: st.DrawFn, status_ids: dict[int, int]) -> ObservedPod:
                 {"labels": {**pod.labels, names.INSTANCE: "another"}},
                 {"labels": {**pod.labels, names.CLIENT_ID: "007"}},
                 {"labels": {names.FLEET: FLEET}},
+                {"labels": {**pod.labels, names.CLIENT_ID: "1"}},
+                {"annotations": {**pod.annotations, names.SPEC_HASH: "edited"}},
+                {"environment": NO_ENVIRONMENT},
+                {"environment": pod.environment._replace(spec=None)},
+                {"environment": pod.environment._replace(spec=None), "annotations": {}},
+                {"environment": pod.environment._replace(spec="x")},
+                {"environment": pod.environment._replace(algorithm="vmap")},
             ]
         )
     )
@@ -97,7 +117,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
     deleted = tuple(draw(st.sets(st.sampled_from([*CLIENT_IDS, 6]))) - present)
     pods = tuple(draw(st.lists(a_pod(status_ids), max_size=10, unique_by=lambda pod: pod.name)))
     free = [name for name in RIGHT_NAMES if name not in {pod.name for pod in pods}]
-    foreign = dict.fromkeys(draw(st.sets(st.sampled_from(free), max_size=2)), "a pod that syncctl did not make")
+    foreign = tuple(draw(st.sets(st.sampled_from(free), max_size=2)))
     begun = draw(st.frozensets(st.builds(PodKey, st.sampled_from([*CLIENT_IDS, 6]), st.sampled_from(Algorithm))))
     return Fleet(clients, deleted, pods, foreign, begun)
 
@@ -107,7 +127,7 @@ class ModelCluster:
 
     def __init__(self, fleet: Fleet, *, replaces_in_one_pass: bool) -> None:
         self.pods = {pod.name: pod for pod in fleet.pods}
-        self._foreign = fleet.foreign
+        self._fleet = fleet
         self._replaces_in_one_pass = replaces_in_one_pass
 
     def apply(self, plan: Plan) -> None:
@@ -149,51 +169,35 @@ class ModelCluster:
     def _create(self, step: Step) -> None:
         wanted = step.desired
         assert wanted is not None
-        assert wanted.key not in keys_of(self.pods.values())
-        if wanted.name not in self.pods and wanted.name not in self._foreign:
+        running = (pod for pod in self.pods.values() if not pod.finished)
+        assert not any(wanted.key in self._fleet.claims(pod) for pod in running)
+        if wanted.name not in self.pods and wanted.name not in self._fleet.foreign:
             self.pods[wanted.name] = as_observed(pod_manifest(BLUEPRINT, wanted))
-
-
-def keys_of(pods: Iterable[ObservedPod]) -> Counter[PodKey | None]:
-    return Counter(names.pod_key(pod.labels) for pod in pods)
-
-
-def is_unreadable(pod: ObservedPod) -> bool:
-    return names.pod_key(pod.labels) is None
-
-
-def squatters(fleet: Fleet) -> int:
-    """Count the pods that hold the right name of another key: each makes somebody wait a pass longer."""
-    owner_of = {pod.name: pod.key for pod in fleet.desired.pods.values()}
-    return sum(owner_of.get(pod.name) not in (None, names.pod_key(pod.labels)) for pod in fleet.pods)
 
 
 @settings(max_examples=300)
 @given(fleets(), st.booleans())
 def test_two_passes_bring_any_fleet_to_rest(fleet: Fleet, replaces_in_one_pass: bool) -> None:
     cluster = ModelCluster(fleet, replaces_in_one_pass=replaces_in_one_pass)
-    for _ in range(2 + squatters(fleet)):
-        cluster.apply(make_plan(fleet.desired, cluster.pods.values(), NOW, Others(fleet.foreign)))
-    plan = make_plan(fleet.desired, cluster.pods.values(), NOW, Others(fleet.foreign))
-    left_alone = {
-        pod.name
-        for pod in fleet.pods
-        if (key := names.pod_key(pod.labels)) is None or key.client_id in fleet.desired.invalid
-    }
-    # One that cannot take its own name goes on under the wrong one, and so keeps that from its owner.
-    left_alone |= {step.name for step in plan.steps if step.kind is StepKind.CONFLICT and step.observed}
+    for _ in range(3):
+        cluster.apply(make_plan(fleet.desired, cluster.pods.values(), NOW, others(*fleet.foreign)))
+    plan = make_plan(fleet.desired, cluster.pods.values(), NOW, others(*fleet.foreign))
+    frozen = {step.name for step in plan.steps if step.cause is Cause.IDS_MOVED}
     for step in plan.steps:
         event(f"at rest: {step.kind}, {step.cause}")
-        if step.cause is Cause.NAME_TAKEN:
+        if step.cause is Cause.CLIENT_BACK:
+            # The former client's pod is of a key that nobody may touch.
+            assert any(name in step.reason for name in frozen)
+        elif step.cause is Cause.NAME_TAKEN:
             assert step.desired is not None
-            assert step.desired.name in fleet.foreign.keys() | left_alone
+            assert step.desired.name in fleet.foreign
         elif step.cause not in LEFT_ALONE:
             assert (step.kind, step.cause) == (StepKind.KEEP, Cause.IN_SYNC)
 
 
 @given(fleets())
 def test_a_healthy_fleet_comes_to_all_keep_from_an_empty_cluster(fleet: Fleet) -> None:
-    valid = dataclasses.replace(fleet, pods=(), foreign={})
+    valid = dataclasses.replace(fleet, pods=(), foreign=())
     cluster = ModelCluster(valid, replaces_in_one_pass=True)
     cluster.apply(valid.plan())
     plan = make_plan(valid.desired, cluster.pods.values(), NOW, Others())
@@ -211,7 +215,7 @@ def test_the_order_of_rows_and_pods_does_not_matter(fleet: Fleet, random: Any) -
         shuffled(fleet.clients),
         shuffled(fleet.deleted),
         shuffled(fleet.pods),
-        dict(shuffled(tuple(fleet.foreign.items()))),
+        shuffled(fleet.foreign),
         fleet.begun,
     )
     assert other.plan() == fleet.plan()
@@ -229,16 +233,64 @@ def test_every_desired_key_and_every_pod_is_accounted_for_once(fleet: Fleet) -> 
 
 
 @given(fleets())
-def test_nothing_is_created_beside_a_pod_of_the_same_key(fleet: Fleet) -> None:
-    pods_of = keys_of(fleet.pods)
+def test_a1_nothing_is_made_beside_a_pod_that_may_run_the_same_key(fleet: Fleet) -> None:
+    pods_of = fleet.keys()
     for step in fleet.plan().steps:
         if step.kind is StepKind.CREATE:
             assert step.observed is None
+            assert step.key is not None
             assert pods_of[step.key] == 0
         if step.kind is StepKind.REPLACE:
             assert step.observed is not None
             assert not step.observed.terminating
-            assert names.pod_key(step.observed.labels) == step.key
+            assert fleet.claims(step.observed) == {step.key}
+
+
+@given(fleets(), st.dictionaries(st.sampled_from([names.CLIENT_ID, names.ALGORITHM, names.BUCKET]), st.text()))
+def test_a1_an_edited_label_ends_nothing_and_makes_nothing(fleet: Fleet, labels: dict[str, str]) -> None:
+    edited = dataclasses.replace(fleet, pods=tuple(replace(pod, labels={**pod.labels, **labels}) for pod in fleet.pods))
+
+    def acts(fleet: Fleet) -> list[tuple[str, str]]:
+        # Of pods that say nothing by name and environment, the labels are heard, for blocking alone.
+        fleet = dataclasses.replace(fleet, pods=tuple(pod for pod in fleet.pods if not fleet.says_nothing(pod)))
+        return [(step.kind, step.name) for step in fleet.plan().drifted if step.kind not in HARMLESS]
+
+    assert acts(edited) == acts(fleet)
+
+
+@given(fleets(), st.text())
+def test_a1_an_edited_spec_hash_ends_nothing_that_has_it_in_its_environment(fleet: Fleet, spec_hash: str) -> None:
+    edited = dataclasses.replace(
+        fleet,
+        pods=tuple(replace(pod, annotations={**pod.annotations, names.SPEC_HASH: spec_hash}) for pod in fleet.pods),
+    )
+    before = {step.name: step for step in fleet.plan().steps}
+    for step in edited.plan().drifted:
+        if step.kind is StepKind.REPLACE and step.pod.environment.spec is not None:
+            assert before[step.name].kind is StepKind.REPLACE
+
+
+@given(fleets())
+def test_a1_what_says_nothing_or_two_things_is_never_ended_while_it_runs(fleet: Fleet) -> None:
+    for step in fleet.plan().steps:
+        if step.observed is not None and not step.observed.finished and len(fleet.claims(step.observed)) > 1:
+            assert step.kind in (StepKind.CONFLICT, StepKind.WAIT)
+        if step.observed is not None and fleet.says_nothing(step.observed):
+            assert step.kind in (StepKind.CONFLICT, StepKind.WAIT)
+
+
+@given(fleets())
+def test_a1_a_step_that_ends_a_process_says_when_it_rests_on_one_thing_alone(fleet: Fleet) -> None:
+    identities = Identities(fleet.desired)
+    for step in fleet.plan().drifted:
+        if step.kind in (StepKind.DELETE, StepKind.REPLACE) and not step.pod.finished:
+            both = identities.named(step.pod.name) == names.environment_key(step.pod.environment)
+            by_annotation = step.pod.environment.spec is None and step.cause in (
+                Cause.SPEC_DIFFERS,
+                Cause.RESTART_ASKED,
+            )
+            assert bool(step.unsure) >= (not both)
+            assert bool(step.unsure) <= (not both or by_annotation)
 
 
 @given(fleets())
@@ -260,8 +312,9 @@ def test_what_is_away_was_begun_and_is_asked_for_and_has_no_living_pod(fleet: Fl
         if client.algorithms
         for algorithm in client.algorithms.enabled()
     }
-    living = {names.pod_key(pod.labels) for pod in fleet.pods if not pod.terminating}
-    assert fleet.plan().away.keys() == (fleet.begun & asked_for) - living
+    may_live = {key for pod in fleet.pods if not pod.terminating for key in fleet.claims(pod)}
+    surely_away = (fleet.begun & asked_for) - may_live
+    assert surely_away <= fleet.plan().away.keys() <= (fleet.begun & asked_for)
 
 
 @given(fleets())
@@ -284,14 +337,15 @@ def test_no_pod_of_an_invalid_client_is_stopped_while_its_algorithm_is_enabled(f
     for step in fleet.plan().steps:
         if step.key in protected:
             assert step.kind in (StepKind.KEEP, StepKind.WAIT, StepKind.CONFLICT)
-            assert step.cause in (Cause.CLIENT_INVALID, Cause.TERMINATING)
+            assert step.cause in (Cause.CLIENT_INVALID, Cause.TERMINATING, Cause.IDS_MOVED, Cause.UNIDENTIFIED)
 
 
 @given(fleets())
 def test_an_empty_database_deletes_the_living_pods_of_the_fleet_and_no_others(fleet: Fleet) -> None:
     plan = dataclasses.replace(fleet, clients=(), deleted=()).plan()
     deleted = {step.name for step in plan.steps if step.kind is StepKind.DELETE}
-    assert deleted == {pod.name for pod in fleet.pods if not is_unreadable(pod) and not pod.terminating}
+    without_rows = dataclasses.replace(fleet, clients=(), deleted=())
+    assert deleted == {pod.name for pod in fleet.pods if not without_rows.says_nothing(pod) and not pod.terminating}
     assert {step.cause for step in plan.steps if step.kind is StepKind.DELETE} <= {Cause.ORPHAN}
 
 
@@ -333,7 +387,7 @@ def assert_equal_pods(wanted: DesiredPod, live: ObservedPod) -> None:
 @settings(max_examples=300)
 @given(fleets())
 def test_the_short_way_keeps_only_what_the_table_keeps(fleet: Fleet) -> None:
-    planner = _Planner(fleet.desired, NOW, Others(fleet.foreign))
+    planner = _Planner(fleet.desired, NOW, others(*fleet.foreign))
     wanted_of = {wanted.name: wanted for wanted in fleet.desired.pods.values()}
     for pod in fleet.pods:
         wanted = wanted_of.get(pod.name)

@@ -12,7 +12,8 @@ from syncctl.core import errors
 from syncctl.core.exits import MEANINGS, ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import Refusal
 from syncctl.core.model import Client, ContainerState, ObservedPod
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.others import Others
+from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.core.steps import Hold, HoldKind, Plan, StepKind
 

@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import Client, ContainerState, ObservedPod, Resources
-from syncctl.core.plan import Others, make_plan
+from syncctl.core.others import Others
+from syncctl.core.plan import make_plan
 from syncctl.core.saved import plan_digest
 from syncctl.core.steps import Hold, HoldKind
 from syncctl.core.template import make_template
 
-from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, pod_of
+from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, others, pod_of
 
 Rows = list[Client]
 Pods = list[ObservedPod]
@@ -29,8 +30,8 @@ CLUSTER = "namespace trading of https://10.0.0.1:6443"
 
 def digest(rows: Rows, pods: Pods, blueprint: Blueprint = BLUEPRINT, **fields: Any) -> str:
     """Return the digest of the plan of these rows and pods."""
-    others = Others(fields.get("owners", {}))
-    return plan_digest(make_plan(desired_by(*rows, blueprint=blueprint), pods, fields.get("now", NOW), others), CLUSTER)
+    beside = others(*fields.get("others", ()))
+    return plan_digest(make_plan(desired_by(*rows, blueprint=blueprint), pods, fields.get("now", NOW), beside), CLUSTER)
 
 
 def a_fleet() -> tuple[Rows, Pods]:
@@ -155,7 +156,7 @@ def test_a_terminating_pod_that_becomes_stuck_by_waiting_alone_changes_nothing()
 
 def test_a_name_that_somebody_else_has_taken_changes_it() -> None:
     rows, pods = a_fleet()
-    assert digest(rows, pods, owners={"vwap-102": "a pod that syncctl did not make"}) != digest(rows, pods)
+    assert digest(rows, pods, others=("vwap-102",)) != digest(rows, pods)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from syncctl.core.errors import DatabaseError
 from syncctl.core.model import Algorithm, NewClient
 from syncctl.db import clients as db
 from syncctl.db.engine import connect, reading, writing
+from syncctl.db.go_service import forget_go_service
 from syncctl.db.migrations import Upgrade, current, upgrade
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import metadata
@@ -144,7 +145,23 @@ def test_an_adopted_database_is_worked_with_like_any_other(engine: Engine) -> No
         assert added.algorithms.id == 2
         db.delete_client(connection, 1, now, "alice")
     snapshot = read_snapshot(engine, consume_restarts=True)
-    assert ([client.id for client in snapshot.clients], snapshot.deleted) == ([2], frozenset({1}))
+    assert ([client.id for client in snapshot.clients], set(snapshot.deleted)) == ([2], {1})
+
+
+def test_a4_the_go_service_of_an_adopted_database_is_known_until_a_person_says_that_it_is_gone(engine: Engine) -> None:
+    _run(engine, A_CLIENT_AS_THE_GO_SERVICE_WRITES_IT)
+    upgrade(engine)
+    assert read_snapshot(engine, consume_restarts=False).go_service
+    with writing(engine) as connection:
+        assert forget_go_service(connection)
+    assert not read_snapshot(engine, consume_restarts=False).go_service
+    with writing(engine) as connection:
+        assert not forget_go_service(connection)
+
+
+def test_a4_the_go_service_of_an_empty_adopted_database_is_known_too(engine: Engine) -> None:
+    upgrade(engine)
+    assert read_snapshot(engine, consume_restarts=False).go_service
 
 
 def test_a_second_upgrade_adopts_nothing(engine: Engine) -> None:
@@ -254,6 +271,17 @@ def test_an_id_beyond_32_bits_fits(engine: Engine, adopted: Upgrade) -> None:
     _run(engine, f"INSERT INTO algorithm_status (id, client_id) VALUES ({2**40}, {2**40})")
     with reading(engine) as connection:
         assert db.find_client(connection, "far").algorithms is not None
+
+
+def test_a2_a_snapshot_knows_whose_the_rows_were_that_were_taken_out(engine: Engine, adopted: Upgrade) -> None:
+    snapshot = read_snapshot(engine, consume_restarts=False)
+    assert snapshot.adopted == {21: 11, 22: 11, 24: None, 700: 4711}
+
+
+def test_a2_a_client_that_was_there_only_by_such_a_row_gives_its_id_to_nobody(engine: Engine, adopted: Upgrade) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("SELECT setval(pg_get_serial_sequence('clients', 'id'), 4710)"))
+        assert db.insert_client(connection, NewClient("new"), datetime.now(UTC)).id > 4711
 
 
 def test_the_report_counts_what_was_done(adopted: Upgrade) -> None:

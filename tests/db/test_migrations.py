@@ -17,6 +17,7 @@ from syncctl.core.errors import DatabaseError, SchemaMismatch
 from syncctl.db.engine import connect, reading, writing
 from syncctl.db.migrations import alembic_config, current, head, locked, upgrade
 from syncctl.db.schema import HEAD, REVISIONS
+from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import fleet, metadata
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,30 @@ def test_a_database_of_the_revision_before_keeps_all_that_it_holds(database_url:
     assert _rows(engine, tables) == before
     with reading(engine) as connection:
         # Where its pods are only a cluster knows.
-        assert tuple(connection.execute(text("SELECT * FROM fleet")).one()) == (*named, None, None)
+        assert tuple(connection.execute(text("SELECT * FROM fleet")).one()) == (*named, None, None, False)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("row", "adopted"),
+    [
+        ("INSERT INTO clients (client_name, created_at) VALUES ('acme', '2020-02-29 12:00:00')", True),
+        (
+            "INSERT INTO adopted_algorithm_status (id, client_id, reason, original, adopted_at)"
+            " VALUES (9, 1, 'merged into 1', '{}', '2026-03-02 14:30:00')",
+            True,
+        ),
+        ("INSERT INTO clients (client_name) VALUES ('acme')", False),
+    ],
+    ids=["a client older than the fleet", "a row that was taken out", "a fleet of our own"],
+)
+def test_a4_a_fleet_that_was_adopted_before_is_known_by_its_rows(database_url: str, row: str, adopted: bool) -> None:
+    engine = connect(database_url)
+    _make(engine, "0005")
+    with writing(engine) as connection:
+        connection.execute(text(row))
+    upgrade(engine)
+    assert read_snapshot(engine, consume_restarts=False).go_service is adopted
     engine.dispose()
 
 

@@ -87,7 +87,7 @@ def test_every_id_of_64_bits_is_found_and_deleted_and_remembered(engine: Engine,
         assert db.find_client(connection, str(client_id)).id == client_id
         db.record_spawned(connection, [client_id], datetime(2024, 5, 1, tzinfo=UTC))
         db.delete_client(connection, client_id, datetime(2024, 5, 1, tzinfo=UTC), "alice")
-    assert read_snapshot(engine, consume_restarts=True).deleted == {client_id}
+    assert read_snapshot(engine, consume_restarts=True).deleted.keys() == {client_id}
 
 
 @shared

@@ -55,6 +55,7 @@ def test_three_clients_and_their_algorithms_become_exactly_those_pods(desk: Desk
         assert env_of(container) == {
             "ALGORITHM": algorithm,
             "CLIENT_ID": str(client.id),
+            "SYNCCTL_SPEC": pod["metadata"]["annotations"]["syncctl.io/spec-hash"],
             "CLIENT_NAME": "metadata.annotations['syncctl.io/client-name']",
             "CLIENT_VERSION": "metadata.annotations['syncctl.io/version']",
         }
@@ -462,6 +463,7 @@ def test_a_template_adds_to_every_pod_and_its_sidecar_stays_through_updates(desk
     assert [one["name"] for one in own["env"]] == [
         "ALGORITHM",
         "CLIENT_ID",
+        "SYNCCTL_SPEC",
         "CLIENT_NAME",
         "CLIENT_VERSION",
         "LOG_LEVEL",

@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from clusters import NEWER_IMAGE, a_pod
+from clusters import NEWER_IMAGE, Json, a_pod
 
-from syncctl.core import plan
+from syncctl.core import names, plan
 from syncctl.core.report import Result
+from syncctl.core.shard import Shard
 from syncctl.core.steps import Cause, StepKind
 
 from .desk import Desk, outcome_of, pod_of, vwap
@@ -45,6 +46,11 @@ RESULTS = {
     StepKind.CONFLICT: Result.CONFLICT,
     StepKind.KEEP: Result.UNCHANGED,
 }
+
+
+def without_environment(manifest: Json) -> Json:
+    del manifest["spec"]["containers"][0]["env"]
+    return manifest
 
 
 def brings_about(row: str) -> Callable[[Scenario], Scenario]:
@@ -86,18 +92,18 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     return pod, {}
 
 
-@brings_about("yes, none, and another pod holds the name")
+@brings_about("yes, none, and another pod may be it")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
     pod = vwap(desk.add())
     desk.api.create_pod(a_pod(pod))
     return pod, {}
 
 
-@brings_about("yes, none, and a pod that goes holds the name")
+@brings_about("yes, none, and a pod of which little is known")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
-    pod, other = vwap(desk.add()), desk.add("globex", enabled="")
-    desk.api.create_pod(a_pod(pod, fleet=desk.fleet, client_id=other.id, algorithm="hft"))
-    return pod, {}
+    client = desk.add()
+    desk.api.create_pod(without_environment(a_pod("by-hand", fleet=desk.fleet, client_id=client.id)))
+    return vwap(client), {}
 
 
 @brings_about("yes, terminating")
@@ -193,7 +199,60 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     return seed, {"adopt": True}
 
 
-@brings_about("yes, to be replaced, beside the Go service's")
+@brings_about("yes, SYNCCTL_SPEC is there and cannot be read")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    client = desk.add()
+    manifest = a_pod(vwap(client), fleet=desk.fleet, client_id=client.id)
+    manifest["spec"]["containers"][0]["env"].append({"name": names.SPEC_VARIABLE, "value": "as it was"})
+    desk.api.create_pod(manifest)
+    return vwap(client), {}
+
+
+@brings_about("any, beside one of a Go service that is at work")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    desk.sql("UPDATE fleet SET go_service = true")
+    pod = vwap(desk.add())
+    desk.started()
+    seed = pod.replace("vwap", "vmap")
+    desk.api.create_pod(a_pod(seed))
+    return seed, {}
+
+
+@brings_about("any, made by syncctl, without a fleet's label")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod = vwap(desk.add())
+    desk.started()
+    desk.api.patch_pod(pod, desk.uid(pod), {"metadata": {"labels": {names.FLEET: None}}})
+    desk.switch(vwap=False)
+    desk.add("globex")
+    return pod, {}
+
+
+@brings_about("any, name and environment say another key each")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    client, other = desk.add(enabled=""), desk.add("globex")
+    desk.api.create_pod(a_pod(vwap(client), fleet=desk.fleet, client_id=other.id))
+    return vwap(client), {}
+
+
+@brings_about("any, the same, and it has ended")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod, _ = SCENARIOS["any, name and environment say another key each"](desk)
+    desk.until_running()
+    desk.cluster.set_status(pod, phase="Failed")
+    return pod, {}
+
+
+@brings_about("any, in the care of another shard")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    client = desk.add()
+    desk.started()
+    pod, shard = vwap(client), Shard((client.id + 1) % 2, 2)
+    desk.api.patch_pod(pod, desk.uid(pod), {"metadata": {"labels": {names.BUCKET: str(shard.index)}}})
+    return pod, {"shard": shard}
+
+
+@brings_about("yes, to be replaced, beside another that may be it")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
     pod = vwap(desk.add())
     desk.started()
@@ -257,11 +316,9 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     return pod_of(client, "hft"), {}
 
 
-@brings_about("any, ours by label, and names no client")
+@brings_about("any, neither name nor environment says a key")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
-    manifest = a_pod("stray", fleet=desk.fleet)
-    manifest["metadata"]["labels"]["syncctl.io/client-id"] = "007"
-    desk.api.create_pod(manifest)
+    desk.api.create_pod(without_environment(a_pod("stray", fleet=desk.fleet)))
     return "stray", {}
 
 

@@ -47,7 +47,7 @@ def test_a_list_is_complete_however_many_pages_it_has(api: ApiCluster, number: i
     for place in range(number):
         api.create_pod(a_pod(f"vwap-{place}", fleet=OURS))
     assert named(api.list_pods(names.fleet_selector(OURS))) == [f"vwap-{place}" for place in range(number)]
-    assert sorted(api.list_owners(names.fleet_selector(OURS))) == [f"vwap-{place}" for place in range(number)]
+    assert named(api.list_others(names.fleet_selector(OURS))) == [f"vwap-{place}" for place in range(number)]
 
 
 @pytest.fixture
@@ -78,11 +78,11 @@ def test_a_selector_finds_the_pods_that_it_names_and_no_others(
     mixed: ApiCluster, selector: str, found: list[str]
 ) -> None:
     assert named(mixed.list_pods(selector)) == found
-    assert sorted(mixed.list_owners(selector)) == found
+    assert named(mixed.list_others(selector)) == found
 
 
 def test_owners_are_told_in_words(mixed: ApiCluster) -> None:
-    assert mixed.list_owners(names.foreign_selector(OURS)) == {
+    assert {pod.name: pod.owner for pod in mixed.list_others(names.foreign_selector(OURS))} == {
         "vwap-3": f"a pod of another fleet ({THEIRS})",
         "web": "a pod managed by Helm",
         "vmap-4": "a pod that syncctl did not make",
@@ -353,7 +353,7 @@ def test_permission_is_asked_before_every_write_and_no_reading(api: ApiCluster) 
     permitted.delete_pod("vwap-1", made.uid)
     assert len(asked) == 4
     permitted.list_pods("")
-    permitted.list_owners("")
+    permitted.list_others("")
     permitted.get_pod("vwap-1")
     permitted.home()
     assert len(asked) == 4
@@ -384,7 +384,7 @@ def test_a_read_only_cluster_writes_nothing_and_calls_it_a_bug(api: ApiCluster, 
 def test_a_read_only_cluster_reads_as_the_cluster_does(mixed: ApiCluster) -> None:
     read_only = ReadOnlyCluster(mixed)
     assert named(read_only.list_pods("")) == named(mixed.list_pods(""))
-    assert read_only.list_owners("") == mixed.list_owners("")
+    assert named(read_only.list_others("")) == named(mixed.list_others(""))
     assert read_only.get_pod("vwap-9") is None
     assert read_only.home() == mixed.home()
     assert read_only.address == mixed.address

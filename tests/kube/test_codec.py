@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from syncctl.core import names
 from syncctl.core.health import pod_health
 from syncctl.core.model import NO_RESOURCES, ContainerState, ObservedPod, Resources
 from syncctl.kube import codec
@@ -113,7 +114,7 @@ def test_the_algorithms_container_is_found_by_name_and_not_by_place() -> None:
 def test_a_pod_of_the_go_service_has_none_of_what_syncctl_sets() -> None:
     pod = read("go-service")
     assert (pod.labels, pod.annotations, pod.image, pod.resources) == ({}, {}, "", NO_RESOURCES)
-    assert codec.owner(pod) == "a pod that syncctl did not make"
+    assert names.owner(pod.labels) == "a pod that syncctl did not make"
 
 
 def test_a_pod_of_a_replica_set_is_controlled() -> None:
@@ -159,9 +160,12 @@ def test_a_page_is_read_with_the_token_of_the_next() -> None:
     assert codec.read_page(b'{"metadata":{},"items":null}') == ([], "")
 
 
-def test_a_page_of_owners_is_read_from_metadata_alone() -> None:
-    owners, token = codec.read_owners_page(page("running", "go-service", **{"continue": "abc"}))
-    assert owners == {"vwap-1": f"a pod of another fleet ({FLEET})", "vmap-3": "a pod that syncctl did not make"}
+def test_a_page_of_others_is_read_from_metadata_alone() -> None:
+    others, token = codec.read_others_page(page("running", "go-service", **{"continue": "abc"}))
+    assert [(pod.name, pod.owner, pod.plain) for pod in others] == [
+        ("vwap-1", f"a pod of another fleet ({FLEET})", False),
+        ("vmap-3", "a pod that syncctl did not make", True),
+    ]
     assert token == "abc"
 
 

@@ -85,7 +85,7 @@ def test_a_pass_reads_the_clients_by_one_query(small: Fleet) -> None:
     small.sync()
     with small.listening() as transactions:
         small.sync()
-    assert sum("clients.client_name" in statement for each in transactions for statement in each) == 1
+    assert sum(" clients.client_name" in statement for each in transactions for statement in each) == 1
 
 
 def test_a_pass_with_nothing_to_do_sends_as_many_statements_for_a_large_fleet_as_for_a_small_one(large: Fleet) -> None:
