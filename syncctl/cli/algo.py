@@ -67,7 +67,7 @@ def set_(
     given = {Algorithm.VWAP: vwap, Algorithm.TWAP: twap, Algorithm.HFT: hft}
     flags = {algorithm: flag for algorithm, flag in given.items() if flag is not None}
     client = algorithms.set_algorithms(open_engine(settings), reference, flags)
-    output.show_one(VIEW, client, output_format)
+    output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")
     warn_without_image(client, settings)
 
 

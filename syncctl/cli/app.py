@@ -6,11 +6,9 @@ A command's module is imported when the command is called: `client get` does not
 import errno
 import gc
 import importlib
-import io
-import os
 import signal
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -19,6 +17,7 @@ from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
 from syncctl import __version__
+from syncctl.cli.streams import drop_unwritten, prepare_streams
 from syncctl.cli.words import printable
 from syncctl.core.errors import SyncctlError
 
@@ -59,6 +58,24 @@ class Front(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **kwargs: Any) -> Any:  # type: ignore[override] # by name only
+        """Run a command line; files, and output, that cannot be read or written become one `error:` line too.
+
+        Here and not in invoke, for help, the version and the shell's completion are printed before that.
+        """
+        try:
+            return super().main(args, standalone_mode=standalone_mode, **kwargs)
+        except OSError as error:
+            if not standalone_mode:
+                raise
+            # A reader that has left, as `| head` does, wants to hear no more.
+            if error.errno != errno.EPIPE:
+                where = f"{error.filename}: " if error.filename else ""
+                typer.echo(f"error: {printable(where)}{error.strerror or error}", err=True)
+            sys.exit(1)
+        finally:
+            drop_unwritten()
+
     def invoke(self, ctx: Context) -> Any:
         """Run the command; an error of ours becomes one `error:` line, a `hint:` line and an exit code."""
         try:
@@ -71,13 +88,6 @@ class Front(TyperGroup):
             if error.hint:
                 typer.echo(f"hint: {printable(error.hint)}", err=True)
             raise typer.Exit(exit_code_of_error(error)) from error
-        except OSError as error:
-            # Output that cannot be written, mostly. A reader that has left is Typer's business.
-            if error.errno == errno.EPIPE:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"error: {printable(where)}{error.strerror or error}", err=True)
-            raise typer.Exit(1) from error
 
 
 app = typer.Typer(
@@ -111,22 +121,11 @@ def root(
     """
 
 
-def _make_streams_writable() -> None:
-    """See to it that no pass ends half-way because of a closed stream, or a name that the terminal cannot show."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            # It takes the place of the closed one, so that no database gets its number.
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the process
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def main() -> None:
     """Run the command line."""
     # Process 1 of a container is not ended by a signal that it has no handler for. A pass has its own.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    _make_streams_writable()
+    prepare_streams()
     try:
         app()
     finally:

@@ -102,7 +102,7 @@ def add(
         algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
     )
     client = clients.add_client(open_engine(settings), new)
-    output.show_one(VIEW, client, output_format)
+    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")
     _say_how_to_name(client)
     warn_without_image(client, settings)
 
@@ -130,7 +130,7 @@ def update(
     """
     changes = ClientChanges(name=name, image=image, cpu=cpu, memory=memory, priority=priority, version=version)
     client = clients.update_client(open_engine(settings), reference, changes)
-    output.show_one(VIEW, client, output_format)
+    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was updated")
     if name is not None:
         _say_how_to_name(client)
     warn_without_image(client, settings)
@@ -156,7 +156,8 @@ def delete(
     going = f"the next pass stops {', '.join(pods)}" if pods else "it has no pods"
     output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
     confirm(yes)
-    output.show_one(VIEW, clients.delete_client(engine, str(client.id)), output_format)
+    client = clients.delete_client(engine, str(client.id))
+    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was deleted")
 
 
 @app.command()
@@ -199,7 +200,7 @@ def restart(settings: Settings, reference: Reference, output_format: Output = Fo
       syncctl client restart acme
     """
     client = clients.restart_client(open_engine(settings), reference)
-    output.show_one(VIEW, client, output_format)
+    output.show_changed(VIEW, client, output_format, f"a restart of client {client.id} ({client.name}) was asked for")
     pods = clients.pods_of(client)
     output.say(
         f"the next pass replaces {', '.join(pods)}"

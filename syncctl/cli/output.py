@@ -1,5 +1,6 @@
 """The only file that prints data: tables for people, JSON, YAML and names for machines."""
 
+import errno
 import itertools
 import json
 import sys
@@ -13,6 +14,7 @@ import yaml
 
 from syncctl.cli.options import Format
 from syncctl.cli.words import printable, width
+from syncctl.core.errors import SyncctlError
 
 Row = TypeVar("Row")
 T = TypeVar("T")
@@ -56,6 +58,20 @@ def show_one(view: View[Row], row: Row, form: Format) -> None:
         show_data(view.data(row), form)
     else:
         show_list(view, [row], form)
+
+
+def show_changed(view: View[Row], row: Row, form: Format, done: str) -> None:
+    """Print what a command has changed.
+
+    Raises:
+        SyncctlError: it cannot be written; the message says what was done all the same.
+    """
+    try:
+        show_one(view, row, form)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise SyncctlError(f"{done}, but this cannot be shown: {error.strerror or error}") from error
 
 
 def show_data(data: object, form: Format) -> None:

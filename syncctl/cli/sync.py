@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.streams import drop_unwritten
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
@@ -253,10 +253,7 @@ def _going_on_unread() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # The flush at the end of the process would fail once more.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        drop_unwritten()
         log.warning("the pass goes on, but its output cannot be written: %s", error.strerror)
 
 

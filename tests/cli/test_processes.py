@@ -277,14 +277,6 @@ def test_a_pass_is_done_and_recorded_without_streams_and_in_any_encoding(
         assert r"\u6771\u4eac" in done.stdout
 
 
-def test_a_list_that_cannot_be_written_is_an_error_and_no_traceback(cli: Cli, database: str) -> None:
-    cli("client add acme")
-    done = subprocess.run(
-        ["bash", "-c", f"{SYNCCTL} client list > /dev/full"], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (ExitCode.ERROR, "error: No space left on device\n")
-
-
 # Signals --------------------------------------------------------------------------------------------------------------
 
 
