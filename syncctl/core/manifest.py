@@ -50,25 +50,29 @@ def fleet_annotations(blueprint: Blueprint) -> dict[str, str]:
     return {**blueprint.template.annotations, names.TEMPLATE: blueprint.template.digest[:16]}
 
 
+# What differs from pod to pod: the keys, and the values in their order. Only here, for the quick look of
+# carries_its_marks must miss none of them.
+_OWN_LABELS = (names.ALGORITHM, names.CLIENT_ID, names.BUCKET)
+_OWN_ANNOTATIONS = (names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION)
+
+
+def _own_labels(pod: DesiredPod) -> tuple[str, ...]:
+    client_id, algorithm = pod.key
+    return algorithm, str(client_id), str(bucket_of(client_id))
+
+
+def _own_annotations(pod: DesiredPod) -> tuple[str, ...]:
+    return pod.client_name, str(pod.version), pod.spec_hash, str(pod.restart_generation)
+
+
 def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the labels the pod should carry; it may carry more."""
-    return {
-        **fleet_labels(blueprint),
-        names.ALGORITHM: pod.key.algorithm.value,
-        names.CLIENT_ID: str(pod.key.client_id),
-        names.BUCKET: str(bucket_of(pod.key.client_id)),
-    }
+    return {**fleet_labels(blueprint), **dict(zip(_OWN_LABELS, map(str, _own_labels(pod)), strict=True))}
 
 
 def pod_annotations(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the annotations the pod should carry; it may carry more."""
-    return {
-        **fleet_annotations(blueprint),
-        names.CLIENT_NAME: pod.client_name,
-        names.VERSION: str(pod.version),
-        names.SPEC_HASH: pod.spec_hash,
-        names.RESTART_GENERATION: str(pod.restart_generation),
-    }
+    return {**fleet_annotations(blueprint), **dict(zip(_OWN_ANNOTATIONS, _own_annotations(pod), strict=True))}
 
 
 def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod], bool]:
@@ -77,19 +81,13 @@ def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod
     The keys are the same for all pods of a fleet, so values are compared, and no dict is made for each pod.
     """
     labels, annotations = fleet_labels(blueprint), fleet_annotations(blueprint)
-    found_labels = itemgetter(*labels, names.ALGORITHM, names.CLIENT_ID, names.BUCKET)
-    found_annotations = itemgetter(
-        *annotations, names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION
-    )
+    found_labels, found_annotations = itemgetter(*labels, *_OWN_LABELS), itemgetter(*annotations, *_OWN_ANNOTATIONS)
     labels_of_all, annotations_of_all = tuple(labels.values()), tuple(annotations.values())
 
     def carries(wanted: DesiredPod, pod: ObservedPod) -> bool:
-        client_id, algorithm = wanted.key
-        own_labels = algorithm, str(client_id), str(bucket_of(client_id))
-        own_annotations = wanted.client_name, str(wanted.version), wanted.spec_hash, str(wanted.restart_generation)
         try:
-            labels_are: bool = found_labels(pod.labels) == labels_of_all + own_labels
-            return labels_are and found_annotations(pod.annotations) == annotations_of_all + own_annotations
+            labels_are: bool = found_labels(pod.labels) == labels_of_all + _own_labels(wanted)
+            return labels_are and found_annotations(pod.annotations) == annotations_of_all + _own_annotations(wanted)
         except KeyError:
             return False
 

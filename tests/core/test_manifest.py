@@ -14,6 +14,7 @@ from syncctl.core import names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import (
     Blueprint,
+    carries_its_marks,
     pod_annotations,
     pod_labels,
     pod_manifest,
@@ -22,7 +23,7 @@ from syncctl.core.model import Algorithm, DesiredPod
 from syncctl.core.template import PodTemplate, make_template
 from syncctl.core.validation import LARGEST_ID
 
-from .builders import BLUEPRINT, FLEET, a_client, desired_pod, key
+from .builders import BLUEPRINT, FLEET, a_client, desired_pod, key, pod_of
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])"
@@ -128,6 +129,25 @@ def test_a_client_name_of_any_text_is_an_annotation_and_no_label(name: str, vers
     assert annotations[names.CLIENT_NAME] == name
     assert annotations[names.VERSION] == str(version)
     assert pod_labels(BLUEPRINT, pod) == pod_labels(BLUEPRINT, desired_pod())
+
+
+def test_e2_the_quick_look_at_a_pods_marks_misses_none_of_them() -> None:
+    document = a_template(metadata={"labels": {"desk": "london"}, "annotations": {"owner": "trading"}})
+    blueprint = Blueprint(make_template(document), FLEET, "desk")
+    wanted = desired_pod()
+    labels, annotations = pod_labels(blueprint, wanted), pod_annotations(blueprint, wanted)
+    carries = carries_its_marks(blueprint)
+    pod = replace(pod_of(), labels={**labels, "more": "x"}, annotations={**annotations, "more": "x"})
+    assert carries(wanted, pod)
+    for mark in labels:
+        for other in ({**labels, mark: "edited"}, {name: value for name, value in labels.items() if name != mark}):
+            assert not carries(wanted, replace(pod, labels=other)), mark
+    for mark in annotations:
+        for other in (
+            {**annotations, mark: "edited"},
+            {name: value for name, value in annotations.items() if name != mark},
+        ):
+            assert not carries(wanted, replace(pod, annotations=other)), mark
 
 
 # Identity -------------------------------------------------------------------------------------------------------------
