@@ -169,3 +169,18 @@ def test_a_pod_in_sync_that_is_in_trouble_is_named_and_counted() -> None:
     report = Report(plan, (), unhealthy=sick)
     assert report.summary.endswith("3 unchanged, 0 waiting; 1 of them not healthy")
     assert exit_code_of_report(report) is ExitCode.DONE
+
+
+def test_e2_a_pod_in_sync_that_fits_on_no_node_or_cannot_get_its_image_is_named() -> None:
+    # Neither has said yet whether it is ready: these are known by their phase.
+    waiting = ContainerState("algorithm", waiting="ImagePullBackOff", message="no such tag")
+    pods = (
+        pod_of(a_client(1), phase="Pending", node="", unschedulable="0/3 nodes are available"),
+        pod_of(a_client(2), phase="Pending", containers=(waiting,)),
+        pod_of(a_client(3), phase="Pending"),
+    )
+    plan = a_plan(*map(a_client, (1, 2, 3)), pods=pods)
+    assert [(name, health.message) for name, health in unhealthy(plan, NOW)] == [
+        ("vwap-101", "Unschedulable: 0/3 nodes are available"),
+        ("vwap-102", "ImagePullBackOff: no such tag"),
+    ]

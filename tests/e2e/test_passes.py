@@ -89,6 +89,32 @@ def test_creations_go_by_priority(sandbox_desk: Desk, sandbox: SandboxCluster) -
     assert sorted(versions, key=lambda name: versions[name]) == [pods[priority] for priority in (30.0, 7.0, 1.0, -2.5)]
 
 
+def test_e2_deletions_come_first_then_updates_then_creations_then_replacements(
+    sandbox_desk: Desk, sandbox: SandboxCluster
+) -> None:
+    desk = sandbox_desk
+    many = range(1, 4)
+    for number in many:
+        # Rows in the opposite order, so that nothing comes first by chance.
+        desk.add(f"restarted {number}")
+        desk.add(f"changed {number}")
+        desk.add(f"stopped {number}")
+    desk.started()
+    for number in many:
+        desk.add(f"new {number}", priority=100.0)
+        desk.restart(f"restarted {number}")
+        desk.change(f"changed {number}", image=NEWER_IMAGE)
+        desk.delete(f"stopped {number}")
+    asked: list[str] = []
+    sandbox.sandbox.server.on_request = lambda _request, verb: asked.append(verb)
+    report = desk.run()
+    writes = [verb for verb in asked if verb in ("create", "patch", "delete")]
+    assert writes[:9] == ["delete"] * 3 + ["patch"] * 3 + ["create"] * 3
+    # Each of them is tried, ended and made anew.
+    assert sorted(writes[9:]) == ["create"] * 6 + ["delete"] * 3
+    assert exit_code_of_report(report) is ExitCode.DONE
+
+
 def test_spawned_at_is_written_for_the_clients_of_which_a_pod_was_made(desk: Desk) -> None:
     desk.add("acme")
     desk.add("idle", enabled="")
