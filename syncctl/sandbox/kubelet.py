@@ -16,10 +16,14 @@ from syncctl.sandbox.store import Store
 ANNOTATION = "sandbox.syncctl.io/condition"
 RESIZE_ANNOTATION = "sandbox.syncctl.io/resize"
 _TICK_SECONDS = 0.1
-_RESIZE_MESSAGES = {
-    "Infeasible": "Node didn't have enough capacity: cpu",
-    "Deferred": "Node didn't have enough resource: cpu",
+_RESIZE_ANSWERS = {
+    "Infeasible": ("PodResizePending", "Infeasible", "Node didn't have enough capacity: cpu"),
+    "Deferred": ("PodResizePending", "Deferred", "Node didn't have enough resource: cpu"),
+    "InProgress": ("PodResizeInProgress", "", ""),
+    "Error": ("PodResizeInProgress", "Error", "memory limit is below the current usage"),
 }
+_RESIZE_AGAIN_SECONDS = 10.0
+"""After which the node looks anew at a resize that it has not made; an infeasible one it makes never."""
 Key = tuple[str, str]
 
 
@@ -29,7 +33,7 @@ class Kubelet:
     A pod runs `start_delay` seconds after it was created, and is gone `stop_delay` seconds after its deletion began, or
     when its grace is over if that is sooner. The annotation `sandbox.syncctl.io/condition` asks for another fate (the
     names of `podlife.CONDITIONS`). `resize_answer`, or the annotation `sandbox.syncctl.io/resize` on a pod, makes the
-    node answer a resize with Infeasible or Deferred.
+    node answer a resize with Infeasible, Deferred, InProgress or Error.
     """
 
     def __init__(
@@ -151,7 +155,8 @@ class Kubelet:
             return starts
         condition = podlife.CONDITIONS.get(_asked(pod), podlife.running)
         report = condition(pod, now)
-        self._write(record, pod, self._with_resize_answer(pod, report.status, now))
+        report = self._with_resize_answer(pod, report, now)
+        self._write(record, pod, report.status)
         return report.look_again
 
     def _stop_pod(self, record: Record, when: float, now: float) -> float | None:
@@ -166,17 +171,20 @@ class Kubelet:
         self.store.confirm_deletion(*_identity(record))
         return None
 
-    def _with_resize_answer(self, pod: Json, status: Json, now: float) -> Json:
-        """Refuse or put off a resize: the containers keep the resources they have, and a condition says why."""
+    def _with_resize_answer(self, pod: Json, report: podlife.Report, now: float) -> podlife.Report:
+        """Do not make a resize, or not yet: the containers keep the resources they have, and a condition says why."""
         answer = pod["metadata"].get("annotations", {}).get(RESIZE_ANNOTATION) or self.resize_answer
-        if answer not in _RESIZE_MESSAGES:
-            return status
+        if answer not in _RESIZE_ANSWERS:
+            return report
+        status = report.status
         old = {one["name"]: one for one in pod["status"].get("containerStatuses") or ()}
         kept = [_with_old_resources(one, old.get(one["name"], {})) for one in status.get("containerStatuses") or ()]
         if kept == status.get("containerStatuses", []):
-            return status
-        pending = podlife.flag(pod, now, "PodResizePending", "True", answer, _RESIZE_MESSAGES[answer])
-        return {**status, "containerStatuses": kept, "conditions": [*status["conditions"], pending]}
+            return report
+        kind, reason, message = _RESIZE_ANSWERS[answer]
+        told = podlife.flag(pod, now, kind, "True", reason, message)
+        again = report.look_again if answer == "Infeasible" else now + _RESIZE_AGAIN_SECONDS
+        return podlife.Report({**status, "containerStatuses": kept, "conditions": [*status["conditions"], told]}, again)
 
     def _write(self, record: Record, pod: Json, status: Json) -> None:
         if status != pod["status"]:

@@ -37,7 +37,7 @@ def granted(store: Store) -> Json:
 
 def pending(store: Store) -> list[Json]:
     conditions = store.get(PODS, "trading", "p1").json["status"]["conditions"]
-    return [one for one in conditions if one["type"] == "PodResizePending"]
+    return [one for one in conditions if one["type"].startswith("PodResize")]
 
 
 def test_a_resize_changes_the_spec_and_then_the_running_container(running: Store, kubelet: Kubelet) -> None:
@@ -49,7 +49,7 @@ def test_a_resize_changes_the_spec_and_then_the_running_container(running: Store
     assert granted(running) == {"cpu": "750m", "memory": "128Mi"}
 
 
-@pytest.mark.parametrize("answer", ["Infeasible", "Deferred"])
+@pytest.mark.parametrize("answer", ["Infeasible", "Deferred", "InProgress", "Error"])
 @pytest.mark.parametrize("by", ["annotation", "switch"])
 def test_a_node_may_refuse_or_put_off_a_resize(running: Store, kubelet: Kubelet, answer: str, by: str) -> None:
     if by == "switch":
@@ -61,7 +61,9 @@ def test_a_node_may_refuse_or_put_off_a_resize(running: Store, kubelet: Kubelet,
     kubelet.tick()
     assert granted(running)["cpu"] == "500m"
     (condition,) = pending(running)
-    assert (condition["status"], condition["reason"]) == ("True", answer)
+    kind = "PodResizePending" if answer in ("Infeasible", "Deferred") else "PodResizeInProgress"
+    assert (condition["type"], condition["status"]) == (kind, "True")
+    assert condition.get("reason") == (None if answer == "InProgress" else answer)
     kubelet.resize_answer = ""
     body = {"metadata": {"annotations": {RESIZE_ANNOTATION: None}}}
     running.patch(PODS, "trading", "p1", json.dumps(body).encode())
@@ -69,6 +71,23 @@ def test_a_node_may_refuse_or_put_off_a_resize(running: Store, kubelet: Kubelet,
     kubelet.tick()
     assert granted(running)["cpu"] == "3"
     assert pending(running) == []
+
+
+@pytest.mark.parametrize(("answer", "made"), [("Deferred", True), ("Error", True), ("Infeasible", False)])
+def test_a_resize_that_was_put_off_the_node_tries_again_by_itself(
+    running: Store, kubelet: Kubelet, clock: ManualClock, answer: str, made: bool
+) -> None:
+    kubelet.resize_answer = answer
+    resize(running, wanted("2"))
+    kubelet.tick()
+    (first,) = pending(running)
+    clock.advance(60)
+    kubelet.tick()
+    assert pending(running) == [first], "it says since when"
+    kubelet.resize_answer = ""
+    clock.advance(60)
+    kubelet.tick()
+    assert (granted(running)["cpu"] == "2", pending(running) == []) == (made, made)
 
 
 REFUSED = [
