@@ -51,6 +51,8 @@ def compared(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> Step
         return step(StepKind.REPLACE, Cause.RESIZE_REFUSED, f"not resized in place: {pod.resize_refused}")
     if differing := metadata_difference(blueprint, wanted, pod):
         return step(StepKind.UPDATE, Cause.METADATA_DIFFERS, differing)
+    if pod.resizing:
+        return step(StepKind.WAIT, Cause.RESIZING, f"resized in place, and not done yet: {pod.resizing}")
     return None
 
 

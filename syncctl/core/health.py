@@ -10,6 +10,7 @@ The first rule that fits decides:
     fits on no node                                  | Degraded
     a container waits with an error or a back-off    | Degraded
     a container has just ended with an error         | Degraded
+    a resize fails, or is not done for some minutes  | Degraded
     Running, every container ready, and the pod too  | Healthy
     the same, but the pod is not ready: a lost node  | Degraded
     anything else                                    | Progressing
@@ -23,6 +24,9 @@ from syncctl.core.model import ContainerState, ObservedPod
 
 STUCK_MARGIN = timedelta(seconds=60)
 """How long after its grace a terminating pod is still only slow."""
+
+RESIZE_PATIENCE = timedelta(minutes=10)
+"""How long a node may put a resize off before somebody should look for room."""
 
 # Waiting reasons that are a normal part of starting; every other one is trouble.
 _STARTING = {"", "ContainerCreating", "PodInitializing"}
@@ -63,6 +67,8 @@ def pod_health(pod: ObservedPod, now: datetime) -> Health:
             return Health(HealthCode.DEGRADED, _joined(container.waiting, _why_waiting(container)))
         if container.terminated and container.exit_code != 0:
             return Health(HealthCode.DEGRADED, _joined(container.terminated, container.message))
+    if pod.resizing and _resize_is_stuck(pod, now):
+        return Health(HealthCode.DEGRADED, f"not resized: {pod.resizing}")
     if pod.phase == "Running" and all(container.ready for container in pod.containers):
         return Health(HealthCode.DEGRADED, f"not ready: {pod.unready}") if pod.unready else Health(HealthCode.HEALTHY)
     return Health(HealthCode.PROGRESSING, "not ready" if pod.phase == "Running" else "starting")
@@ -78,6 +84,12 @@ def _terminating(pod: ObservedPod, gone_by: datetime, now: datetime) -> Health:
     else:
         cause = f"the kubelet of node {pod.node or '?'} has not confirmed it; is the node lost?"
     return Health(HealthCode.STUCK, f"should have been gone {seconds} s ago: {cause}")
+
+
+def _resize_is_stuck(pod: ObservedPod, now: datetime) -> bool:
+    if pod.resizing.startswith("Error"):
+        return True
+    return bool(pod.resizing_since) and now - datetime.fromisoformat(pod.resizing_since) > RESIZE_PATIENCE
 
 
 def _why_waiting(container: ContainerState) -> str:

@@ -200,7 +200,8 @@ class ObservedPod(Struct, frozen=True, gc=False):
     `deleted_at` is the deletionTimestamp: the moment by which the pod should be gone. `controlled` tells that another
     object owns the pod. `unready` holds why the pod as a whole is not ready, whatever its containers last said; a lost
     node shows there. `unschedulable` holds the scheduler's message while the pod fits nowhere, `resize_refused` the
-    kubelet's while it will not give the container other resources.
+    kubelet's while it will not give the container other resources. `resizing` holds what the kubelet says while it has
+    not given them yet ("Error" and why, when it fails), `resizing_since` since when it says so.
     """
 
     name: str
@@ -222,6 +223,8 @@ class ObservedPod(Struct, frozen=True, gc=False):
     unready: str = ""
     unschedulable: str = ""
     resize_refused: str = ""
+    resizing: str = ""
+    resizing_since: str = ""
     containers: tuple[ContainerState, ...] = ()
 
     @property

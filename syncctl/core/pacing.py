@@ -11,8 +11,10 @@ Three rules, each a function from plan to plan that holds steps back for a later
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from syncctl.core import names
-from syncctl.core.health import HealthCode, pod_health
+from syncctl.core.health import Health, HealthCode, pod_health
 from syncctl.core.model import BackOff, ObservedPod, PodKey
 from syncctl.core.report import Report, Result
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
@@ -85,16 +87,16 @@ def halt(plan: Plan, percent: float, now: datetime) -> Plan:
     tried: dict[tuple[str, str], list[ObservedPod]] = {}
     for step in plan.steps:
         pod = step.observed
-        tells = step.cause in (Cause.IN_SYNC, Cause.FINISHED)
+        tells = step.cause in (Cause.IN_SYNC, Cause.RESIZING, Cause.FINISHED)
         if pod is not None and tells and names.REPLACED in pod.annotations:
             for cohort in _cohorts(pod.annotations.get(names.TEMPLATE, ""), pod.image):
                 tried.setdefault(cohort, []).append(pod)
     holds: dict[str, Hold] = {}
     for step in stopping:
-        if pod_health(step.pod, now).code is not HealthCode.HEALTHY:
+        if _health(step.pod, now).code is not HealthCode.HEALTHY:
             continue
         pods = tried.get(_cohort(step, plan), [])
-        unhealthy = [pod for pod in pods if pod_health(pod, now).code is not HealthCode.HEALTHY]
+        unhealthy = [pod for pod in pods if _health(pod, now).code is not HealthCode.HEALTHY]
         if len(unhealthy) * 100 > percent * len(pods):
             holds[step.name] = Hold(HoldKind.HALTED, _halted(pods, unhealthy, now))
     return plan.holding(holds)
@@ -139,14 +141,19 @@ def _cohort(step: Step, plan: Plan) -> tuple[str, str]:
 
 def _halted(pods: list[ObservedPod], unhealthy: list[ObservedPod], now: datetime) -> str:
     first = min(unhealthy, key=lambda pod: pod.name)
-    health = pod_health(first, now)
+    health = _health(first, now)
     cause = f"{first.name} is {health.code}" + (f": {health.message}" if health.message else "")
     return f"{len(unhealthy)} of {len(pods)} pods replaced for this are not healthy; look at {cause}"
 
 
+def _health(pod: ObservedPod, now: datetime) -> Health:
+    """Judge what runs in the pod: that a node has no room for more says nothing of that."""
+    return pod_health(replace(pod, resizing="") if pod.resizing else pod, now)
+
+
 def _recovered(pod: ObservedPod, now: datetime) -> bool:
     return (
-        pod_health(pod, now).code is HealthCode.HEALTHY
+        _health(pod, now).code is HealthCode.HEALTHY
         and bool(pod.created_at)
         and now - datetime.fromisoformat(pod.created_at) > HEALED_AFTER
     )

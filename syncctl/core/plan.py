@@ -17,6 +17,7 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     yes     | only the live image differs                   | update   | image-differs
     yes     | only the live resources differ                | update   | resources-differ
     yes     | the node refuses other resources              | replace  | resize-refused
+    yes     | the node has not yet given them               | wait     | resizing
     yes     | another restart generation                    | replace  | restart-asked
     yes     | more of the spec differs                      | replace  | spec-differs
     yes     | SYNCCTL_SPEC is there and cannot be read      | conflict | unreadable-spec
@@ -204,7 +205,7 @@ class _Planner:
             and pod.resources == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory)
             and pod.phase == "Running"
             and pod.deleted_at is None
-            and not (pod.reason or pod.resize_refused)
+            and not (pod.reason or pod.resize_refused or pod.resizing)
         )
 
     def _create(self, wanted: DesiredPod) -> Step:

@@ -41,9 +41,9 @@ class Outcome(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """One outcome for each drifted step of the plan; the pods that are in sync are unchanged.
 
-    `refusals` says what the guard refused, `unhealthy` which pods in sync are in trouble all the same. `stopped_by` is
-    the number of the signal that ended the pass early, and `lease_lost` tells that it ended because it was no longer
-    the one that may write.
+    `refusals` says what the guard refused, `unhealthy` which pods are in trouble that a pass leaves as they are.
+    `stopped_by` is the number of the signal that ended the pass early, and `lease_lost` tells that it ended because it
+    was no longer the one that may write.
     """
 
     plan: Plan
@@ -81,8 +81,9 @@ class Report(Struct, frozen=True):
 
 
 def unhealthy(plan: Plan, now: datetime) -> tuple[tuple[str, Health], ...]:
-    """Return, by name, the health of pods that are in sync and in trouble: what the kubelet retries is left to it."""
+    """Return, by name, the health of pods in trouble that are in sync or being resized: the kubelet retries, not we."""
     # Of the others, nearly all, there is nothing to be judged.
     doubtful = [pod for _, pod in plan.matches if pod.unready or pod.phase != "Running"]
+    doubtful += [step.pod for step in plan.drifted if step.cause is Cause.RESIZING]
     judged = ((pod.name, pod_health(pod, now)) for pod in doubtful)
     return tuple((name, health) for name, health in judged if health.code is HealthCode.DEGRADED)

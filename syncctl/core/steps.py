@@ -44,6 +44,7 @@ class Cause(StrEnum):
     IMAGE_DIFFERS = "image-differs"
     RESOURCES_DIFFER = "resources-differ"
     RESIZE_REFUSED = "resize-refused"
+    RESIZING = "resizing"
     SPEC_DIFFERS = "spec-differs"
     MISNAMED = "misnamed"
     ADOPTED = "adopted"

@@ -4,7 +4,7 @@ Only the fields that are needed are decoded, straight from the bytes of a page; 
 package take ten times as long and five times the memory (docs/performance.md).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from sys import intern
 
@@ -107,6 +107,7 @@ class _Condition(_Struct):
     status: str
     reason: str = ""
     message: str = ""
+    last_transition_time: str | None = None
 
 
 class _Status(_Struct):
@@ -166,6 +167,9 @@ _COMMON_ANNOTATIONS = (SPEC_HASH, TEMPLATE)
 _shared_resources = lru_cache(maxsize=4096)(Resources)
 _shared_state = lru_cache(maxsize=4096)(ContainerState)
 _NOTHING = _State()
+# These two are there, and "True", while a resize is not done; the others while all is well.
+_RESIZE_PENDING, _RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+_OF_A_RESIZE = (_RESIZE_PENDING, _RESIZE_IN_PROGRESS)
 
 _page = msgspec.json.Decoder(_PodList)
 _pod = msgspec.json.Decoder(_Pod)
@@ -244,7 +248,10 @@ def _observed(pod: _Pod) -> ObservedPod:
     grace = metadata.deletion_grace_period_seconds
     if grace is None:
         grace = spec.termination_grace_period_seconds
-    said = _conditions(status.conditions or ())
+    unready = unschedulable = refused = resizing = resizing_since = ""
+    if said := _conditions(status.conditions or ()):
+        unready, unschedulable = _words(said.get("Ready")), _words(said.get("PodScheduled"))
+        refused, resizing, resizing_since = _resize(said)
     states = [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
     # By position: by name it would take three times as long.
     return ObservedPod(
@@ -264,16 +271,29 @@ def _observed(pod: _Pod) -> ObservedPod:
         30 if grace is None else grace,
         tuple(metadata.finalizers) if metadata.finalizers else (),
         metadata.owner_references is not None,
-        said.get("Ready", ""),
-        said.get("PodScheduled", "").removeprefix("Unschedulable: "),
-        _infeasible(said.get("PodResizePending", "")),
+        unready,
+        unschedulable.removeprefix("Unschedulable: "),
+        refused,
+        resizing,
+        resizing_since,
         tuple([_container_state(state) for state in states]),
     )
 
 
-def _infeasible(said: str) -> str:
-    """Return why a resize will never be; one that is only deferred the kubelet tries again by itself."""
-    return said if said.startswith("Infeasible") else ""
+def _resize(said: Mapping[str, _Condition]) -> tuple[str, str, str]:
+    """Return why a resize will never be, or what keeps it and since when; "" for what is not so.
+
+    One that is put off, at work or in error the kubelet tries again by itself.
+    """
+    pending, at_work = said.get(_RESIZE_PENDING), said.get(_RESIZE_IN_PROGRESS)
+    if pending is not None and pending.reason == "Infeasible":
+        return _words(pending), "", ""
+    # An earlier resize may be in error while a later one is put off: that is the one to be told.
+    kept = at_work if at_work is not None and (at_work.reason or pending is None) else pending
+    if kept is None:
+        return "", "", ""
+    words = _words(kept) if kept.reason or kept.message else "in progress"
+    return "", words, kept.last_transition_time or ""
 
 
 def _shared_values(values: dict[str, str] | None, common: tuple[str, ...]) -> dict[str, str]:
@@ -298,13 +318,19 @@ def _environment(variables: list[_Variable]) -> Environment:
     return Environment(values.get(ALGORITHM_VARIABLE), values.get(CLIENT_ID_VARIABLE), values.get(SPEC_VARIABLE))
 
 
-def _conditions(conditions: Iterable[_Condition]) -> dict[str, str]:
-    """Return what the conditions say that are not as they are in a healthy pod."""
+def _conditions(conditions: Iterable[_Condition]) -> dict[str, _Condition]:
+    """Return, by type, the conditions that are not as in a healthy pod with which nothing is done."""
     return {
-        condition.type: ": ".join(filter(None, (condition.reason, condition.message))) or condition.type
+        condition.type: condition
         for condition in conditions
-        if condition.status != "True" or condition.type == "PodResizePending"
+        if (condition.status != "True") is (condition.type not in _OF_A_RESIZE)
     }
+
+
+def _words(condition: _Condition | None) -> str:
+    if condition is None:
+        return ""
+    return ": ".join(filter(None, (condition.reason, condition.message))) or condition.type
 
 
 def _container_state(status: _ContainerStatus) -> ContainerState:

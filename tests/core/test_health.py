@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from syncctl.core.health import MISSING, STUCK_MARGIN, Health, HealthCode, pod_health
+from syncctl.core.health import MISSING, RESIZE_PATIENCE, STUCK_MARGIN, Health, HealthCode, pod_health
 from syncctl.core.model import ContainerState, ObservedPod
 
 from .builders import NOW, pod_of
@@ -13,6 +13,8 @@ from .builders import NOW, pod_of
 READY = ContainerState("algorithm", ready=True)
 RUNNING = pod_of(phase="Running", containers=(READY,))
 PENDING = pod_of(phase="Pending", containers=())
+JUST_NOW = (NOW - RESIZE_PATIENCE).isoformat()
+LONG_AGO = (NOW - RESIZE_PATIENCE - timedelta(seconds=1)).isoformat()
 LEAVING_BY = "2026-03-02T14:30:00Z"  # NOW, as the API server writes it
 
 
@@ -144,6 +146,41 @@ STATUSES = {
         of_container("Succeeded", terminated="Completed", exit_code=0),
         HealthCode.DEGRADED,
         "Succeeded: algorithm: Completed (exit code 0)",
+    ),
+    "a resize that has just been put off": (
+        replace(RUNNING, resizing="Deferred: no room", resizing_since=JUST_NOW),
+        HealthCode.HEALTHY,
+        "",
+    ),
+    "a resize in progress": (
+        replace(RUNNING, resizing="in progress", resizing_since=JUST_NOW),
+        HealthCode.HEALTHY,
+        "",
+    ),
+    "a resize put off for too long": (
+        replace(RUNNING, resizing="Deferred: no room", resizing_since=LONG_AGO),
+        HealthCode.DEGRADED,
+        "not resized: Deferred: no room",
+    ),
+    "a resize in progress for too long": (
+        replace(RUNNING, resizing="in progress", resizing_since=LONG_AGO),
+        HealthCode.DEGRADED,
+        "not resized: in progress",
+    ),
+    "a resize put off, nobody says since when": (
+        replace(RUNNING, resizing="Deferred: no room"),
+        HealthCode.HEALTHY,
+        "",
+    ),
+    "a resize in error": (
+        replace(RUNNING, resizing="Error: memory is in use", resizing_since=JUST_NOW),
+        HealthCode.DEGRADED,
+        "not resized: Error: memory is in use",
+    ),
+    "a resize in error, and it crashes": (
+        replace(of_container(waiting="CrashLoopBackOff"), resizing="Error: memory is in use"),
+        HealthCode.DEGRADED,
+        "CrashLoopBackOff",
     ),
     "node lost": (
         replace(

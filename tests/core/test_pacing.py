@@ -304,6 +304,18 @@ def test_a_halted_change_says_how_many_and_what_to_look_at() -> None:
     )
 
 
+def test_e4_a_resize_that_the_node_does_not_make_is_no_evidence_and_hides_none() -> None:
+    stuck = {"resizing": "Error: in use"}
+    asking = a_client(20, restart_generation=3)
+    ahead = [a_client(each, restart_generation=3) for each in range(1, 11)]
+    for ill, halted in (({}, set()), ({"containers": CRASHING}, {20})):
+        pods = [replaced(one, **stuck, **ill) for one in ahead]
+        # What runs in it is well: it is not to be replaced by what has just shown to be bad.
+        plan = planned([*ahead, asking], [*pods, pod_of(a_client(20), **stuck)])
+        assert plan.count(StepKind.WAIT) == 10
+        assert held(halt(plan, HALT, NOW)) == halted
+
+
 def test_a_share_of_all_never_halts_and_one_of_nothing_halts_at_the_first() -> None:
     assert not held(halt(a_rollout("image", 10, 10), 100.0, NOW))
     assert held(halt(a_rollout("image", 10, 1), 0.0, NOW))
@@ -417,6 +429,7 @@ def test_an_hour_of_health_makes_the_next_end_a_first_one(up_for: timedelta, rec
     pod = pod_of(a_client(), created_at=(NOW - up_for).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     step, changed = healed({key(7): BackOff(4, 3)}, pod)
     assert step.kind is StepKind.KEEP
+    assert healed({key(7): BackOff(4, 3)}, replace(pod, resizing="Error: in use"))[1] == changed
     assert changed == ({key(7): None} if recovered else {})
 
 

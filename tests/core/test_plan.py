@@ -25,6 +25,7 @@ POD = pod_of(CLIENT)
 LEAVING = "2026-03-02T14:30:30Z"
 TERMINATING = replace(POD, deleted_at=LEAVING)
 STUCK = replace(POD, deleted_at="2026-03-02T14:00:00Z")
+RESIZING = replace(POD, resizing="Deferred: no room", resizing_since="2026-03-02T14:29:00Z")
 SEED = replace(POD, name="vmap-107", labels={}, annotations={}, environment=NO_ENVIRONMENT)
 # As they were made before there was the variable SYNCCTL_SPEC.
 OLD = replace(POD, environment=POD.environment._replace(spec=None))
@@ -128,6 +129,15 @@ TABLE = {
     ),
     "yes | the node refuses other resources | replace | resize-refused": Row(
         WANTED, (replace(POD, resize_refused="Node didn't have enough capacity: cpu"),)
+    ),
+    "yes | the node has not yet given them | wait | resizing": Row(
+        WANTED,
+        (
+            RESIZING,
+            replace(POD, resizing="in progress"),
+            replace(POD, resizing="Error: the limit is below what is used", phase="Pending"),
+            replace(RESIZING, resizing_since="2026-03-01T00:00:00Z"),
+        ),
     ),
     "yes | another restart generation | replace | restart-asked": Row(
         WANTED, (pod_of(a_client(7, restart_generation=1)),)
@@ -291,6 +301,7 @@ REASONS = {
         [replace(POD, resize_refused="Node didn't have enough capacity: cpu")],
         "not resized in place: Node didn't have enough capacity: cpu",
     ),
+    "a resize that the node has put off": (WANTED, [RESIZING], "resized in place, and not done yet: Deferred: no room"),
     "stuck": (
         WANTED,
         [STUCK],
@@ -369,6 +380,47 @@ REASONS = {
 @pytest.mark.parametrize(("desired", "pods", "reason"), REASONS.values(), ids=REASONS)
 def test_the_reason_is_a_sentence(desired: DesiredState, pods: list[ObservedPod], reason: str) -> None:
     assert only(desired, *pods).reason == reason
+
+
+# Resizing -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wish", "kind", "cause"),
+    [
+        ({"cpu": "2"}, StepKind.UPDATE, Cause.RESOURCES_DIFFER),
+        ({"image": "desk/vwap:2"}, StepKind.UPDATE, Cause.IMAGE_DIFFERS),
+        ({"name": "renamed"}, StepKind.UPDATE, Cause.METADATA_DIFFERS),
+        ({"restart_generation": 3}, StepKind.REPLACE, Cause.RESTART_ASKED),
+        ({"cpu": "2", "image": "desk/vwap:2"}, StepKind.REPLACE, Cause.SPEC_DIFFERS),
+        ({"enabled": ""}, StepKind.DELETE, Cause.SWITCHED_OFF),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else str(value),
+)
+def test_e4_another_wish_does_not_wait_for_a_resize(wish: dict[str, str], kind: StepKind, cause: Cause) -> None:
+    step = only(desired_by(a_client(7, **wish)), RESIZING)
+    assert (step.kind, step.cause) == (kind, cause)
+
+
+@pytest.mark.parametrize(
+    ("mishap", "cause"),
+    [
+        ({"phase": "Failed"}, Cause.FINISHED),
+        ({"environment": POD.environment._replace(spec="0123456789abcdef")}, Cause.SPEC_DIFFERS),
+        ({"resize_refused": "Infeasible: too much"}, Cause.RESIZE_REFUSED),
+    ],
+    ids=["ended", "another template", "refused"],
+)
+def test_e4_a_replacement_does_not_wait_for_a_resize(mishap: dict[str, object], cause: Cause) -> None:
+    step = only(WANTED, replace(RESIZING, **mishap))
+    assert (step.kind, step.cause) == (StepKind.REPLACE, cause)
+
+
+def test_e4_a_resize_of_what_admission_has_rewritten_is_waited_for_too() -> None:
+    rewritten = replace(RESIZING, resources=RESIZING.resources._replace(cpu_limit="3"))
+    note = admission(WANTED.pods[key(7)], rewritten)
+    step = only(WANTED, replace(rewritten, annotations=annotated(admitted=note)))
+    assert (step.kind, step.cause) == (StepKind.WAIT, Cause.RESIZING)
 
 
 # Names ----------------------------------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ def a_pod(draw: st.DrawFn, status_ids: dict[int, int]) -> ObservedPod:
                 {"phase": "Failed", "reason": "Evicted"},
                 {"phase": "Succeeded", "deleted_at": LEAVING},
                 {"image": "desk/vwap:hotfix"},
+                {"resizing": "Deferred: no room", "resizing_since": LEAVING},
                 {"annotations": {}},
                 {"labels": {**pod.labels, "extra": "label"}},
                 {"labels": {**pod.labels, names.INSTANCE: "another"}},

@@ -156,6 +156,26 @@ def test_a_halted_change_is_a_problem_and_a_paced_one_is_none() -> None:
         assert exit_code_of_report(report) is code
 
 
+def test_e4_a_pod_whose_resize_is_not_done_is_named_when_it_is_in_trouble_and_is_no_error() -> None:
+    crashing = ContainerState("algorithm", waiting="CrashLoopBackOff")
+    pods = (
+        pod_of(a_client(1), resizing="Deferred: no room", resizing_since="2026-03-02T14:29:00Z"),
+        pod_of(a_client(2), resizing="Deferred: no room", resizing_since="2026-03-02T14:00:00Z"),
+        pod_of(a_client(3), resizing="Error: in use", resizing_since="2026-03-02T14:29:59Z"),
+        pod_of(a_client(4), resizing="in progress", containers=(crashing,)),
+    )
+    plan = a_plan(*map(a_client, (1, 2, 3, 4)), pods=pods)
+    sick = unhealthy(plan, NOW)
+    assert [(name, health.message) for name, health in sick] == [
+        ("vwap-102", "not resized: Deferred: no room"),
+        ("vwap-103", "not resized: Error: in use"),
+        ("vwap-104", "CrashLoopBackOff"),
+    ]
+    report = Report(plan, tuple(Outcome(step, Result.WAITING) for step in plan.drifted), unhealthy=sick)
+    assert report.summary.endswith("0 unchanged, 4 waiting; 3 of them not healthy")
+    assert exit_code_of_report(report) is ExitCode.DONE
+
+
 def test_a_pod_in_sync_that_is_in_trouble_is_named_and_counted() -> None:
     crashing = ContainerState("algorithm", restarts=3, waiting="CrashLoopBackOff")
     pods = (

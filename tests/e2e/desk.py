@@ -115,13 +115,13 @@ class Desk:
         """Tell a pod to go, as a person with kubectl does."""
         self.api.delete_pod(name, self.uid(name))
 
-    def refuse_resize(self, name: str) -> None:
-        """Let the node say that it cannot do what it was asked."""
+    def refuse_resize(self, name: str, answer: str = "Infeasible") -> None:
+        """Let the node say that it cannot do what it was asked, or not yet."""
         if isinstance(self.cluster, SandboxCluster):
-            self.cluster.answer_resize(name, "Infeasible")
+            self.cluster.answer_resize(name, answer)
             return
         conditions = self.cluster.pods()[name]["status"]["conditions"]
-        pending = {"type": "PodResizePending", "status": "True", "reason": "Infeasible", "message": "no room"}
+        pending = {"type": "PodResizePending", "status": "True", "reason": answer, "message": "no room"}
         self.cluster.set_status(name, conditions=[*conditions, pending])
 
 

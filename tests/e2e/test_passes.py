@@ -270,6 +270,57 @@ def test_where_the_node_refuses_a_resize_the_next_pass_replaces_the_pod(desk: De
     assert results(desk.run()) == {pod: "unchanged"}
 
 
+@pytest.mark.parametrize(
+    ("answer", "told", "sick_at_once"),
+    [
+        ("Deferred", "Deferred: Node didn't have enough resource: cpu", False),
+        ("InProgress", "in progress", False),
+        ("Error", "Error: memory limit is below the current usage", True),
+    ],
+)
+def test_e4_a_resize_that_the_node_has_not_made_is_waited_for_and_told(
+    sandbox_desk: Desk, sandbox: SandboxCluster, answer: str, told: str, sick_at_once: bool
+) -> None:
+    desk = sandbox_desk
+    pod = vwap(desk.add())
+    uid = desk.started()[pod]["metadata"]["uid"]
+    desk.change(cpu="30m")
+    desk.run()
+    desk.refuse_resize(pod, answer)
+    for minutes in (0, 30):
+        sandbox.asked()
+        desk.later = timedelta(minutes=minutes)
+        report = desk.run()
+        assert results(report) == {pod: "waiting"}
+        assert outcome_of(report, pod).step.reason == f"resized in place, and not done yet: {told}"
+        assert exit_code_of_report(report) is ExitCode.DONE
+        assert sandbox.asked() == {"list": 1}, "nothing is sent again"
+        sick = [(name, health.message) for name, health in report.unhealthy]
+        assert sick == ([(pod, f"not resized: {told}")] if minutes or sick_at_once else [])
+    # Another wish is sent, and nothing more of it until the node has room.
+    desk.change(cpu="25m")
+    assert results(desk.run()) == {pod: "updated"}
+    assert results(desk.run()) == {pod: "waiting"}
+    sandbox.answer_resize(pod, "")
+    sandbox.pass_time(15.0)
+    assert results(desk.run()) == {pod: "unchanged"}
+    assert desk.uid(pod) == uid
+
+
+def test_e4_a_restart_does_not_wait_for_a_resize(sandbox_desk: Desk) -> None:
+    desk = sandbox_desk
+    pod = vwap(desk.add())
+    uid = desk.started()[pod]["metadata"]["uid"]
+    desk.change(cpu="30m")
+    desk.run()
+    desk.refuse_resize(pod, "Deferred")
+    desk.restart()
+    assert results(desk.run()) == {pod: "replaced"}
+    assert desk.uid(pod) != uid
+    desk.until_running()
+    assert results(desk.run()) == {pod: "unchanged"}
+
+
 # Replacing ------------------------------------------------------------------------------------------------------------
 
 

@@ -169,6 +169,14 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     return pod, {}
 
 
+@brings_about("yes, the node has not yet given them")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod, _ = SCENARIOS["yes, only the live resources differ"](desk)
+    assert outcome_of(desk.run(), pod).result is Result.UPDATED
+    desk.refuse_resize(pod, "Deferred")
+    return pod, {}
+
+
 @brings_about("yes, another restart generation")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
     pod = vwap(desk.add())

@@ -37,6 +37,9 @@ HEALTH = {
     "nothing-but-a-name": "Progressing: starting",
     "nulls": "Progressing: starting",
     "out-of-memory": "Degraded: CrashLoopBackOff: last run ended with OOMKilled, exit code 137",
+    "resize-deferred": "Healthy",
+    "resize-error": "Degraded: not resized: Error: attempting to set pod memory limit below current usage",
+    "resize-in-progress": "Healthy",
     "resize-infeasible": "Healthy",
     "running": "Healthy",
     "sidecar-first": "Degraded: ErrImagePull: not found",
@@ -70,6 +73,7 @@ def test_a_running_pod_is_read_with_all_that_the_planner_compares() -> None:
     assert pod.resources == Resources("500m", "256Mi", "500m", "256Mi")
     assert (pod.phase, pod.node, pod.grace_seconds, pod.containers) == ("Running", "node-1", 60, (RUNNING,))
     assert (pod.terminating, pod.controlled, pod.unready, pod.resize_refused) == (False, False, "", "")
+    assert (pod.resizing, pod.resizing_since) == ("", "")
 
 
 @pytest.mark.parametrize("case", ["evicted", "failed", "node-lost"])
@@ -101,6 +105,46 @@ def test_the_grace_that_a_deletion_was_given_counts_more_than_the_pods_own() -> 
 
 def test_a_refused_resize_is_told_in_the_nodes_words() -> None:
     assert read("resize-infeasible").resize_refused == "Infeasible: Node didn't have enough capacity"
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (
+            "resize-deferred",
+            "Deferred: Node didn't have enough resource: cpu",
+        ),
+        ("resize-in-progress", "in progress"),
+        ("resize-error", "Error: attempting to set pod memory limit below current usage"),
+    ],
+)
+def test_e4_a_resize_that_is_not_done_is_told_in_the_nodes_words_and_since_when(case: str, words: str) -> None:
+    pod = read(case)
+    assert (pod.resize_refused, pod.resizing, pod.resizing_since) == ("", words, "2026-11-24T10:59:37Z")
+
+
+def with_conditions(*conditions: dict[str, str]) -> ObservedPod:
+    document = json.loads(body("running"))
+    document["status"]["conditions"] += conditions
+    return codec.read_pod(json.dumps(document).encode())
+
+
+def test_e4_of_two_resizes_the_one_in_error_is_told_else_the_later_one() -> None:
+    deferred = {"type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "no room"}
+    error = {"type": "PodResizeInProgress", "status": "True", "reason": "Error", "message": "in use"}
+    at_work = {"type": "PodResizeInProgress", "status": "True"}
+    assert with_conditions(deferred, error).resizing == "Error: in use"
+    assert with_conditions(deferred, at_work).resizing == "Deferred: no room"
+    assert with_conditions(deferred).resizing_since == ""
+    refused = with_conditions({**deferred, "reason": "Infeasible"}, error)
+    assert (refused.resize_refused, refused.resizing) == ("Infeasible: no room", "")
+
+
+@pytest.mark.parametrize("kind", ["PodResizePending", "PodResizeInProgress"])
+@pytest.mark.parametrize("reason", ["Deferred", "Infeasible", "Error"])
+def test_e4_a_condition_that_is_false_says_that_nothing_is_resized(kind: str, reason: str) -> None:
+    pod = with_conditions({"type": kind, "status": "False", "reason": reason, "message": "as it was"})
+    assert (pod.resize_refused, pod.resizing) == ("", "")
 
 
 def test_the_algorithms_container_is_found_by_name_and_not_by_place() -> None:

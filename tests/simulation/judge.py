@@ -10,7 +10,7 @@ from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.steps import StepKind
 from syncctl.operations.planning import JudgedPlan, PassOptions
-from syncctl.sandbox import PODS, RESIZE_ANNOTATION, Record, Store
+from syncctl.sandbox import PODS, Record, Store
 from syncctl.sandbox.objects import Event
 from syncctl.settings import Settings
 
@@ -276,8 +276,8 @@ class Judge:
                 return "image and resources"
             if seen.name in run.resize_refused:
                 return "resize refused"
-        if any(one["type"] == "PodResizePending" for one in pod["status"].get("conditions", ())):
-            return "resize pending"
+        if any(one.get("reason") == "Infeasible" for one in _resizes(pod)):
+            return "resize infeasible"
         raise Violation(f"deleted {seen.name}, which was as the rows ask")
 
     def _guarded(self, run: PassRun) -> None:
@@ -379,6 +379,9 @@ class Judge:
         if any(times > 1 for times in accounted.values()):
             raise Violation("a step is there twice")
         self._complete(run)
+        for step in plan.in_sync:
+            if (pod := run.listed.get(step.pod.uid)) and _resizes(pod.content):
+                raise Violation(f"{step.name} is said to be in sync, and its node has not resized it")
         for outcome in report.outcomes:
             self._true(run, outcome)
         if report.refusals and exit_code_of_report(report) not in (4, 5, 130, 143):
@@ -467,10 +470,14 @@ def _differences(wanted: Wanted, record: Record, template: str) -> list[str]:
         "client name": annotations.get("syncctl.io/client-name") == wanted.client_name,
         "version": annotations.get("syncctl.io/version") == str(wanted.version),
         "manager": record.labels.get("app.kubernetes.io/managed-by") == "syncctl",
-        "resized": RESIZE_ANNOTATION in annotations
-        or not any(one["type"] == "PodResizePending" for one in pod["status"].get("conditions", ())),
+        "resized": not _resizes(pod),
     }
     return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]
+
+
+def _resizes(pod: Json) -> list[Json]:
+    """Return what the node says of a resize that it has not made."""
+    return [one for one in pod["status"].get("conditions", ()) if one["type"].startswith("PodResize")]
 
 
 def _steps(run: PassRun) -> tuple[Any, ...]:

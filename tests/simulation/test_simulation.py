@@ -13,6 +13,8 @@ from .simulation import Simulation
 USUAL_SECONDS = 5.0
 """Of the processor's time, for each share."""
 SHARES = 4
+FOUND = (3737226965, 2039191317, 2505626829)
+"""Seeds by which a soak found a fault once. Fresh ones are for soaks only: CI fails by nothing but what is changed."""
 
 
 @pytest.mark.parametrize("share", range(SHARES))
@@ -27,8 +29,10 @@ def test_whatever_happens_no_pass_does_harm_and_two_put_everything_right(
 ) -> None:
     if seed is not None:
         seeds = iter([seed] if share == 0 else [])
+    elif soak:
+        seeds = itertools.count(fresh, SHARES)
     else:
-        seeds = itertools.count(fresh if soak else share, SHARES)
+        seeds = itertools.chain(FOUND[share::SHARES], itertools.count(share, SHARES))
     covered: Counter[str] = Counter()
     end = time.process_time() + (soak / SHARES or USUAL_SECONDS)
     for number in seeds:

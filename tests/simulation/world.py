@@ -317,7 +317,7 @@ class World:
     def change_kubelet(self) -> str:
         self._kubelet.stop_delay = self._chance.choice((0.2, 0.5, 3.0, 14.0, 60.0))
         self._kubelet.start_delay = self._chance.choice((0.2, 2.0, 40.0))
-        self._kubelet.resize_answer = self._chance.choice(("", "", "", "Infeasible", "Deferred"))
+        self._kubelet.resize_answer = self._chance.choice(("", "", "", "Infeasible", "Deferred", "InProgress", "Error"))
         self._store.supports_resize = self._chance.random() < 0.8
         return f"the kubelet stops pods in {self._kubelet.stop_delay} s"
 
