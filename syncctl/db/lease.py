@@ -1,14 +1,17 @@
 """The lease: one pass a fleet, or a shard of it, at a time, by one row and the database's clock.
 
 A row with an expiry, and no session lock: it survives PgBouncer's transaction pooling, works on SQLite, can be looked
-at and released by a person, and ends by itself when its holder was killed. Every acquisition raises the token; a holder
-whose token is no longer the row's has lost the lease, whatever its own clock says.
+at and released by a person, and ends by itself when its holder was killed. Every acquisition raises the token and draws
+a nonce; a holder whose token and nonce are no longer the row's has lost the lease, whatever its own clock says. The
+token tells who came later, and not who somebody is: where a failover or a restore has lost the last acquisition, the
+next one gets the same token.
 """
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
 
 from syncctl.core.errors import DatabaseError, LeaseHeld
 from syncctl.core.guard import Counts
@@ -39,6 +42,7 @@ class Lease:
     expires_at: datetime | None
     expired: bool
     shard: Shard = WHOLE
+    nonce: str | None = None
     took_over: bool = field(default=False, compare=False)
 
     @property
@@ -54,10 +58,10 @@ def read_leases(connection: Connection) -> tuple[Lease, ...]:
         DatabaseError: the table has lost the row that locks it.
     """
     now = _now(connection)
-    columns = select(lease.c.name, lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at)
+    columns = (lease.c.name, lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at, lease.c.nonce)
     leases = [
-        Lease(holder, token, acquired_at, expires_at, expires_at is None or expires_at <= now, parse_shard(name))
-        for name, holder, token, acquired_at, expires_at in connection.execute(columns)
+        Lease(holder, token, acquired_at, expires_at, expires_at is None or expires_at <= now, parse_shard(name), nonce)
+        for name, holder, token, acquired_at, expires_at, nonce in connection.execute(select(*columns))
     ]
     if all(found.shard != WHOLE for found in leases):
         raise DatabaseError(
@@ -93,28 +97,28 @@ def acquire_lease(connection: Connection, holder: str, shard: Shard = WHOLE) -> 
     took_over = any(
         found.holder is not None and found.token > settled and found.shard.overlaps(shard) for found in leases
     )
-    # Above all tokens: one that a holder still remembers must never come back.
-    token, now = max(found.token for found in leases) + 1, _now(connection)
-    values = {"holder": holder, "token": token, "acquired_at": now, "expires_at": now + TERM}
+    # Above all tokens: by them those that come later know whose records are missing.
+    token, nonce, now = max(found.token for found in leases) + 1, secrets.token_hex(16), _now(connection)
+    values = {"holder": holder, "token": token, "acquired_at": now, "expires_at": now + TERM, "nonce": nonce}
     connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
-    return Lease(holder, token, now, now + TERM, expired=False, shard=shard, took_over=took_over)
+    return Lease(holder, token, now, now + TERM, expired=False, shard=shard, nonce=nonce, took_over=took_over)
 
 
-def renew_lease(connection: Connection, token: int) -> bool:
+def renew_lease(connection: Connection, mine: Lease) -> bool:
     """Extend the lease by a term from now. False when it has expired, was released or is another's: it is lost."""
     now = _now(connection)
-    still_mine = (lease.c.token == token) & lease.c.holder.is_not(None) & (lease.c.expires_at > now)
-    return connection.execute(update(lease).where(still_mine).values(expires_at=now + TERM)).rowcount == 1
+    valid = lease.c.holder.is_not(None) & (lease.c.expires_at > now)
+    return connection.execute(update(lease).where(_still(mine), valid).values(expires_at=now + TERM)).rowcount == 1
 
 
-def release_lease(connection: Connection, token: int) -> None:
-    """Give the lease back, if it is still the one with this token: all that was done under it is recorded."""
-    connection.execute(update(lease).where(lease.c.token == token).values(holder=None))
+def release_lease(connection: Connection, mine: Lease) -> None:
+    """Give the lease back, if it is nobody else's by now: all that was done under it is recorded."""
+    connection.execute(update(lease).where(_still(mine)).values(holder=None))
 
 
-def end_lease(connection: Connection, token: int) -> None:
-    """Let the lease expire now, if it is still the one with this token; whoever takes it next makes up the record."""
-    connection.execute(update(lease).where(lease.c.token == token).values(expires_at=_now(connection)))
+def end_lease(connection: Connection, mine: Lease) -> None:
+    """Let the lease expire now, if it is nobody else's by now; whoever takes it next makes up the record."""
+    connection.execute(update(lease).where(_still(mine)).values(expires_at=_now(connection)))
 
 
 def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
@@ -124,7 +128,7 @@ def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
     if found.held:
         # The holder stays named, as that of any lease that was not given back: if it was dead, its record is missing.
         highest = connection.execute(select(func.max(lease.c.token))).scalar_one()
-        values = {"token": highest + 1, "expires_at": _now(connection)}
+        values = {"token": highest + 1, "nonce": None, "expires_at": _now(connection)}
         connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
     return found
 
@@ -147,6 +151,11 @@ def read_counts(connection: Connection, shard: Shard) -> Counts:
         )
     ).one()
     return Counts(int(live), int(orphans))
+
+
+def _still(mine: Lease) -> ColumnElement[bool]:
+    """Return the condition by which a row is still the one that was written when this lease was taken."""
+    return (lease.c.name == str(mine.shard)) & (lease.c.token == mine.token) & (lease.c.nonce == mine.nonce)
 
 
 def _lock(connection: Connection) -> None:

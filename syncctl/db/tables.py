@@ -148,7 +148,8 @@ pass_steps = Table(
 )
 
 # A row for each shard, named K/N; 0/1 is the whole fleet, and locked before any other is changed. Who may write to the
-# cluster; the token grows with every acquisition. With it, what the guards of the other shards have to know.
+# cluster; every acquisition has a higher token and a nonce of its own. With it, what the guards of the other shards
+# have to know.
 lease = Table(
     "lease",
     metadata,
@@ -160,6 +161,7 @@ lease = Table(
     Column("live", Integer, nullable=False, server_default="0"),
     Column("orphans", Integer, nullable=False, server_default="0"),
     Column("counted_at", UtcDateTime),
+    Column("nonce", Text),
 )
 
 # How often in a row a pod has ended, and how many passes its next replacement has to wait.

@@ -52,7 +52,7 @@ class HeldLease:
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew_for_ever, name="lease", daemon=True)
         self._valid_until = 0.0
-        self._token = 0
+        self._taken: Lease
         self._lost = ""
 
     def __enter__(self) -> "HeldLease":
@@ -63,8 +63,8 @@ class HeldLease:
         """
         asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
-            lease = acquire_lease(connection, self._holder, self._shard)
-        self._token, self.took_over = lease.token, lease.took_over
+            self._taken = acquire_lease(connection, self._holder, self._shard)
+        self.took_over = self._taken.took_over
         self._extend(asked_at)
         self._renewing.start()
         return self
@@ -81,7 +81,7 @@ class HeldLease:
         try:
             with writing(self._engine) as connection:
                 leave = release_lease if kind is None else end_lease
-                leave(connection, self._token)
+                leave(connection, self._taken)
         except DatabaseError as unreleased:
             log.warning("the lease could not be given back, and ends by itself: %s", unreleased.message)
 
@@ -128,7 +128,7 @@ class HeldLease:
     def _renew(self) -> None:
         asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
-            renewed = renew_lease(connection, self._token)
+            renewed = renew_lease(connection, self._taken)
         if renewed:
             self._extend(asked_at)
         else:

@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,14 +28,14 @@ def acquire(engine: Engine, holder: str = "host-a, process 1") -> db.Lease:
         return db.acquire_lease(connection, holder)
 
 
-def renew(engine: Engine, token: int) -> bool:
+def renew(engine: Engine, mine: db.Lease) -> bool:
     with writing(engine) as connection:
-        return db.renew_lease(connection, token)
+        return db.renew_lease(connection, mine)
 
 
-def release(engine: Engine, token: int) -> None:
+def release(engine: Engine, mine: db.Lease) -> None:
     with writing(engine) as connection:
-        db.release_lease(connection, token)
+        db.release_lease(connection, mine)
 
 
 def age(engine: Engine, seconds: float) -> None:
@@ -45,6 +46,12 @@ def age(engine: Engine, seconds: float) -> None:
     by = timedelta(seconds=seconds)
     with writing(engine) as connection:
         connection.execute(update(lease).values(acquired_at=found.acquired_at - by, expires_at=found.expires_at - by))
+
+
+def fail_over(engine: Engine) -> None:
+    """Let a standby take over that has never heard of any lease."""
+    with writing(engine) as connection:
+        connection.execute(update(lease).values(holder=None, token=0, acquired_at=None, expires_at=None))
 
 
 class Ticking:
@@ -109,7 +116,7 @@ def test_it_ends_by_the_databases_clock(engine: Engine, seconds: float, expired:
     first = acquire(engine)
     age(engine, seconds)
     assert lease_status(engine).expired is expired
-    assert renew(engine, first.token) is not expired
+    assert renew(engine, first) is not expired
     if expired:
         assert acquire(engine, "host-b").token == 2
     else:
@@ -121,7 +128,7 @@ def test_renewing_moves_the_end_and_nothing_else(engine: Engine) -> None:
     first = acquire(engine)
     age(engine, 30)
     older = lease_status(engine)
-    assert renew(engine, first.token)
+    assert renew(engine, first)
     now = lease_status(engine)
     assert older.expires_at
     assert now.expires_at
@@ -132,8 +139,8 @@ def test_renewing_moves_the_end_and_nothing_else(engine: Engine) -> None:
 def test_the_token_grows_with_every_holder(engine: Engine) -> None:
     tokens = []
     for _ in range(3):
-        tokens.append(acquire(engine).token)
-        release(engine, tokens[-1])
+        tokens.append((taken := acquire(engine)).token)
+        release(engine, taken)
     acquire(engine)
     age(engine, TERM)
     tokens.append(acquire(engine, "host-b").token)
@@ -143,7 +150,7 @@ def test_the_token_grows_with_every_holder(engine: Engine) -> None:
 
 
 def test_given_back_it_is_free_at_once(engine: Engine) -> None:
-    release(engine, acquire(engine).token)
+    release(engine, acquire(engine))
     assert lease_status(engine).holder is None
     assert acquire(engine, "host-b").holder == "host-b"
 
@@ -152,22 +159,22 @@ def test_an_old_holder_can_neither_renew_nor_give_back_what_is_anothers(engine: 
     old = acquire(engine)
     age(engine, TERM)
     new = acquire(engine, "host-b")
-    assert not renew(engine, old.token)
-    release(engine, old.token)
+    assert not renew(engine, old)
+    release(engine, old)
     assert lease_status(engine) == new
 
 
 def test_one_that_was_given_back_cannot_be_renewed(engine: Engine) -> None:
     first = acquire(engine)
-    release(engine, first.token)
-    assert not renew(engine, first.token)
+    release(engine, first)
+    assert not renew(engine, first)
 
 
 def test_a_person_may_take_it_from_whoever_holds_it(engine: Engine) -> None:
     first = acquire(engine)
     assert lease_release(engine) == first
     assert not lease_status(engine).held
-    assert not renew(engine, first.token)
+    assert not renew(engine, first)
     assert acquire(engine, "host-b").token > first.token + 1
 
 
@@ -177,7 +184,7 @@ def test_a_person_may_take_it_from_whoever_holds_it(engine: Engine) -> None:
 def test_after_one_that_was_given_back_there_is_nothing_to_make_up(engine: Engine) -> None:
     first = acquire(engine)
     assert not first.took_over
-    release(engine, first.token)
+    release(engine, first)
     assert not acquire(engine, "host-b").took_over
 
 
@@ -190,15 +197,15 @@ def test_whoever_follows_a_holder_that_was_killed_is_told_so(engine: Engine) -> 
     age(engine, TERM)
     third = acquire(engine, "host-c")
     assert third.took_over
-    release(engine, third.token)
+    release(engine, third)
     assert not acquire(engine, "host-d").took_over
 
 
 def test_whoever_follows_a_holder_that_failed_is_told_so_at_once(engine: Engine) -> None:
     first = acquire(engine)
     with writing(engine) as connection:
-        db.end_lease(connection, first.token)
-    assert not renew(engine, first.token)
+        db.end_lease(connection, first)
+    assert not renew(engine, first)
     assert acquire(engine, "host-b").took_over
 
 
@@ -207,7 +214,7 @@ def test_ending_one_that_is_anothers_by_now_leaves_it_alone(engine: Engine) -> N
     age(engine, TERM)
     new = acquire(engine, "host-b")
     with writing(engine) as connection:
-        db.end_lease(connection, old.token)
+        db.end_lease(connection, old)
     assert lease_status(engine) == new
 
 
@@ -219,7 +226,7 @@ def test_a_lease_that_was_taken_away_was_not_given_back(engine: Engine) -> None:
 
 
 def test_where_nobody_has_it_nothing_is_taken_away(engine: Engine) -> None:
-    release(engine, acquire(engine).token)
+    release(engine, acquire(engine))
     before = lease_status(engine)
     assert lease_release(engine) == before
     assert lease_status(engine) == before
@@ -343,6 +350,36 @@ def test_leaving_takes_nothing_from_the_next_holder(engine: Engine) -> None:
         age(engine, TERM)
         taken = acquire(engine, "host-b")
     assert lease_status(engine) == taken
+
+
+def test_a9_a_token_that_came_again_after_a_failover_is_not_taken_for_ones_own(engine: Engine) -> None:
+    with HeldLease(engine) as first:
+        fail_over(engine)
+        assert acquire(engine, "host-b").token == 1
+        with pytest.raises(LeaseLost, match="the lease was lost"):
+            first.confirm()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("the pass's own")], ids=["done", "failed"])
+def test_a9_leaving_after_a_failover_frees_nothing_of_the_next_holders(
+    engine: Engine, error: RuntimeError | None
+) -> None:
+    taken = []
+    with suppress(RuntimeError), HeldLease(engine):
+        fail_over(engine)
+        taken.append(acquire(engine, "host-b"))
+        if error:
+            raise error
+    assert [lease_status(engine)] == taken
+
+
+def test_a9_a_lease_that_was_taken_away_stays_so_when_its_token_comes_again(engine: Engine) -> None:
+    first = acquire(engine)
+    lease_release(engine)
+    with writing(engine) as connection:
+        values = {"token": first.token, "expires_at": first.expires_at}
+        connection.execute(update(lease).values(values))
+    assert not renew(engine, first)
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)

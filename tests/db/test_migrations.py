@@ -18,7 +18,7 @@ from syncctl.db.engine import connect, reading, writing
 from syncctl.db.migrations import alembic_config, current, head, locked, upgrade
 from syncctl.db.schema import HEAD, REVISIONS
 from syncctl.db.snapshot import read_snapshot
-from syncctl.db.tables import fleet, metadata
+from syncctl.db.tables import fleet, lease, metadata
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,23 +87,30 @@ def test_every_database_is_a_fleet_of_its_own(postgres_url: str, sqlite_url: str
     assert len(uuids) == 2
 
 
-def test_a_database_of_the_revision_before_keeps_all_that_it_holds(database_url: str) -> None:
+CHANGED_SINCE = (fleet, lease)
+"""The tables that have other columns than in revision 0005."""
+
+
+def test_a_database_of_an_earlier_revision_keeps_all_that_it_holds(database_url: str) -> None:
     engine = connect(database_url)
-    _make(engine, REVISIONS[-2])
+    _make(engine, "0005")
     with writing(engine) as connection:
         connection.execute(text("INSERT INTO clients (client_name) VALUES ('acme')"))
         connection.execute(text("INSERT INTO back_offs VALUES (1, 'vwap', 3, 4)"))
         connection.execute(text("INSERT INTO begun_replacements VALUES (1, 'vwap', '2026-03-02 14:30:00', true)"))
-    tables = [table for table in metadata.sorted_tables if table is not fleet]
+        connection.execute(text("UPDATE lease SET holder = 'host-a, process 1', token = 7"))
+    tables = [table for table in metadata.sorted_tables if table not in CHANGED_SINCE]
     before = _rows(engine, tables)
     with reading(engine) as connection:
-        named = tuple(connection.execute(text("SELECT id, uuid, created_at FROM fleet")).one())
+        named = tuple(connection.execute(text("SELECT * FROM fleet")).one())
+        held = tuple(connection.execute(text("SELECT * FROM lease")).one())
     done = upgrade(engine)
-    assert (done.before, done.after) == (REVISIONS[-2], HEAD)
+    assert (done.before, done.after) == ("0005", HEAD)
     assert _rows(engine, tables) == before
     with reading(engine) as connection:
-        # Where its pods are only a cluster knows.
-        assert tuple(connection.execute(text("SELECT * FROM fleet")).one()) == (*named, None, None, False)
+        assert tuple(connection.execute(text("SELECT * FROM fleet")).one()) == (*named, False)
+        # Whoever holds it goes by the token, for a pass of the older syncctl may be at work.
+        assert tuple(connection.execute(text("SELECT * FROM lease")).one()) == (*held, None)
     engine.dispose()
 
 

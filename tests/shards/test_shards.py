@@ -20,7 +20,7 @@ from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, WHOLE, Shard, bucket_of, parse_shard
 from syncctl.db.begun import store_begun
 from syncctl.db.engine import writing
-from syncctl.db.lease import acquire_lease, publish_counts, read_leases, release_lease, take_away_lease
+from syncctl.db.lease import Lease, acquire_lease, publish_counts, read_leases, release_lease, take_away_lease
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, lease
 from syncctl.operations.connect import open_cluster
@@ -79,7 +79,7 @@ def test_shards_read_every_client_once_and_consume_only_their_own_restarts(engin
 
 
 def test_shards_have_leases_of_their_own_that_exclude_whoever_shares_a_pod(engine: Engine) -> None:
-    taken = [take(engine, f"shard {index}", Shard(index, 4)) for index in range(3)]
+    taken = [take(engine, f"shard {index}", Shard(index, 4)).token for index in range(3)]
     assert sorted(taken) == [1, 2, 3]
     for other in (WHOLE, Shard(0, 4), Shard(0, 2), Shard(5, 8)):
         with pytest.raises(LeaseHeld):
@@ -135,16 +135,16 @@ def test_a_shard_gives_back_its_own_lease_and_not_the_one_that_was_taken_away(en
     assert not takes_over(engine, Shard(1, 2))
 
 
-def take(engine: Engine, holder: str, shard: Shard) -> int:
+def take(engine: Engine, holder: str, shard: Shard) -> Lease:
     with writing(engine) as connection:
-        return acquire_lease(connection, holder, shard).token
+        return acquire_lease(connection, holder, shard)
 
 
 def takes_over(engine: Engine, shard: Shard) -> bool:
     """Take a shard's lease, give it back, and return whether somebody before left no record."""
     with writing(engine) as connection:
         taken = acquire_lease(connection, "whoever", shard)
-        release_lease(connection, taken.token)
+        release_lease(connection, taken)
         return taken.took_over
 
 
