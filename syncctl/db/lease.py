@@ -8,12 +8,12 @@ next one gets the same token.
 """
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, text, update
 
-from syncctl.core.errors import DatabaseError, LeaseHeld
+from syncctl.core.errors import DatabaseError
 from syncctl.core.guard import Counts
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.db.tables import lease
@@ -32,8 +32,9 @@ class Lease:
     """Who holds the lease of a shard since when and until when.
 
     `holder` is None when it was given back, which a pass does once it has recorded what it did. One that is named when
-    the lease has expired was killed, has failed, or had it taken away: its record may be missing. `took_over` tells of
-    a lease that was just taken whether it follows such a holder; it is no part of the row.
+    the lease has expired was killed, has failed, or had it taken away: its record may be missing. Two fields are no
+    part of the row: `taken` tells what came of an attempt to take the lease, `took_over` whether it follows such a
+    holder.
     """
 
     holder: str | None
@@ -43,6 +44,7 @@ class Lease:
     expired: bool
     shard: Shard = WHOLE
     nonce: str | None = None
+    taken: bool = field(default=False, compare=False)
     took_over: bool = field(default=False, compare=False)
 
     @property
@@ -57,18 +59,24 @@ def read_leases(connection: Connection) -> tuple[Lease, ...]:
     Raises:
         DatabaseError: the table has lost the row that locks it.
     """
-    now = _now(connection)
+    return _read(connection)[0]
+
+
+def _read(connection: Connection) -> tuple[tuple[Lease, ...], datetime]:
     columns = (lease.c.name, lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at, lease.c.nonce)
+    rows = connection.execute(select(*columns)).all()
+    # Asked after the rows are: none that was renewed at the last moment may seem to end later than it can.
+    now = _now(connection)
     leases = [
         Lease(holder, token, acquired_at, expires_at, expires_at is None or expires_at <= now, parse_shard(name), nonce)
-        for name, holder, token, acquired_at, expires_at, nonce in connection.execute(select(*columns))
+        for name, holder, token, acquired_at, expires_at, nonce in rows
     ]
     if all(found.shard != WHOLE for found in leases):
         raise DatabaseError(
             "the table lease has no row 0/1, so no pass can take the lease",
             "somebody has emptied it; put it back: INSERT INTO lease (name) VALUES ('0/1')",
         )
-    return tuple(sorted(leases, key=lambda found: (found.shard.of, found.shard.index)))
+    return tuple(sorted(leases, key=lambda found: (found.shard.of, found.shard.index))), now
 
 
 def read_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
@@ -80,14 +88,16 @@ def read_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
 def acquire_lease(connection: Connection, holder: str, shard: Shard = WHOLE) -> Lease:
     """Take the lease of a shard, and tell whether a pass that shared pods with it has left no record.
 
-    Raises:
-        LeaseHeld: somebody else has it, or that of a shard that shares pods with it, and it has not expired.
+    When somebody else has it, or that of a shard that shares pods with it, return that one, which is not `taken`. To be
+    committed all the same: one whose end is further ahead than a term has got there by a clock that was set back since,
+    and now ends within a term. A holder that lives renews it and loses nothing.
     """
     _lock(connection)
-    leases = read_leases(connection)
+    leases, now = _read(connection)
+    leases = _cut(connection, leases, now + TERM)
     for found in leases:
         if found.held and found.shard.overlaps(shard):
-            raise LeaseHeld(found.holder or "", found.acquired_at, found.expires_at)
+            return found
     mine = next((found for found in leases if found.shard == shard), None)
     if mine is None:
         connection.execute(insert(lease).values(name=str(shard)))
@@ -98,10 +108,20 @@ def acquire_lease(connection: Connection, holder: str, shard: Shard = WHOLE) -> 
         found.holder is not None and found.token > settled and found.shard.overlaps(shard) for found in leases
     )
     # Above all tokens: by them those that come later know whose records are missing.
-    token, nonce, now = max(found.token for found in leases) + 1, secrets.token_hex(16), _now(connection)
+    token, nonce = max(found.token for found in leases) + 1, secrets.token_hex(16)
     values = {"holder": holder, "token": token, "acquired_at": now, "expires_at": now + TERM, "nonce": nonce}
     connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
-    return Lease(holder, token, now, now + TERM, expired=False, shard=shard, nonce=nonce, took_over=took_over)
+    return Lease(
+        holder, token, now, now + TERM, expired=False, shard=shard, nonce=nonce, taken=True, took_over=took_over
+    )
+
+
+def _cut(connection: Connection, leases: tuple[Lease, ...], latest: datetime) -> tuple[Lease, ...]:
+    """Let each lease that is held end at this time at the latest."""
+    late = {found for found in leases if found.held and found.expires_at and found.expires_at > latest}
+    if late:
+        connection.execute(update(lease).where(lease.c.expires_at > latest).values(expires_at=latest))
+    return tuple(replace(found, expires_at=latest) if found in late else found for found in leases)
 
 
 def renew_lease(connection: Connection, mine: Lease) -> bool:
@@ -136,8 +156,14 @@ def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
 def publish_counts(connection: Connection, shard: Shard, mine: Counts) -> Counts:
     """Store what the other shards have to know of this one, and return what they know, in one step for all."""
     _lock(connection)
-    values = {"live": mine.live, "orphans": mine.orphans, "counted_at": _now(connection)}
-    connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
+    now, is_mine = _now(connection), lease.c.name == str(shard)
+    values = {
+        "live": case((is_mine, mine.live), else_=lease.c.live),
+        "orphans": case((is_mine, mine.orphans), else_=lease.c.orphans),
+        # Also of those that are ahead of a clock which was set back since: else they would count for as long as that.
+        "counted_at": now,
+    }
+    connection.execute(update(lease).where(is_mine | (lease.c.counted_at > now)).values(values))
     return read_counts(connection, shard)
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 from types import TracebackType
 
-from syncctl.core.errors import DatabaseError, DatabaseUnavailable, LeaseLost
+from syncctl.core.errors import DatabaseError, DatabaseUnavailable, LeaseHeld, LeaseLost
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import Engine, reading, writing
 from syncctl.db.lease import (
@@ -63,8 +63,10 @@ class HeldLease:
         """
         asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
-            self._taken = acquire_lease(connection, self._holder, self._shard)
-        self.took_over = self._taken.took_over
+            lease = acquire_lease(connection, self._holder, self._shard)
+        if not lease.taken:
+            raise LeaseHeld(lease.holder or "", lease.acquired_at, lease.expires_at)
+        self._taken, self.took_over = lease, lease.took_over
         self._extend(asked_at)
         self._renewing.start()
         return self

@@ -25,7 +25,10 @@ A_MOMENT = timedelta(seconds=20)
 
 def acquire(engine: Engine, holder: str = "host-a, process 1") -> db.Lease:
     with writing(engine) as connection:
-        return db.acquire_lease(connection, holder)
+        found = db.acquire_lease(connection, holder)
+    if not found.taken:
+        raise LeaseHeld(found.holder or "", found.acquired_at, found.expires_at)
+    return found
 
 
 def renew(engine: Engine, mine: db.Lease) -> bool:
@@ -430,6 +433,73 @@ def test_the_thread_notices_that_it_is_lost(engine: Engine, monkeypatch: pytest.
         held._renewing.join(10)
         with pytest.raises(LeaseLost, match="was released"):
             held.check()
+
+
+# The database's clock steps
+
+
+def set_clock_back(engine: Engine, seconds: float) -> None:
+    """Let the database's clock be set back; a negative number sets it forward."""
+    age(engine, -seconds)
+
+
+def refused(engine: Engine) -> LeaseHeld:
+    """Try to hold the lease, in vain."""
+    with pytest.raises(LeaseHeld) as refused, HeldLease(engine):
+        pytest.fail("it entered")
+    return refused.value
+
+
+def ends_in(engine: Engine) -> timedelta:
+    """Return in what time the lease ends."""
+    found = lease_status(engine)
+    assert found.held
+    assert found.expires_at
+    return found.expires_at - datetime.now(UTC)
+
+
+@pytest.mark.parametrize("seconds", [45, 3600, 30 * 86400])
+def test_a10_a_clock_that_was_set_back_lets_a_dead_holder_keep_the_next_out_for_a_term(
+    engine: Engine, seconds: float
+) -> None:
+    acquire(engine)
+    set_clock_back(engine, seconds)
+    assert ends_in(engine) > db.TERM + A_MOMENT
+    told = refused(engine)
+    until = lease_status(engine).expires_at
+    assert until
+    assert f"until {until:%Y-%m-%d %H:%M:%S} UTC" in told.message
+    assert db.TERM - A_MOMENT < ends_in(engine) <= db.TERM + A_MOMENT
+    # Whoever comes next does not put it off.
+    refused(engine)
+    assert lease_status(engine).expires_at == until
+    age(engine, TERM)
+    with HeldLease(engine) as held:
+        assert held.took_over
+
+
+def test_a10_a_live_holder_loses_nothing_when_the_clock_is_set_back(engine: Engine) -> None:
+    with HeldLease(engine) as held:
+        before = lease_status(engine)
+        for _ in range(2):
+            set_clock_back(engine, 3600)
+            refused(engine)
+            held.confirm()
+            assert ends_in(engine) <= db.TERM
+        assert (lease_status(engine).nonce, lease_status(engine).token) == (before.nonce, before.token)
+    assert lease_status(engine).holder is None
+
+
+def test_a10_who_took_the_lease_while_the_clock_was_ahead_and_died_keeps_nobody_out_for_longer(engine: Engine) -> None:
+    with HeldLease(engine) as first:
+        set_clock_back(engine, -3600)
+        acquire(engine, "host-b")
+        with pytest.raises(LeaseLost):
+            first.confirm()
+    set_clock_back(engine, 3600)
+    refused(engine)
+    age(engine, TERM)
+    assert acquire(engine, "host-c").took_over
 
 
 # PgBouncer's transaction pooling: each transaction may be on another server connection.

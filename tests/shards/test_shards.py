@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, WHOLE, Shard, bucket_of, parse_shard
 from syncctl.db.begun import store_begun
 from syncctl.db.engine import writing
-from syncctl.db.lease import Lease, acquire_lease, publish_counts, read_leases, release_lease, take_away_lease
+from syncctl.db.lease import FRESH, Lease, acquire_lease, publish_counts, read_leases, release_lease, take_away_lease
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, lease
 from syncctl.operations.connect import open_cluster
@@ -137,7 +137,10 @@ def test_a_shard_gives_back_its_own_lease_and_not_the_one_that_was_taken_away(en
 
 def take(engine: Engine, holder: str, shard: Shard) -> Lease:
     with writing(engine) as connection:
-        return acquire_lease(connection, holder, shard)
+        found = acquire_lease(connection, holder, shard)
+    if not found.taken:
+        raise LeaseHeld(found.holder or "", found.acquired_at, found.expires_at)
+    return found
 
 
 def takes_over(engine: Engine, shard: Shard) -> bool:
@@ -165,6 +168,65 @@ def test_a_shard_knows_what_the_others_of_its_number_have_counted_lately(engine:
         assert publish_counts(connection, Shard(0, 4), Counts(100, 0)) == Counts(live=200, orphans=6 + 7)
         connection.execute(update(lease).where(lease.c.name == "1/4").values(counted_at=None))
         assert publish_counts(connection, Shard(0, 4), Counts(100, 0)) == Counts(live=100, orphans=7)
+
+
+def test_a10_who_meets_a_shards_lease_that_a_clock_set_back_has_put_off_cuts_it(engine: Engine) -> None:
+    ends = [found.expires_at for found in (take(engine, "a shard", Shard(index, 4)) for index in (1, 2))]
+    with writing(engine) as connection:
+        for end in ends:
+            assert end
+            connection.execute(
+                update(lease).where(lease.c.expires_at == end).values(expires_at=end + timedelta(hours=1))
+            )
+    with pytest.raises(LeaseHeld):
+        take(engine, "the whole", WHOLE)
+    with writing(engine) as connection:
+        held = [found for found in read_leases(connection) if found.held]
+    assert [str(found.shard) for found in held] == ["1/4", "2/4"]
+    for found, end in zip(held, ends, strict=True):
+        assert found.expires_at
+        assert end
+        assert end <= found.expires_at < end + timedelta(minutes=1)
+
+
+def test_a10_a_clock_that_was_set_back_lets_no_count_live_longer_than_any_other(engine: Engine) -> None:
+    shards = [Shard(0, 4), Shard(1, 4), Shard(2, 4)]
+    for shard in shards:
+        counted(engine, shard, live=100, orphans=5)
+    age_counts(engine, -3600)
+    # How old they are nobody can tell, so they count for once.
+    assert counted(engine, shards[0], live=100, orphans=5) == Counts(live=200, orphans=10)
+    age_counts(engine, FRESH.total_seconds() - 60)
+    assert counted(engine, shards[1], live=100, orphans=5) == Counts(live=200, orphans=10)
+    # The third runs no more.
+    age_counts(engine, 120)
+    assert counted(engine, shards[1], live=100, orphans=5) == Counts()
+    assert counted(engine, shards[0], live=100, orphans=5) == Counts(live=100, orphans=5)
+
+
+def test_a10_after_a_clock_was_set_forward_shards_count_together_as_they_come(engine: Engine) -> None:
+    shards = [Shard(index, 4) for index in range(4)]
+    for shard in shards:
+        counted(engine, shard, live=100, orphans=1)
+    age_counts(engine, 3600)
+    assert [counted(engine, shard, live=100, orphans=6).orphans for shard in shards] == [0, 6, 12, 18]
+
+
+def counted(engine: Engine, shard: Shard, live: int, orphans: int) -> Counts:
+    """Let a shard publish what it has counted, and return what the others have."""
+    with writing(engine) as connection:
+        if not connection.execute(select(lease.c.name).where(lease.c.name == str(shard))).first():
+            connection.execute(insert(lease).values(name=str(shard)))
+        return publish_counts(connection, shard, Counts(live, orphans))
+
+
+def age_counts(engine: Engine, seconds: float) -> None:
+    """Let all counts be so much older, or the database's clock be set forward by so much; less than 0 is back."""
+    with writing(engine) as connection:
+        for name, at in connection.execute(select(lease.c.name, lease.c.counted_at)).all():
+            if at:
+                older = at - timedelta(seconds=seconds)
+                connection.execute(update(lease).where(lease.c.name == name).values(counted_at=older))
 
 
 # Whole passes in processes --------------------------------------------------------------------------------------------
