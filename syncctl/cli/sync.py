@@ -15,6 +15,7 @@ from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.streams import drop_unwritten
+from syncctl.core.durations import parse_duration
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.guard import Policy
@@ -85,6 +86,9 @@ Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go s
 MoveHere = Annotated[
     bool, typer.Option("--move-here", help="Make this namespace the fleet's home; nothing may run in the old one")
 ]
+Wait = Annotated[
+    str, typer.Option("--wait", metavar="TIME", help="Wait so long for a pass that is at work; 65s outlasts a dead one")
+]
 
 
 def _options(policy: Policy, allow_deletions: int | None, adopt: bool, move_here: bool, shard: str) -> PassOptions:
@@ -93,6 +97,16 @@ def _options(policy: Policy, allow_deletions: int | None, adopt: bool, move_here
         # While one shard moves, another might still make pods where the fleet was.
         raise UsageError("--move-here goes without --shard: a fleet moves as a whole")
     return options
+
+
+def _seconds_to_wait(wait: str, deadline: float) -> float:
+    seconds = parse_duration("--wait", wait)
+    if seconds >= deadline:
+        raise UsageError(
+            f"--wait {wait} leaves the pass no time: it begins nothing after {deadline:g} s, and the wait counts",
+            "wait for less, or set a longer --pass-deadline",
+        )
+    return seconds
 
 
 @app.command()
@@ -105,6 +119,7 @@ def once(
     adopt: Adopt = False,
     move_here: MoveHere = False,
     shard: ShardOption = "0/1",
+    wait: Wait = "0s",
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
     ] = None,
@@ -124,6 +139,7 @@ def once(
                 "give them to `syncctl sync plan --out FILE`: the plan remembers them",
             )
         options = read_plan(plan_file)
+    seconds = _seconds_to_wait(wait, settings.pass_deadline)
     # A pass makes a few objects a pod and no cycles, and then the process ends; to look for cycles would take a quarter
     # of its time.
     gc.disable()
@@ -132,7 +148,7 @@ def once(
         show_plan(plan_sync(engine, cluster, settings, options), output_format)
         return
     with _Screen(output_format) as screen:
-        report = sync_once(engine, cluster, settings, options, screen)
+        report = sync_once(engine, cluster, settings, options, screen, wait=seconds)
     raise typer.Exit(exit_code_of_report(report))
 
 

@@ -78,7 +78,8 @@ class LeaseHeld(SyncctlError):
         times = f"since {_moment(since)}, until {_moment(until)} unless it is renewed"
         super().__init__(
             f"another pass is at work: {holder} holds the lease {times}",
-            "wait for it; if that process is certainly dead, the lease ends by itself, or `syncctl lease release`",
+            "wait for it (`--wait 65s`); if that process is certainly dead, the lease ends by itself,"
+            " or `syncctl lease release`",
         )
 
 

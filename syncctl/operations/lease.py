@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable, LeaseHeld, LeaseLost
@@ -29,6 +30,8 @@ log = logging.getLogger("syncctl")
 RENEW_EVERY = TERM.total_seconds() / 4
 RETRY_EVERY = 2.0
 """Seconds between attempts to renew while the database does not answer."""
+POLL_EVERY = 1.0
+"""Seconds between two looks of a pass that waits for the lease."""
 SAFETY = 5.0
 """Seconds before the expiry from which nothing is written any more: as long as a request may be on its way."""
 
@@ -54,22 +57,44 @@ class HeldLease:
         self._valid_until = 0.0
         self._taken: Lease
         self._lost = ""
+        self._wait = 0.0
+        self._pause: Callable[[float], object] = clock.sleep
+
+    def waiting(self, seconds: float, pause: Callable[[float], object]) -> "HeldLease":
+        """Let entering wait that long for a pass that has the lease; `pause` sleeps, or raises to end it all."""
+        self._wait, self._pause = seconds, pause
+        return self
 
     def __enter__(self) -> "HeldLease":
         """Take the lease.
 
         Raises:
-            LeaseHeld: another pass has it.
+            LeaseHeld: another pass has it, or has it still.
         """
-        asked_at = self._clock.boottime()
-        with writing(self._engine) as connection:
-            lease = acquire_lease(connection, self._holder, self._shard)
-        if not lease.taken:
-            raise LeaseHeld(lease.holder or "", lease.acquired_at, lease.expires_at)
-        self._taken, self.took_over = lease, lease.took_over
-        self._extend(asked_at)
+        until = self._clock.monotonic() + self._wait
+        known: Lease | None = None
+        while not (found := self._try()).taken:
+            held = LeaseHeld(found.holder or "", found.acquired_at, found.expires_at)
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                raise held
+            if known is None or found.nonce != known.nonce:
+                log.info("waiting for the lease, %.0f s at the most: %s", left, held.message)
+                known = found
+            # Many may be waiting, and a server has only so many connections.
+            self._engine.dispose()
+            self._pause(min(POLL_EVERY, left))
+        self._taken, self.took_over = found, found.took_over
         self._renewing.start()
         return self
+
+    def _try(self) -> Lease:
+        asked_at = self._clock.boottime()
+        with writing(self._engine) as connection:
+            found = acquire_lease(connection, self._holder, self._shard)
+        if found.taken:
+            self._extend(asked_at)
+        return found
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

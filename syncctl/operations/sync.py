@@ -61,8 +61,12 @@ def sync_once(
     options: PassOptions,
     witness: Witness,
     clock: Clock = SYSTEM,
+    *,
+    wait: float = 0.0,
 ) -> Report:
     """Run one pass and leave its record in the history.
+
+    While another pass is at work, `wait` is how many seconds it waits for that one's end.
 
     Raises:
         LeaseHeld: another pass is at work.
@@ -75,7 +79,7 @@ def sync_once(
     cluster = cluster.working_under(lease.check, brake.pause)
     this = _Pass(engine, cluster, settings, options, clock, lease, brake, started_at=clock.now())
     try:
-        with brake.pressed_by_signals(), lease:
+        with brake.pressed_by_signals(), lease.waiting(wait, this.pause):
             judged = this.plan()
             # From here on there may be something that is ended and wants its successor.
             brake.patience = PATIENCE
@@ -101,6 +105,15 @@ class _Pass:
     lease: HeldLease
     brake: Brake
     started_at: datetime
+
+    def pause(self, seconds: float) -> None:
+        """Wait a little for the lease.
+
+        Raises:
+            PassStopped: a signal came.
+        """
+        if not self.brake.pause(seconds):
+            raise PassStopped(self.brake.signal)
 
     def plan(self) -> JudgedPlan:
         """Read rows and pods and judge what is to be done; restarts asked for become generations.

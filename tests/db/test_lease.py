@@ -103,7 +103,8 @@ def test_the_second_is_told_who_has_it_since_when_and_until_when(engine: Engine)
         f"another pass is at work: host-a, process 1 holds the lease since {since}, until {until} unless it is renewed"
     )
     assert refused.value.hint == (
-        "wait for it; if that process is certainly dead, the lease ends by itself, or `syncctl lease release`"
+        "wait for it (`--wait 65s`); if that process is certainly dead, the lease ends by itself,"
+        " or `syncctl lease release`"
     )
     assert lease_status(engine) == first
 

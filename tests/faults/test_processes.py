@@ -5,14 +5,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from syncctl.db.engine import connect, reading
+from syncctl.db.engine import connect, reading, writing
 from syncctl.db.history import list_passes, list_steps
+from syncctl.db.lease import Lease, acquire_lease, release_lease
 from syncctl.db.tables import clients
 from syncctl.operations.lease import lease_status
 
@@ -81,7 +83,8 @@ def test_of_two_at_once_one_works_and_one_says_who_does(live: World) -> None:
     )
     assert " UTC, until 20" in ends[loser].err
     assert ends[loser].err.endswith(
-        "hint: wait for it; if that process is certainly dead, the lease ends by itself, or `syncctl lease release`\n"
+        "hint: wait for it (`--wait 65s`); if that process is certainly dead, the lease ends by itself,"
+        " or `syncctl lease release`\n"
     )
     assert set(live.made.values()) == {1}
     assert len(live.pods()) == NUMBER
@@ -136,6 +139,49 @@ def test_a_lease_that_a_person_takes_away_stops_the_next_batch(live: World) -> N
     assert change.is_set()
     assert (end.code, end.counts) == (5, {"created": 1, "deferred": 1, "unchanged": NUMBER - 1})
     assert end.details == {"the lease was lost: it expired, was released or is another's"}
+
+
+# Waiting for the lease
+
+
+@contextmanager
+def waiting(world: World) -> Iterator[Child]:
+    """Start a pass while another one has the lease, and yield it when it says that it waits."""
+    with Child(world, *ONE_AT_A_TIME, "--wait", "60s") as child:
+        assert child.process.stderr
+        line = child.process.stderr.readline()
+        assert "waiting for the lease, 60 s at the most: another pass is at work: another, process 7 holds" in line
+        yield child
+
+
+@pytest.fixture
+def other(live: World) -> Lease:
+    """The lease of a pass that is at work elsewhere."""
+    with writing(live.engine) as connection:
+        return acquire_lease(connection, "another, process 7")
+
+
+def test_b2_a_pass_that_waits_for_another_goes_on_when_that_has_ended(live: World, other: Lease) -> None:
+    with waiting(live) as child:
+        assert live.sandbox.requests.total() == 0
+        with writing(live.engine) as connection:
+            release_lease(connection, other)
+        end = child.ended()
+    assert (end.code, end.counts) == (0, {"created": NUMBER})
+    assert codes(live) == [0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_b2_a_signal_ends_the_wait_for_the_lease(live: World, other: Lease, number: signal.Signals, code: int) -> None:
+    with waiting(live) as child:
+        child.signal(number)
+        end = child.ended()
+    assert (end.code, end.out) == (code, "")
+    assert "error: the pass was told to stop before it had a plan; nothing was written to the cluster" in end.err
+    assert "Traceback" not in end.err
+    assert live.sandbox.requests.total() == 0
+    assert codes(live) == [code]
+    assert lease_status(live.engine) == other
 
 
 # Killed
