@@ -196,10 +196,12 @@ class _Planner:
     def _is_as_made(self, wanted: DesiredPod, pod: ObservedPod) -> bool:
         """Whether the pod is surely a match, found out at a fifth of the price of comparing it."""
         algorithm, client_id, spec = pod.environment
+        labels = pod.labels
         return (
+            # The labels, which are compared with the key here, say the same as the environment.
             self._carries_its_marks(wanted, pod)
-            and algorithm == wanted.key.algorithm
-            and client_id == str(wanted.key.client_id)
+            and algorithm == labels[names.ALGORITHM]
+            and client_id == labels[names.CLIENT_ID]
             and (spec == wanted.spec_hash or spec is None)
             and pod.image == wanted.image
             and pod.resources == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory)

@@ -313,9 +313,17 @@ def _resources(resources: _Resources) -> Resources:
 
 
 def _environment(variables: list[_Variable]) -> Environment:
-    # Of a doubled variable the last counts, as for the kubelet.
-    values = {variable.name: variable.value for variable in variables}
-    return Environment(values.get(ALGORITHM_VARIABLE), values.get(CLIENT_ID_VARIABLE), values.get(SPEC_VARIABLE))
+    algorithm = client_id = spec = None
+    for variable in variables:
+        # Of a doubled variable the last counts, as for the kubelet.
+        name = variable.name
+        if name == ALGORITHM_VARIABLE:
+            algorithm = variable.value
+        elif name == CLIENT_ID_VARIABLE:
+            client_id = variable.value
+        elif name == SPEC_VARIABLE:
+            spec = variable.value
+    return Environment(algorithm, client_id, spec)
 
 
 def _conditions(conditions: Iterable[_Condition]) -> dict[str, _Condition]:
