@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     request_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Requests a second at the most, 0 for any")
     page_size: Annotated[int, Field(ge=1, le=10000)] = Field(500, description="Pods a list request")
     request_timeout: Annotated[float, Field(gt=0)] = Field(10.0, description="Seconds to wait for an answer")
-    pass_deadline: Annotated[float, Field(gt=0)] = Field(150.0, description="Seconds after which no step is begun")
+    pass_deadline: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="Seconds from the process's start after which no step is begun"
+    )
 
     orphan_limit: Annotated[int, Field(ge=0)] = Field(10, description="Orphans that a pass may delete unasked")
     orphan_percent: Percent = Field(30.0, description="The same as a share of the live pods; both count")

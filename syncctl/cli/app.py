@@ -16,7 +16,7 @@ from typer._click.core import Command, Context
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from syncctl import __version__
+from syncctl import STARTED, __version__
 from syncctl.cli.streams import drop_unwritten, prepare_streams
 from syncctl.cli.words import printable
 from syncctl.core.errors import SyncctlError
@@ -122,12 +122,12 @@ def root(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; its commands find in the context's `obj` when the process began."""
     # Process 1 of a container is not ended by a signal that it has no handler for. A pass has its own.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     prepare_streams()
     try:
-        app()
+        app(obj=STARTED)
     finally:
         # Else the interpreter, on its way out, looks for cycles in every module: a fifth of a short command's time.
         gc.freeze()

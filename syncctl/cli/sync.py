@@ -112,6 +112,7 @@ def _seconds_to_wait(wait: str, deadline: float) -> float:
 @app.command()
 @with_settings(*DATABASE, *CLUSTER, *PODS, *GUARD, *PASS)
 def once(
+    ctx: typer.Context,
     settings: Settings,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing")] = False,
     policy: PolicyOption = Policy.SYNC,
@@ -148,7 +149,7 @@ def once(
         show_plan(plan_sync(engine, cluster, settings, options), output_format)
         return
     with _Screen(output_format) as screen:
-        report = sync_once(engine, cluster, settings, options, screen, wait=seconds)
+        report = sync_once(engine, cluster, settings, options, screen, wait=seconds, started=ctx.obj)
     raise typer.Exit(exit_code_of_report(report))
 
 

@@ -63,10 +63,12 @@ def sync_once(
     clock: Clock = SYSTEM,
     *,
     wait: float = 0.0,
+    started: float | None = None,
 ) -> Report:
     """Run one pass and leave its record in the history.
 
-    While another pass is at work, `wait` is how many seconds it waits for that one's end.
+    While another pass is at work, `wait` is how many seconds it waits for that one's end. The deadline counts from
+    `started`, by the clock's monotonic(), else from now.
 
     Raises:
         LeaseHeld: another pass is at work.
@@ -75,7 +77,8 @@ def sync_once(
         DatabaseError, ClusterError, InvalidInput: the pass could not begin; its record says so, if it can be written.
     """
     lease = HeldLease(engine, clock, options.shard)
-    brake = Brake(clock.monotonic() + settings.pass_deadline, lease.check, clock)
+    deadline = (clock.monotonic() if started is None else started) + settings.pass_deadline
+    brake = Brake(deadline, lease.check, clock)
     cluster = cluster.working_under(lease.check, brake.pause)
     this = _Pass(engine, cluster, settings, options, clock, lease, brake, started_at=clock.now())
     try:

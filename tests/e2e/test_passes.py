@@ -389,7 +389,7 @@ def test_a_pod_that_ended_once_has_not_ended_again_in_passes_that_could_not_repl
     for _ in range(4):
         assert outcome_of(desk.run(), pod).result is expected
         desk.later += timedelta(minutes=5)
-    desk.set(pass_deadline=150.0)
+    desk.set(pass_deadline=120.0)
     sandbox.sandbox.faults.clear()
     assert outcome_of(desk.run(), pod).result is Result.REPLACED
     assert read_snapshot(desk.engine, consume_restarts=False).back_offs == {PodKey(1, Algorithm.VWAP): BackOff(1, 1)}

@@ -20,7 +20,7 @@ CLIENTS = 3 * AT_LEAST
 """Of which a quarter is less than AT_LEAST: that is the budget."""
 GRACE = 300
 EVERY = 200.0
-"""Seconds between two passes; each gives up waiting after the 150 of pass_deadline."""
+"""Seconds between two passes; each gives up waiting after the 120 of pass_deadline."""
 LATE = pytest.mark.parametrize(
     "stop_delay", [160.0, 290.0], ids=["gone between two passes", "still going in the next pass"]
 )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from syncctl.db.history import list_passes, list_steps
 from syncctl.db.lease import Lease, acquire_lease, release_lease
 from syncctl.db.tables import clients
 from syncctl.operations.lease import lease_status
+from syncctl.operations.planning import PassOptions
+from syncctl.operations.sync import sync_once
 
 from .processes import PATIENCE, Child, poll, run
-from .world import World, add_rows, change_row, outlive_lease
+from .world import Witness, World, add_rows, change_row, outlive_lease
 
 NUMBER = 8
 ONE_AT_A_TIME = ("sync", "once", "-o", "json", "--concurrency", "1")
+A_SLOW_START = """
+import syncctl
+syncctl.STARTED -= 61
+from syncctl.cli.app import main
+main()
+"""
 SHORT_TERM = """
 import datetime
 import syncctl.db.lease
@@ -182,6 +191,31 @@ def test_b2_a_signal_ends_the_wait_for_the_lease(live: World, other: Lease, numb
     assert live.sandbox.requests.total() == 0
     assert codes(live) == [code]
     assert lease_status(live.engine) == other
+
+
+def test_b2_the_deadline_counts_from_the_start_of_the_process(live: World) -> None:
+    with Child(live, *ONE_AT_A_TIME, "--pass-deadline", "60", launcher=A_SLOW_START) as child:
+        end = child.ended()
+    assert (end.code, end.counts) == (0, {"deferred": NUMBER})
+    assert end.details == {"the pass's deadline came first"}
+    assert live.writes() == 0
+
+
+def test_b2_the_deadline_counts_the_wait_for_the_lease(live: World, other: Lease) -> None:
+    clock, slept = live.time.clock(), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        live.time.pass_(seconds)
+        if sum(slept) > 59:
+            with writing(live.engine) as connection:
+                release_lease(connection, other)
+
+    settings = live.settings.model_copy(update={"pass_deadline": 60.0})
+    arguments = (live.engine, live.cluster(), settings, PassOptions(), Witness(), replace(clock, sleep=sleep))
+    report = sync_once(*arguments, wait=65.0, started=clock.monotonic() - 1.0)
+    assert {outcome.detail for outcome in report.outcomes} == {"the pass's deadline came first"}
+    assert 59 < sum(slept) < 61
 
 
 # Killed
