@@ -12,11 +12,14 @@ import yaml
 
 from syncctl import __version__
 from syncctl.core import names
+from syncctl.core.durations import parse_duration
+from syncctl.db.lease import TERM
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.config import connect
 from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations.brake import PATIENCE
+from syncctl.operations.lease import POLL_EVERY
 from syncctl.sandbox import Sandbox
 from syncctl.settings import ENV_PREFIX, Settings, load_settings
 
@@ -28,6 +31,12 @@ POD = JOB["template"]["spec"]
 CONTAINERS = [*POD["initContainers"], *POD["containers"]]
 ENVIRONMENT: dict[str, str] = DOCUMENTS["ConfigMap"]["data"]
 INTERVAL = 300
+START = 30
+"""Seconds of a job for scheduling it, pulling the image, upgrading the tables and starting the interpreter."""
+SUCCESSORS = 90
+"""Seconds after its deadline for which a pass tries to bring back what it has ended."""
+LAST_WORDS = 15
+"""Seconds after a signal that the database gets, for the record and the lease."""
 SAFE_VOLUMES = {
     "configMap",
     "csi",
@@ -183,20 +192,37 @@ def test_the_values_of_the_config_map_can_be_used(settings: Settings) -> None:
     assert settings.log_format == "json"
 
 
-def test_the_time_limits_are_ordered(settings: Settings) -> None:
-    assert CRONJOB["schedule"] == f"*/{INTERVAL // 60} * * * *"
-    assert settings.request_timeout < settings.pass_deadline < JOB["activeDeadlineSeconds"] < INTERVAL
+def test_b2_what_a_pass_begins_has_ended_before_kubernetes_ends_the_job(settings: Settings) -> None:
+    active = JOB["activeDeadlineSeconds"]
+    assert settings.pass_deadline == Settings.model_fields["pass_deadline"].default
+    # Kubernetes counts from the job's start, the pass from that of its process.
+    assert START + settings.pass_deadline + SUCCESSORS <= active
     # What is begun in the last moment ends by itself, even when each attempt has to wait as long as it ever does.
-    last_request = ATTEMPTS * settings.request_timeout + (ATTEMPTS - 1) * LONGEST_BACK_OFF
-    assert settings.pass_deadline + last_request < JOB["activeDeadlineSeconds"]
-    assert PATIENCE + settings.request_timeout < POD["terminationGracePeriodSeconds"]
-    # What is told to stop is gone before the next tick, which Forbid would skip.
-    assert JOB["activeDeadlineSeconds"] + POD["terminationGracePeriodSeconds"] <= INTERVAL
-    assert 10 <= CRONJOB["startingDeadlineSeconds"] < INTERVAL
+    assert ATTEMPTS * settings.request_timeout + (ATTEMPTS - 1) * LONGEST_BACK_OFF <= SUCCESSORS
 
 
-def test_one_pass_at_a_time_and_the_next_tick_is_the_retry() -> None:
-    assert CRONJOB["concurrencyPolicy"] == "Forbid"
+def test_b2_a_job_is_gone_before_the_next_tick_replaces_it(settings: Settings) -> None:
+    active, grace = JOB["activeDeadlineSeconds"], POD["terminationGracePeriodSeconds"]
+    assert CRONJOB["schedule"] == f"*/{INTERVAL // 60} * * * *"
+    assert active + grace <= INTERVAL
+    # One that starts late is told to stop by then. The controller looks every 10 s, and must not miss a tick for that.
+    assert 10 < CRONJOB["startingDeadlineSeconds"] < INTERVAL - active
+    # Whoever is told to stop comes to its record, and to giving the lease back, before it is killed.
+    assert PATIENCE + settings.request_timeout + LAST_WORDS < grace
+
+
+def test_b2_a_pass_outwaits_one_that_is_dead_or_told_to_stop_and_has_time_left(settings: Settings) -> None:
+    words = POD["containers"][0]["args"]
+    wait = parse_duration("--wait", words[words.index("--wait") + 1])
+    assert wait > TERM.total_seconds() + POLL_EVERY
+    # What the tick replaces has as long to go.
+    assert wait > POD["terminationGracePeriodSeconds"]
+    assert wait + 45 < settings.pass_deadline
+
+
+def test_b2_a_job_whose_node_is_lost_is_replaced_and_the_next_tick_is_the_retry() -> None:
+    # With Forbid, a job that cannot end, for a pod of it stays terminating on a node that is gone, stops the passes.
+    assert CRONJOB["concurrencyPolicy"] == "Replace"
     assert JOB["backoffLimit"] == 0
     assert POD["restartPolicy"] == "Never"
     assert JOB["ttlSecondsAfterFinished"] > INTERVAL
@@ -204,7 +230,7 @@ def test_one_pass_at_a_time_and_the_next_tick_is_the_retry() -> None:
 
 def test_the_tables_are_upgraded_before_the_pass() -> None:
     assert [container["args"] for container in POD["initContainers"]] == [["db", "upgrade"]]
-    assert [container["args"] for container in POD["containers"]] == [["sync", "once", "-o", "json"]]
+    assert [container["args"] for container in POD["containers"]] == [["sync", "once", "-o", "json", "--wait", "65s"]]
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container["name"])

@@ -156,10 +156,11 @@ def test_a_lease_that_a_person_takes_away_stops_the_next_batch(live: World) -> N
 @contextmanager
 def waiting(world: World) -> Iterator[Child]:
     """Start a pass while another one has the lease, and yield it when it says that it waits."""
+    holder = lease_status(world.engine).holder
     with Child(world, *ONE_AT_A_TIME, "--wait", "60s") as child:
         assert child.process.stderr
         line = child.process.stderr.readline()
-        assert "waiting for the lease, 60 s at the most: another pass is at work: another, process 7 holds" in line
+        assert f"waiting for the lease, 60 s at the most: another pass is at work: {holder} holds" in line
         yield child
 
 
@@ -191,6 +192,33 @@ def test_b2_a_signal_ends_the_wait_for_the_lease(live: World, other: Lease, numb
     assert live.sandbox.requests.total() == 0
     assert codes(live) == [code]
     assert lease_status(live.engine) == other
+
+
+def test_b2_what_a_tick_replaces_makes_room_for_the_pass_that_waits(live: World) -> None:
+    let_go = threading.Event()
+    at(live, "list", 1, lambda: let_go.wait(PATIENCE))
+    with Child(live, *ONE_AT_A_TIME) as old:
+        poll(lambda: live.sandbox.requests.total() == 1)
+        with waiting(live) as new:
+            old.signal(signal.SIGTERM)
+            let_go.set()
+            assert old.ended().code == 143
+            end = new.ended()
+    assert (end.code, end.counts) == (0, {"created": NUMBER})
+    assert codes(live) == [143, 0]
+
+
+def test_b2_a_pass_that_waits_goes_on_where_a_killed_one_has_stopped(live: World) -> None:
+    with Child(live, *ONE_AT_A_TIME) as dead:
+        at(live, "create", 4, lambda: dead.signal(signal.SIGKILL))
+        assert dead.ended().code == -signal.SIGKILL
+        poll(lambda: len(live.pods()) == 4)
+    live.sandbox.server.on_request = None
+    with waiting(live) as child:
+        outlive_lease(live.engine)
+        end = child.ended()
+    assert (end.code, end.counts) == (0, {"created": NUMBER - 4, "unchanged": 4})
+    assert live.unrecorded() == set()
 
 
 def test_b2_the_deadline_counts_from_the_start_of_the_process(live: World) -> None:
