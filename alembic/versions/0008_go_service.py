@@ -8,7 +8,7 @@ from alembic import context, op
 from syncctl.db.times import UtcDateTime
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -106,10 +106,16 @@ class ClientChanges(Struct, frozen=True):
 
 
 class BackOff(Struct, frozen=True):
-    """How often in a row a key's pod has been replaced because it had ended, and how many passes are still to wait."""
+    """How often in a row a key's pod has been replaced because it had ended, and when the next may be, at the earliest.
+
+    `made_of` tells what those pods were made of from anything else, and `pod` is the uid of the last of them: as long
+    as that one is there, its end is still to be answered. Both are "" in what an older version has stored.
+    """
 
     failures: int
-    wait: int
+    until: datetime
+    made_of: str
+    pod: str
 
 
 class Begun(Struct, frozen=True):
@@ -134,7 +140,7 @@ class Tombstone(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """The database at one moment: the whole fleet, or an error, never a part of it.
+    """The database at one moment, `now` by its own clock: the whole fleet, or an error, never a part of it.
 
     `deleted` holds the tombstones of clients deleted through syncctl, by the client's id. A client that is in neither
     has vanished, and its pods are orphans. `adopted` holds, by its id, whose each row of algorithm_status was that
@@ -147,6 +153,7 @@ class Snapshot(Struct, frozen=True):
     fleet: str
     clients: tuple[Client, ...]
     deleted: Mapping[int, Tombstone]
+    now: datetime
     back_offs: Mapping[PodKey, BackOff] = {}
     begun: Mapping[PodKey, Begun] = {}
     home: Home | None = None

@@ -2,7 +2,8 @@
 
 Three rules, each a function from plan to plan that holds steps back for a later pass:
 
-    heal    a pod that has ended is replaced at once, then after 1, 2, 4 ... passes, so that none spins
+    heal    a pod that has ended is replaced at once, and then 5, 10, 20 ... minutes after the time before, so that none
+            spins; when it is to be made of something else, at once again
     halt    a change whose first pods do not come up healthy goes no further
     pace    at most replace_percent of the pods, at least AT_LEAST, lowest priority first; of that is also what earlier
             passes have begun and what is not back
@@ -10,19 +11,21 @@ Three rules, each a function from plan to plan that holds steps back for a later
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.health import Health, HealthCode, pod_health
-from syncctl.core.model import BackOff, ObservedPod, PodKey
-from syncctl.core.report import Report, Result
+from syncctl.core.model import BackOff, DesiredPod, ObservedPod, PodKey
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 AT_LEAST = 10
 """Processes that may be stopped for something new and not be back, however small the fleet."""
-LONGEST_BACK_OFF = 64
-"""Passes, a little over five hours at one in five minutes."""
+FIRST_BACK_OFF = timedelta(minutes=5)
+"""From the first replacement in a row to the second, at the least; each time twice as long."""
+DOUBLINGS = 6
+"""To 320 minutes."""
 HEALED_AFTER = timedelta(hours=1)
 """A pod that has been up this long has recovered; its next end is a first one again."""
 
@@ -31,6 +34,15 @@ _RESTARTS_CONTAINER = {Cause.IMAGE_DIFFERS, Cause.RESOURCES_DIFFER}
 
 def heal(plan: Plan, back_offs: Mapping[PodKey, BackOff], now: datetime) -> tuple[Plan, dict[PodKey, BackOff | None]]:
     """Hold replacements of ended pods that are still backing off.
+
+    A pod that is to be made of something else since, or for which somebody has asked for a restart, starts over. One
+    whose end was counted by a pass that did not come to replace it has not ended once more. A back-off that ends
+    further ahead than it lasts is cut to that: the clock was set back since it was stored.
+
+    Args:
+        plan: what is held already neither backs off nor counts.
+        back_offs: what earlier passes have left.
+        now: by the database's clock, which all passes share.
 
     Returns:
         The plan, and the back-offs to be stored: None means that the key has recovered.
@@ -43,36 +55,41 @@ def heal(plan: Plan, back_offs: Mapping[PodKey, BackOff], now: datetime) -> tupl
             continue
         known = back_offs.get(step.key)
         if step.kind is StepKind.REPLACE and step.cause is Cause.FINISHED:
-            if known is not None and known.wait > 0:
-                changed[step.key] = BackOff(known.failures, known.wait - 1)
-                why = f"has ended {known.failures} times in a row; backing off for {known.wait} more passes"
-                holds[step.name] = Hold(HoldKind.DEFERRED, why)
-            else:
-                failures = known.failures + 1 if known else 1
-                changed[step.key] = BackOff(failures, min(LONGEST_BACK_OFF, 2 ** (failures - 1)))
+            back_off = _after_end(step, known, now)
+            if back_off != known:
+                changed[step.key] = back_off
+            if back_off.until > now and back_off.pod != step.pod.uid:
+                holds[step.name] = Hold(HoldKind.BACK_OFF, _backing_off(back_off))
         elif known is not None and step.observed is not None and _recovered(step.observed, now):
             changed[step.key] = None
     return plan.holding(holds), changed
 
 
-def not_ended(report: Report, before: Mapping[PodKey, BackOff]) -> dict[PodKey, BackOff | None]:
-    """Return the back-offs to be put back to what they were `before` the pass: of pods that it came not to replace.
+def _after_end(step: Step, known: BackOff | None, now: datetime) -> BackOff:
+    """Return the back-off of a key whose pod has ended: one that names this pod lets it be replaced now."""
+    made_of, uid = _made_of(step.wanted), step.pod.uid
+    if known is None or known.made_of not in ("", made_of):
+        return BackOff(1, now + _back_off(1), made_of, uid)
+    if known.pod != uid and known.until <= now:
+        return BackOff(known.failures + 1, now + _back_off(known.failures + 1), made_of, uid)
+    return BackOff(known.failures, min(known.until, now + _back_off(known.failures)), made_of, known.pod)
 
-    They are counted before the pass begins, for it may be killed; but a pod that ended once has not ended anew in each
-    pass that meets its deadline, or whose API server is away, before it comes to it. A pass that has lost its lease
-    puts nothing back: what it knows of is another's by now.
-    """
-    if report.lease_lost:
-        return {}
-    return {
-        step.key: before.get(step.key)
-        for step, result in ((outcome.step, outcome.result) for outcome in report.outcomes)
-        if step.key is not None
-        and step.held is None
-        and step.kind is StepKind.REPLACE
-        and step.cause is Cause.FINISHED
-        and result in (Result.DEFERRED, Result.FAILED)
-    }
+
+def _back_off(failures: int) -> timedelta:
+    return FIRST_BACK_OFF * 2.0 ** min(failures - 1, DOUBLINGS)
+
+
+def _backing_off(back_off: BackOff) -> str:
+    ends = back_off.failures + 1
+    # Rounded up: at the time that is told it is over.
+    until = back_off.until + timedelta(minutes=1) - timedelta.resolution
+    return f"has ended {'twice' if ends == 2 else f'{ends} times'} in a row; backing off until {until:%H:%M} UTC"
+
+
+def _made_of(wanted: DesiredPod) -> str:
+    """Return what tells a pod that a person has mended from what has failed: 16 hexadecimal digits."""
+    parts = wanted.image, wanted.cpu, wanted.memory, wanted.spec_hash
+    return sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def halt(plan: Plan, percent: float, now: datetime) -> Plan:

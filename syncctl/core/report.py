@@ -29,6 +29,9 @@ class Result(StrEnum):
 # Named in every summary line, also when there are none: what a person greps for.
 _ALWAYS_NAMED = {Result.CREATED, Result.REPLACED, Result.DELETED, Result.UNCHANGED, Result.WAITING}
 
+# Of steps put off: something does not run as it should, and nothing is under way that changes it.
+_PROBLEMS = {HoldKind.HALTED, HoldKind.BACK_OFF}
+
 
 class Outcome(Struct, frozen=True):
     """A step, what became of it, and why if that is not the step's own reason."""
@@ -70,13 +73,13 @@ class Report(Struct, frozen=True):
 
     @property
     def problems(self) -> tuple[Outcome, ...]:
-        """The outcomes that no later pass will mend unless something else changes."""
+        """The outcomes that wait for a person or a later pass, with nothing under way in between."""
         return tuple(
             outcome
             for outcome in self.outcomes
             if outcome.result in (Result.FAILED, Result.CONFLICT)
             or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
-            or (outcome.step.held is not None and outcome.step.held.kind is HoldKind.HALTED)
+            or (outcome.step.held is not None and outcome.step.held.kind in _PROBLEMS)
         )
 
 

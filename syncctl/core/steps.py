@@ -67,11 +67,16 @@ class HoldKind(StrEnum):
 
     REFUSED = "refused"
     DEFERRED = "deferred"
+    BACK_OFF = "back-off"
     HALTED = "halted"
 
 
 class Hold(Struct, frozen=True):
-    """A step's stay: refused until a person allows it, deferred to a later pass, or halted until a person mends it."""
+    """A step's stay.
+
+    Refused until a person allows it, deferred to a later pass, backing off for so long that nothing spins, or halted
+    until a person mends it.
+    """
 
     kind: HoldKind
     why: str

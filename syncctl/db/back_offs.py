@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from msgspec.structs import asdict
 from sqlalchemy import Connection, insert, select
 
 from syncctl.core.model import Algorithm, BackOff, PodKey
@@ -11,17 +12,17 @@ from syncctl.db.tables import back_offs
 
 def read_back_offs(connection: Connection) -> dict[PodKey, BackOff]:
     """Return the back-off of each key that has one."""
-    rows = connection.execute(
-        select(back_offs.c.client_id, back_offs.c.algorithm, back_offs.c.failures, back_offs.c.wait)
-    )
-    return {PodKey(row.client_id, Algorithm(row.algorithm)): BackOff(row.failures, row.wait) for row in rows}
+    return {
+        PodKey(row.client_id, Algorithm(row.algorithm)): BackOff(row.failures, row.until, row.made_of, row.pod)
+        for row in connection.execute(select(back_offs))
+    }
 
 
 def store_back_offs(connection: Connection, changed: Mapping[PodKey, BackOff | None]) -> None:
     """Store the changed back-offs; None removes one."""
     delete_of_keys(connection, back_offs, changed)
     rows = [
-        {"client_id": key.client_id, "algorithm": key.algorithm.value, "failures": each.failures, "wait": each.wait}
+        {"client_id": key.client_id, "algorithm": key.algorithm.value, **asdict(each)}
         for key, each in changed.items()
         if each is not None
     ]

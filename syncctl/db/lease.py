@@ -11,13 +11,13 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
 
 from syncctl.core.errors import DatabaseError
 from syncctl.core.guard import Counts
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.db.tables import lease
-from syncctl.db.times import parse_time
+from syncctl.db.times import database_time
 
 TERM = timedelta(seconds=60)
 """How long a lease lasts without being renewed: how long a killed pass keeps the next one out, at the most."""
@@ -190,8 +190,4 @@ def _lock(connection: Connection) -> None:
 
 
 def _now(connection: Connection) -> datetime:
-    """Return the database's time at this moment: within a transaction that waited for a lock, not that of its start."""
-    if connection.dialect.name == "postgresql":
-        now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-        return now
-    return parse_time(connection.execute(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).scalar_one())
+    return connection.execute(select(database_time())).scalar_one()

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Row,
     delete,
     false,
     func,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
-from syncctl.core.model import Client, Home, Snapshot, Tombstone
+from syncctl.core.model import Client, Snapshot, Tombstone
 from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.begun import read_begun
@@ -40,6 +41,7 @@ from syncctl.db.tables import (
     deleted_clients,
     fleet,
 )
+from syncctl.db.times import database_time
 
 _ATTEMPTS = 5
 _LOST_A_RACE = ("40001", "40P01")
@@ -100,7 +102,7 @@ def _lost_a_race(error: DatabaseError) -> bool:
 
 def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False) -> Snapshot:
     _refuse_standby(connection)
-    uuid, home, go_service = _fleet(connection)
+    row = _fleet(connection)
     mine = _of_shard(clients.c.id, shard)
     found = tuple(client_of(row) for row in connection.execute(select_clients().where(*mine).order_by(clients.c.id)))
     counted = connection.execute(select(func.count()).select_from(clients).where(*mine)).scalar_one()
@@ -111,16 +113,17 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
     if forget_revived:
         _forget_tombstones(connection, revived)
     return Snapshot(
-        fleet=uuid,
+        fleet=str(row.uuid),
         clients=tuple(_restarted(client) for client in found),
         # A row put back by hand lives again, whatever its tombstone says.
         deleted={client_id: each for client_id, each in ids.deleted.items() if client_id not in revived},
+        now=row.now,
         back_offs=read_back_offs(connection),
         begun=read_begun(connection, *_of_shard(begun_replacements.c.client_id, shard)),
-        home=home,
+        home=home_of(row.home, row.home_name),
         adopted=ids.adopted,
         elsewhere=ids.elsewhere,
-        go_service=go_service,
+        go_service=bool(row.go_service),
     )
 
 
@@ -179,14 +182,16 @@ def _refuse_standby(connection: Connection) -> None:
         )
 
 
-def _fleet(connection: Connection) -> tuple[str, Home | None, bool]:
-    rows = list(connection.execute(select(fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service)))
+def _fleet(connection: Connection) -> Row[Any]:
+    """Return the fleet's row and, so that it costs no statement of its own, the database's time as `now`."""
+    columns = (fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service, database_time().label("now"))
+    rows = list(connection.execute(select(*columns)))
     if len(rows) != 1 or not rows[0].uuid:
         raise DatabaseError(
             f"the table fleet has {len(rows)} rows instead of one with a uuid, so nobody knows whose pods these are",
             "restore it from a backup, or from the label syncctl.io/fleet of the pods",
         )
-    return str(rows[0].uuid), home_of(rows[0].home, rows[0].home_name), bool(rows[0].go_service)
+    return rows[0]
 
 
 def _refuse_odd(found: tuple[Client, ...], counted: int) -> None:

@@ -164,14 +164,17 @@ lease = Table(
     Column("nonce", Text),
 )
 
-# How often in a row a pod has ended, and how many passes its next replacement has to wait.
+# How often in a row a key's pod has been replaced because it had ended, until when the next replacement has to wait, a
+# digest of what those pods were made of, and the uid of the last of them; "" in rows that do not know.
 back_offs = Table(
     "back_offs",
     metadata,
     Column("client_id", _Id, primary_key=True, autoincrement=False),
     Column("algorithm", String(10), primary_key=True),
     Column("failures", Integer, nullable=False),
-    Column("wait", Integer, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("made_of", String(16), nullable=False),
+    Column("pod", Text, nullable=False),
 )
 
 # Replacements that a pass has begun and no pass has seen through: from before the old pod is told to go until the new

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -45,3 +47,20 @@ def parse_time(text: str) -> datetime:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except (ValueError, OverflowError):
         return LONG_AGO
+
+
+class database_time(FunctionElement[datetime]):  # noqa: N801 - reads like the functions of SQLAlchemy
+    """The database's time, in any query: that of the moment, also in a transaction that had to wait."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(database_time, "postgresql")
+def _of_postgres(*_: Any, **__: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(database_time, "sqlite")
+def _of_sqlite(*_: Any, **__: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"

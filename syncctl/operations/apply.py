@@ -48,7 +48,12 @@ _WITHOUT_WORK = {
     StepKind.WAIT: Result.WAITING,
     StepKind.CONFLICT: Result.CONFLICT,
 }
-_HELD = {HoldKind.REFUSED: Result.REFUSED, HoldKind.DEFERRED: Result.DEFERRED, HoldKind.HALTED: Result.DEFERRED}
+_HELD = {
+    HoldKind.REFUSED: Result.REFUSED,
+    HoldKind.DEFERRED: Result.DEFERRED,
+    HoldKind.BACK_OFF: Result.DEFERRED,
+    HoldKind.HALTED: Result.DEFERRED,
+}
 _Work = Callable[[Step], Outcome | None]
 
 

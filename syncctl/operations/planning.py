@@ -52,16 +52,14 @@ class PassOptions:
 class JudgedPlan:
     """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for.
 
-    `begun` holds what earlier passes have begun, as far as this one knows, `back_offs_before` what they have left, and
-    `home` where the fleet's pods were made so far. `new_home` is to be stored before the first pod is made; None when
-    there is nothing to store.
+    `begun` holds what earlier passes have begun, as far as this one knows, and `home` where the fleet's pods were made
+    so far. `new_home` is to be stored before the first pod is made; None when there is nothing to store.
     """
 
     plan: Plan
     refusals: tuple[Refusal, ...]
     back_offs: Mapping[PodKey, BackOff | None]
     begun: Mapping[PodKey, Begun]
-    back_offs_before: Mapping[PodKey, BackOff]
     cluster: str
     home: Home | None = None
     new_home: Home | None = None
@@ -131,7 +129,7 @@ class Planner:
         # Only orphans can be refused for what was before: other passes need not look.
         before = counts.orphans > 0 and self._refused_before()
         plan, refusals = guard(plan, limits, options.allow_deletions, elsewhere, refused_before=before)
-        plan, back_offs = heal(plan, snapshot.back_offs, now)
+        plan, back_offs = heal(plan, snapshot.back_offs, snapshot.now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
         new_home = None if astray or (here and snapshot.home and here.uid == snapshot.home.uid) else here
         return JudgedPlan(
@@ -139,7 +137,6 @@ class Planner:
             astray + refusals,
             back_offs,
             snapshot.begun,
-            snapshot.back_offs,
             self._cluster.address,
             home=snapshot.home,
             new_home=new_home,

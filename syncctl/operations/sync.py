@@ -14,7 +14,6 @@ from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, Syncct
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts
 from syncctl.core.others import unclaimed
-from syncctl.core.pacing import not_ended
 from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.core.shard import WHOLE
 from syncctl.core.steps import Cause, Plan
@@ -199,7 +198,6 @@ class _Pass:
             # Asked once more: whoever has stood still since its last step would forget what another has begun.
             if not self.brake.reason(begun=True):
                 forget_begun(connection, to_forget(report, judged.begun))
-                store_back_offs(connection, not_ended(report, judged.back_offs_before))
             record = self._record(exit_code_of_report(report), report.summary, counts)
             record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
 

@@ -68,7 +68,7 @@ def desired_by(
     """
     if not isinstance(deleted, Mapping):
         deleted = {client_id: Tombstone(f"client {client_id}", client_id + 100) for client_id in deleted}
-    return desired_state(Snapshot(FLEET, clients, deleted, begun=begun, **known), blueprint, PodDefaults(), shard)
+    return desired_state(Snapshot(FLEET, clients, deleted, NOW, begun=begun, **known), blueprint, PodDefaults(), shard)
 
 
 def others(*names: str, owner: str = NOT_OURS, adoptable: tuple[ObservedPod, ...] = (), **fields: Any) -> Others:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.model import Algorithm, AlgorithmStatus, Client, DesiredPod, InvalidClient, Snapshot, Tombstone
 
-from .builders import BLUEPRINT, FLEET, IMAGE, a_client, desired_by, desired_pod, key
+from .builders import BLUEPRINT, FLEET, IMAGE, NOW, a_client, desired_by, desired_pod, key
 
 DEFAULTS = PodDefaults("desk/default:1", "0.5", "256Mi")
 
 
 def with_defaults(*clients: Client, defaults: PodDefaults = DEFAULTS) -> DesiredState:
-    return desired_state(Snapshot(FLEET, clients, frozenset()), BLUEPRINT, defaults)
+    return desired_state(Snapshot(FLEET, clients, frozenset(), NOW), BLUEPRINT, defaults)
 
 
 def test_one_pod_for_each_enabled_algorithm() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,9 +14,8 @@ from syncctl.core import names
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import BackOff, Begun, Client, ContainerState, ObservedPod, PodKey
 from syncctl.core.others import Others
-from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, LONGEST_BACK_OFF, halt, heal, not_ended, pace
+from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, halt, heal, pace
 from syncctl.core.plan import make_plan
-from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 from syncctl.core.template import make_template
 
@@ -41,8 +41,8 @@ def planned(
 
 
 def held(plan: Plan) -> set[int]:
-    """Return the clients whose step is held, all of them as deferred."""
-    assert all(step.held is None or step.held.kind in (HoldKind.DEFERRED, HoldKind.HALTED) for step in plan.steps)
+    """Return the clients whose step is held, none of them by the guard."""
+    assert all(step.held is None or step.held.kind is not HoldKind.REFUSED for step in plan.steps)
     return {step.key.client_id for step in plan.steps if step.held and step.key}
 
 
@@ -377,11 +377,31 @@ def ended(client: Client | None = None, **fields: Any) -> ObservedPod:
     return pod_of(client, **{"phase": "Failed", "reason": "Evicted", **fields})
 
 
+def made_of(client: Client | None = None) -> str:
+    """Return what tells what the client's pod is made of."""
+    (step,) = planned([client or a_client()], [ended(client)]).drifted
+    changed = heal(planned([client or a_client()], [ended(client)]), {}, NOW)[1]
+    assert step.key
+    back_off = changed[step.key]
+    assert back_off
+    return back_off.made_of
+
+
+def backing_off(failures: int, minutes: float, client: Client | None = None, *, pod: str = "uid of another") -> BackOff:
+    """Return a back-off of what the client asks for that ends so many minutes from now."""
+    return BackOff(failures, NOW + timedelta(minutes=minutes), made_of(client), pod)
+
+
+def answered(failures: int, minutes: float, client: Client | None = None) -> BackOff:
+    """Return the same of the client's very pod: this pass is to replace it."""
+    return backing_off(failures, minutes, client, pod=pod_of(client).uid)
+
+
 def healed(
-    back_offs: Mapping[PodKey, BackOff], pod: ObservedPod | None = None
+    back_offs: Mapping[PodKey, BackOff], pod: ObservedPod | None = None, *, now: datetime = NOW, **asked: Any
 ) -> tuple[Step, dict[PodKey, BackOff | None]]:
     """Return the one step of the fleet of one client, and the back-offs to be stored."""
-    plan, changed = heal(planned([a_client()], [pod or ended()]), back_offs, NOW)
+    plan, changed = heal(planned([a_client(**asked)], [pod or ended()]), back_offs, now)
     (step,) = plan.steps
     return step, changed
 
@@ -389,37 +409,100 @@ def healed(
 def test_the_first_end_is_replaced_at_once() -> None:
     step, changed = healed({})
     assert (step.kind, step.cause, step.held) == (StepKind.REPLACE, Cause.FINISHED, None)
-    assert changed == {key(7): BackOff(failures=1, wait=1)}
+    assert changed == {key(7): answered(1, 5)}
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded", "Unknown"])
 def test_whatever_has_ended_backs_off(phase: str) -> None:
-    assert healed({key(7): BackOff(3, 2)}, ended(phase=phase))[0].held
+    assert healed({key(7): backing_off(3, 2)}, ended(phase=phase))[0].held
 
 
-def test_while_it_backs_off_it_says_for_how_long() -> None:
-    step, changed = healed({key(7): BackOff(failures=3, wait=2)})
-    assert step.held == Hold(HoldKind.DEFERRED, "has ended 3 times in a row; backing off for 2 more passes")
-    assert changed == {key(7): BackOff(failures=3, wait=1)}
+@pytest.mark.parametrize(("failures", "times"), [(1, "twice"), (2, "3 times"), (3, "4 times")])
+def test_b4_while_it_backs_off_it_says_until_when_and_how_often_it_has_ended(failures: int, times: str) -> None:
+    step, changed = healed({key(7): backing_off(failures, 5)})
+    assert step.held == Hold(HoldKind.BACK_OFF, f"has ended {times} in a row; backing off until 14:35 UTC")
+    assert changed == {}
 
 
-def test_a_pod_that_always_dies_at_birth_is_replaced_after_1_2_4_passes_and_so_on() -> None:
+@pytest.mark.parametrize(("seconds", "told"), [(0.5, "14:31"), (60, "14:31"), (60.5, "14:32")])
+def test_b4_at_the_time_that_is_told_it_is_over(seconds: float, told: str) -> None:
+    held = healed({key(7): backing_off(2, seconds / 60)})[0].held
+    assert held
+    assert held.why.endswith(f"until {told} UTC")
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(-1, True), (0, False), (1, False)])
+def test_b4_it_waits_to_the_second_and_no_longer(seconds: float, waits: bool) -> None:
+    until = NOW + timedelta(minutes=10)
+    step, changed = healed({key(7): backing_off(2, 10)}, now=until + timedelta(seconds=seconds))
+    assert (step.held is not None) == waits
+    assert changed == ({} if waits else {key(7): answered(3, 10 + seconds / 60 + 20)})
+
+
+@pytest.mark.parametrize("every", [timedelta(seconds=1), timedelta(minutes=5)], ids=["a second", "five minutes"])
+def test_b4_a_pod_that_always_dies_at_birth_is_replaced_after_5_10_20_minutes_however_often_passes_come(
+    every: timedelta,
+) -> None:
     back_offs: dict[PodKey, BackOff] = {}
-    waits, waited = [], 0
-    while len(waits) < 10:
-        step, changed = healed(back_offs)
+    replaced_at: list[datetime] = []
+    now = NOW
+    while len(replaced_at) < 4 + 6 * (every > timedelta(minutes=1)):
+        step, changed = healed(back_offs, ended(uid=f"uid {len(replaced_at)}"), now=now)
         back_offs |= {each: value for each, value in changed.items() if value}
-        if step.held:
-            waited += 1
-        else:
-            waits.append(waited)
-            waited = 0
-    assert waits == [0, 1, 2, 4, 8, 16, 32, 64, LONGEST_BACK_OFF, LONGEST_BACK_OFF]
+        if not step.held:
+            replaced_at.append(now)
+        now += every
+    waited = [(later - sooner) / timedelta(minutes=1) for sooner, later in pairwise(replaced_at)]
+    assert waited == [5, 10, 20, 40, 80, 160, 320, 320, 320][: len(waited)]
 
 
 def test_a_pod_that_has_ended_ten_thousand_times_waits_no_longer() -> None:
-    _, changed = healed({key(7): BackOff(failures=10_000, wait=0)})
-    assert changed == {key(7): BackOff(10_001, LONGEST_BACK_OFF)}
+    _, changed = healed({key(7): backing_off(10_000, 0)})
+    assert changed == {key(7): answered(10_001, 320)}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"image": "desk/vwap:2"}, {"cpu": "2"}, {"memory": "2Gi"}, {"restart_generation": 3}],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_b4_what_is_made_of_something_else_since_is_replaced_at_once_and_starts_over(asked: dict[str, Any]) -> None:
+    step, changed = healed({key(7): backing_off(5, 60)}, **asked)
+    assert step.held is None
+    assert changed == {key(7): answered(1, 5, a_client(**asked))}
+    assert made_of(a_client(**asked)) != made_of()
+
+
+def test_b4_another_template_is_something_else_too() -> None:
+    plan, changed = heal(planned([a_client()], [ended()], blueprint=OTHER_TEMPLATE), {key(7): backing_off(5, 60)}, NOW)
+    assert not held(plan)
+    stored = changed[key(7)]
+    assert stored
+    assert (stored.failures, stored.until) == (1, NOW + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("asked", [{"name": "renamed"}, {"version": 9}, {"priority": 7.0}, {"cpu": "1.5"}])
+def test_b4_what_changes_nothing_of_the_pod_ends_no_back_off(asked: dict[str, Any]) -> None:
+    step, changed = healed({key(7): backing_off(5, 60)}, **asked)
+    assert (step.held is not None, changed) == (True, {})
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 5), (3, 20), (7, 320), (10_000, 320)])
+def test_b4_a_back_off_that_ends_too_far_ahead_is_cut_to_its_length(failures: int, longest: int) -> None:
+    # The clock was an hour fast when it was stored, and was set back.
+    step, changed = healed({key(7): backing_off(failures, longest + 60)})
+    assert step.held
+    assert changed == {key(7): backing_off(failures, longest)}
+    # From then on it ends when it says: nobody cuts it again.
+    assert healed({key(7): backing_off(failures, longest)})[1] == {}
+
+
+def test_b4_an_older_row_that_does_not_know_what_it_was_of_waits_and_learns_it() -> None:
+    old = BackOff(3, NOW + timedelta(minutes=10), "", "")
+    step, changed = healed({key(7): old})
+    assert step.held
+    assert changed == {key(7): backing_off(3, 10, pod="")}
+    assert healed({key(7): replace(old, until=NOW)})[1] == {key(7): answered(4, 40)}
 
 
 @pytest.mark.parametrize(
@@ -427,9 +510,9 @@ def test_a_pod_that_has_ended_ten_thousand_times_waits_no_longer() -> None:
 )
 def test_an_hour_of_health_makes_the_next_end_a_first_one(up_for: timedelta, recovered: bool) -> None:
     pod = pod_of(a_client(), created_at=(NOW - up_for).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    step, changed = healed({key(7): BackOff(4, 3)}, pod)
+    step, changed = healed({key(7): backing_off(4, 3)}, pod)
     assert step.kind is StepKind.KEEP
-    assert healed({key(7): BackOff(4, 3)}, replace(pod, resizing="Error: in use"))[1] == changed
+    assert healed({key(7): backing_off(4, 3)}, replace(pod, resizing="Error: in use"))[1] == changed
     assert changed == ({key(7): None} if recovered else {})
 
 
@@ -439,7 +522,7 @@ def test_an_hour_of_health_makes_the_next_end_a_first_one(up_for: timedelta, rec
     ids=["crashing", "starting", "terminating", "of unknown age"],
 )
 def test_a_pod_that_is_old_and_not_healthy_has_not_recovered(state: dict[str, Any]) -> None:
-    assert healed({key(7): BackOff(4, 3)}, pod_of(a_client(), **{"created_at": LONG_AGO, **state}))[1] == {}
+    assert healed({key(7): backing_off(4, 3)}, pod_of(a_client(), **{"created_at": LONG_AGO, **state}))[1] == {}
 
 
 def test_a_healthy_pod_without_a_back_off_leaves_nothing_to_store() -> None:
@@ -447,9 +530,9 @@ def test_a_healthy_pod_without_a_back_off_leaves_nothing_to_store() -> None:
 
 
 def test_keys_that_nothing_has_happened_to_are_not_touched() -> None:
-    others = {key(8): BackOff(2, 1), key(7, "hft"): BackOff(5, 0), key(99): BackOff(1, 1)}
+    others = {key(8): backing_off(2, 1), key(7, "hft"): backing_off(5, 0), key(99): backing_off(1, 1)}
     plan, changed = heal(planned([a_client(), a_client(8)], [ended(), pod_of(a_client(8))]), others, NOW)
-    assert changed == {key(7): BackOff(1, 1)}
+    assert changed == {key(7): answered(1, 5)}
     assert not held(plan)
 
 
@@ -457,56 +540,46 @@ def test_what_is_held_already_neither_waits_nor_counts() -> None:
     plan = planned([a_client()], [ended()])
     hold = Hold(HoldKind.DEFERRED, "--policy create-only")
     plan = plan.holding({step.name: hold for step in plan.steps})
-    assert heal(plan, {key(7): BackOff(2, 2)}, NOW) == (plan, {})
+    assert heal(plan, {key(7): backing_off(2, 2)}, NOW) == (plan, {})
 
 
 def test_other_replacements_do_not_back_off() -> None:
-    plan, changed = heal(to_restart(3), {key(1): BackOff(5, 9)}, NOW)
+    plan, changed = heal(to_restart(3), {key(1): backing_off(5, 9)}, NOW)
     assert (held(plan), changed) == (set(), {})
 
 
-@given(st.lists(st.sampled_from(["ends", "runs", "is well for an hour"]), max_size=60))
-def test_a_back_off_grows_only_by_ends_and_goes_only_by_health(story: list[str]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(["ends", "runs", "is well for an hour"]), st.integers(0, 400)), max_size=60))
+def test_a_back_off_grows_only_by_ends_and_goes_only_by_health(story: list[tuple[str, int]]) -> None:
     back_offs: dict[PodKey, BackOff] = {}
-    for event in story:
+    now = NOW
+    for number, (event, minutes) in enumerate(story):
+        now += timedelta(minutes=minutes)
         pod = {
-            "ends": ended(),
-            "runs": pod_of(a_client(), created_at="2026-03-02T14:29:00Z"),
+            "ends": ended(uid=f"uid {number}"),
+            "runs": pod_of(a_client(), created_at=now.isoformat()),
             "is well for an hour": pod_of(a_client(), created_at=LONG_AGO),
         }[event]
-        before = back_offs.get(key(7), BackOff(0, 0))
-        step, changed = healed(back_offs, pod)
+        before = back_offs.get(key(7), BackOff(0, now, made_of(), ""))
+        step, changed = healed(back_offs, pod, now=now)
         if None in changed.values():
             assert event == "is well for an hour"
             back_offs.clear()
             continue
         back_offs |= {each: value for each, value in changed.items() if value}
-        after = back_offs.get(key(7), BackOff(0, 0))
-        assert 0 <= after.wait <= LONGEST_BACK_OFF
+        after = back_offs.get(key(7), before)
+        assert after.until - now <= timedelta(minutes=320)
         assert after.failures == before.failures + (event == "ends" and step.held is None)
-        assert bool(step.held) == (event == "ends" and before.wait > 0)
+        assert bool(step.held) == (event == "ends" and before.until > now)
 
 
-# What a pass did not come to
+@pytest.mark.parametrize("minutes", [-60, -5, 0, 3, 5])
+def test_b4_a_pod_that_a_pass_did_not_come_to_replace_has_not_ended_once_more(minutes: float) -> None:
+    # It had written the end down, and was killed, met its deadline, or the API server refused.
+    assert healed({key(7): answered(1, minutes)})[0].held is None
+    assert healed({key(7): answered(1, minutes)})[1] == {}
 
 
-def came_to(result: Result, plan: Plan, *, lease_lost: bool = False) -> Report:
-    return Report(plan, tuple(Outcome(step, result) for step in plan.drifted), lease_lost=lease_lost)
-
-
-@pytest.mark.parametrize("result", Result)
-def test_an_end_that_was_not_answered_does_not_count(result: Result) -> None:
-    before = {key(1): BackOff(2, 0), key(2): BackOff(4, 4), key(9): BackOff(1, 1)}
-    rows = [a_client(number) for number in (1, 2, 3, 4)]
-    ended = [pod_of(one, phase="Failed") for one in rows[:3]]
-    plan, changed = heal(planned(rows, [*ended, pod_of(rows[3])]), before, NOW)
-    assert changed == {key(1): BackOff(3, 4), key(2): BackOff(4, 3), key(3): BackOff(1, 1)}
-    put_back = not_ended(came_to(result, plan), before)
-    # Client 2's waits in any case: that pass of its wait is over.
-    counted = result not in (Result.DEFERRED, Result.FAILED)
-    assert put_back == ({} if counted else {key(1): BackOff(2, 0), key(3): None})
-    assert not_ended(came_to(result, plan, lease_lost=True), before) == {}
-
-
-def test_only_of_pods_that_had_ended_is_anything_put_back() -> None:
-    assert not_ended(came_to(Result.FAILED, to_restart(3)), {key(1): BackOff(2, 0)}) == {}
+def test_b4_a_new_pod_of_a_key_is_not_the_one_that_was_replaced() -> None:
+    back_off = healed({})[1][key(7)]
+    assert back_off
+    assert healed({key(7): back_off}, ended(uid="uid of its successor"))[0].held

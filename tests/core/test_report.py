@@ -148,9 +148,12 @@ def test_a_steps_reason_is_not_changed_by_what_became_of_it() -> None:
     assert Outcome(step, Result.FAILED, "no route to host").step == replace(step)
 
 
-def test_a_halted_change_is_a_problem_and_a_paced_one_is_none() -> None:
+def test_b4_a_halted_change_and_a_back_off_are_problems_and_what_is_paced_is_none() -> None:
     plan = a_plan(a_client(1))
-    for kind, code in ((HoldKind.HALTED, ExitCode.INCOMPLETE), (HoldKind.DEFERRED, ExitCode.DONE)):
+    of_kind = dict.fromkeys(HoldKind, ExitCode.DONE)
+    # B4: what has ended and backs off is down, and nothing is under way that brings it back.
+    of_kind |= {HoldKind.HALTED: ExitCode.INCOMPLETE, HoldKind.BACK_OFF: ExitCode.INCOMPLETE}
+    for kind, code in of_kind.items():
         held = plan.holding({plan.drifted[0].name: Hold(kind, "for a reason")})
         report = Report(held, tuple(Outcome(step, Result.DEFERRED) for step in held.drifted))
         assert exit_code_of_report(report) is code

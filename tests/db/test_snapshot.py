@@ -1,8 +1,10 @@
 """A snapshot of the fleet is whole, or it is an error."""
 
 import math
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -16,8 +18,11 @@ from syncctl.db.engine import connect, reading, writing
 from syncctl.db.rows import BATCH
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, deleted_clients, fleet
+from syncctl.db.times import database_time
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+A_MOMENT = timedelta(seconds=20)
+"""How far the test's clock and the database's may be apart."""
 
 
 def _add(engine: Engine, *names: str) -> list[Client]:
@@ -37,6 +42,41 @@ def test_an_empty_fleet_is_a_snapshot_with_a_uuid(engine: Engine) -> None:
     snapshot = read_snapshot(engine, consume_restarts=True)
     assert len(snapshot.fleet) == 36
     assert (snapshot.clients, snapshot.deleted) == ((), {})
+
+
+def test_b4_it_has_the_databases_time_of_the_moment_when_it_was_read(engine: Engine) -> None:
+    # A row that somebody has locked keeps it waiting; the time is that of the reading, not of the transaction's start.
+    for consume in (False, True):
+        before = datetime.now(UTC)
+        snapshot = read_snapshot(engine, consume_restarts=consume)
+        assert snapshot.now.tzinfo is UTC
+        assert before - A_MOMENT <= snapshot.now <= datetime.now(UTC) + A_MOMENT
+        assert read_snapshot(engine, consume_restarts=consume).now >= snapshot.now
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+def test_b4_a_snapshot_that_had_to_wait_for_a_lock_is_not_as_old_as_its_transaction(engine: Engine) -> None:
+    _add(engine, "acme")
+    _execute(engine, ["UPDATE clients SET need_restart = true"])
+    with ThreadPoolExecutor(1) as pool:
+        with writing(engine) as connection:
+            connection.execute(text("SELECT id FROM clients FOR UPDATE"))
+            waiting = pool.submit(read_snapshot, engine, consume_restarts=True)
+            _until_somebody_waits(engine)
+            let_go = connection.execute(select(database_time())).scalar_one()
+        assert waiting.result().now > let_go
+
+
+def _until_somebody_waits(engine: Engine) -> None:
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    for _ in range(200):
+        with reading(engine) as connection:
+            if connection.execute(query).scalar_one():
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody waits for the lock")
 
 
 def test_the_uuid_stays(engine: Engine) -> None:
@@ -141,7 +181,8 @@ def test_a_plan_sees_the_restart_as_the_pass_would_and_writes_nothing(engine: En
     planned = read_snapshot(engine, consume_restarts=False)
     with reading(engine) as connection:
         assert db.get_client(connection, acme.id) == asked
-    assert planned == read_snapshot(engine, consume_restarts=True)
+    done = read_snapshot(engine, consume_restarts=True)
+    assert replace(planned, now=done.now) == done
 
 
 def test_a_restart_asked_for_again_counts_again(engine: Engine) -> None:

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from clocks import drive_database
 from clusters import FINALIZER, IMAGE, Json, RealCluster, SandboxCluster
 from sqlalchemy import Engine, event, text
 
@@ -40,9 +41,10 @@ class Desk:
         self.api = cluster.api()
         self.fleet = read_snapshot(engine, consume_restarts=False).fleet
         self.later = timedelta()
+        drive_database(engine, self.now)
         self._folder = folder
         self.set(default_cpu="20m", default_memory="32Mi", default_image=IMAGE, concurrency=4)
-        # A sandbox's time may be long ago by the database's clock.
+        # A sandbox's time may be long ago by the database's own clock, by which the history is purged.
         self.set(history_days=3650)
 
     def set(self, **settings: Any) -> None:
@@ -81,9 +83,12 @@ class Desk:
 
     def run(self, **options: Any) -> Report:
         """Run one pass, `later` than it is."""
-        clock = self.cluster.clock
-        shifted = replace(clock, now=lambda: clock.now() + self.later)
+        shifted = replace(self.cluster.clock, now=self.now)
         return sync_once(self.engine, self.api, self.settings, PassOptions(**options), Silence(), shifted)
+
+    def now(self) -> datetime:
+        """Return the time by which passes and the database go."""
+        return self.cluster.clock.now() + self.later
 
     def started(self, **options: Any) -> dict[str, Json]:
         """Run one pass in which nothing fails, let its pods come to run, and return them."""

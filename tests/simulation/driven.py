@@ -21,21 +21,26 @@ NAMESPACE = "trading"
 
 
 class DrivenTime:
-    """The time of the cluster and of the passes.
+    """The time of the cluster, of the passes and of the database.
 
-    Passes may have another idea of the time of day (`skew`), and may stand still while the time of all others goes on
-    (`frozen`). The lease goes by the machine's own clock, as the database does, plus what was frozen.
+    Passes and the database may have other ideas of the time of day (`skew`, `database_skew`). Passes may stand still
+    while the time of all others goes on (`frozen`); the lease goes by the machine's own clock plus what was frozen.
     """
 
     def __init__(self) -> None:
         self.seconds = 1_795_557_600.0
         self.skew = 0.0
+        self.database_skew = 0.0
         self.frozen = 0.0
         self.on_advance: Callable[[], object] = lambda: None
 
     def cluster(self) -> float:
         """Return the epoch seconds by which the cluster goes."""
         return self.seconds
+
+    def database(self) -> datetime:
+        """Return the time that the database tells, but to the lease."""
+        return datetime.fromtimestamp(self.seconds + self.database_skew, UTC)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

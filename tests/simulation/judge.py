@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from syncctl.core.exits import exit_code_of_report
@@ -87,9 +89,12 @@ class PassRun:
 class Judge:
     """The rules. `hand_edited` holds the uids of pods whose identity somebody has changed by hand."""
 
-    def __init__(self, store: Store, fleet: str) -> None:
+    def __init__(self, store: Store, fleet: str, database_time: Callable[[], datetime]) -> None:
         self._store = store
         self._fleet = fleet
+        self._database_time = database_time
+        # What each digest of a back-off stands for, by the rows that were there when it was stored.
+        self._makes: dict[str, tuple[Any, ...]] = {}
         self.hand_edited: set[str] = set()
         # Keys whose pod a pass has stopped for something new, and that are not back; with the number of the pass.
         self.stopped: dict[Key, int] = {}
@@ -262,8 +267,7 @@ class Judge:
         if seen.name != wanted.name:
             return "misnamed"
         if seen.phase in _FINISHED or pod["status"].get("reason") == "NodeLost":
-            if run.rows.waits.get(wanted.key, 0) > 0:
-                raise Violation(f"replaced {seen.name}, which has to wait {run.rows.waits[wanted.key]} passes")
+            self._backed_off(run, seen, wanted)
             return "finished"
         if seen.uid in self.hand_edited:
             return "edited"
@@ -279,6 +283,26 @@ class Judge:
         if any(one.get("reason") == "Infeasible" for one in _resizes(pod)):
             return "resize infeasible"
         raise Violation(f"deleted {seen.name}, which was as the rows ask")
+
+    def _backed_off(self, run: PassRun, seen: Record, wanted: Wanted) -> None:
+        """A pod that keeps ending waits, unless it is made of something else by now, or its end was never answered."""
+        back_off = run.rows.back_offs.get(wanted.key)
+        waits = back_off is not None and back_off.until > self._database_time()
+        if (
+            back_off
+            and waits
+            and back_off.pod != seen.uid
+            and self._makes[back_off.made_of] == wanted.make(run.template)
+        ):
+            raise Violation(f"replaced {seen.name}, which has to wait until {back_off.until}")
+
+    def _note_makes(self, run: PassRun) -> None:
+        """Learn what the digests of new back-offs stand for; one stands for one thing."""
+        for key, back_off in read_rows(run.database).back_offs.items():
+            if back_off != run.rows.back_offs.get(key) and (wanted := run.rows.wanted.get(key)) and not run.rivals:
+                make = wanted.make(run.template)
+                if self._makes.setdefault(back_off.made_of, make) != make:
+                    raise Violation(f"the back-off of {wanted.name} takes {make} for {self._makes[back_off.made_of]}")
 
     def _guarded(self, run: PassRun) -> None:
         orphans, switched_off, live = self._suspects(run)
@@ -354,6 +378,7 @@ class Judge:
 
     def verdict(self, run: PassRun) -> None:
         """Look at a pass that has ended."""
+        self._note_makes(run)
         report = run.report
         if report is None or run.judged is None:
             if run.writes and not run.killed:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +40,24 @@ class Wanted:
     memory: str
     generation: int
 
+    def make(self, template: str) -> tuple[Any, ...]:
+        """Return what a pod of this is made of, by a template of this revision; its name does not matter."""
+        return self.image, _worth(self.cpu), _worth(self.memory), self.generation, template
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBackOff:
+    """A key whose pod keeps ending: until when it waits, and of which make and pod that is true."""
+
+    failures: int
+    until: datetime
+    made_of: str
+    pod: str
+
+    def longest_wait(self, now: datetime) -> float:
+        """Return for how many seconds from now it can keep a pod waiting."""
+        return max(0.0, min((self.until - now).total_seconds(), 300.0 * 2 ** min(self.failures - 1, 6)))
+
 
 @dataclass(slots=True)
 class Rows:
@@ -52,7 +71,7 @@ class Rows:
     deleted: set[int] = field(default_factory=set)
     generations: dict[int, int] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
-    waits: dict[Key, int] = field(default_factory=dict)
+    back_offs: dict[Key, StoredBackOff] = field(default_factory=dict)
     begun: set[Key] = field(default_factory=set)
 
     def switched_off(self, key: Key) -> bool:
@@ -71,9 +90,11 @@ def read_rows(path: str) -> Rows:
     with sqlite3.connect(path) as connection:
         rows = Rows(fleet=connection.execute("SELECT uuid FROM fleet").fetchone()[0])
         rows.deleted = {number for (number,) in connection.execute("SELECT client_id FROM deleted_clients")}
-        rows.waits = {
-            (client, algorithm): wait
-            for client, algorithm, wait in connection.execute("SELECT client_id, algorithm, wait FROM back_offs")
+        rows.back_offs = {
+            (client, algorithm): StoredBackOff(failures, datetime.fromisoformat(f"{until}+00:00"), made_of, pod)
+            for client, algorithm, failures, until, made_of, pod in connection.execute(
+                "SELECT client_id, algorithm, failures, until, made_of, pod FROM back_offs"
+            )
         }
         rows.begun = set(connection.execute("SELECT client_id, algorithm FROM begun_replacements"))
         found = connection.execute(

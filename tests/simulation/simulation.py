@@ -10,6 +10,7 @@ from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 
+from clocks import drive_database
 from sqlalchemy import Engine, event, update
 
 from syncctl.core.errors import LeaseHeld, StalePlan, SyncctlError
@@ -31,6 +32,7 @@ from .rows import DEFAULT_IMAGE, read_rows
 from .world import NothingThere, World
 
 LEASE_TERM = 60.0
+PASS_EVERY = 300.0
 _AFTER_ONLY = ("cut",)
 _BEFORE_ONLY = ("refused", "429", "401", "403")
 _EITHER = ("reset", "timeout", "500", "503", "504")
@@ -59,10 +61,11 @@ class Simulation:
         with writing(self._engine) as connection:
             connection.execute(update(fleet).values(uuid=fleet_id))
         self._time = DrivenTime()
+        drive_database(self._engine, self._time.database)
         self._store = Store(self._time.cluster, namespaces=(NAMESPACE,), history_limit=100)
         self._kubelet = Kubelet(self._store, start_delay=0.5, stop_delay=0.5)
         self._time.on_advance = self._kubelet.tick
-        self._judge = Judge(self._store, fleet_id)
+        self._judge = Judge(self._store, fleet_id, self._time.database)
         self._world = World(self._chance, self._engine, self._store, self._kubelet, self._judge, self._time, folder)
         self._running: list[PassRun] = []
         self._serving: PassRun | None = None
@@ -334,7 +337,7 @@ class Simulation:
             run = self._pass(PassOptions(allow_deletions=10_000), Weather(None), {})
             if run.report is None:
                 raise Violation(f"a pass failed in calm weather: {run.error}")
-            self._time.advance(300.0)
+            self._time.advance(PASS_EVERY)
             problems = self._judge.settled(read_rows(str(self._path)), self._world.template)
             if not problems:
                 break
@@ -353,7 +356,9 @@ class Simulation:
         rows = read_rows(str(self._path))
         wanted = len(rows.wanted)
         budget = max(10, int(wanted * self._settings.replace_percent / 100)) - len(rows.begun & rows.invalid)
-        waits = max((wait for key, wait in rows.waits.items() if key in rows.wanted), default=0)
+        longest = [back_off.longest_wait(self._time.database()) for key, back_off in rows.back_offs.items()
+                   if key in rows.wanted]  # fmt: skip
+        waits = math.ceil(max(longest, default=0.0) / PASS_EVERY)
         return 2 + bool(rows.begun) + math.ceil(wanted / max(1, budget)) - 1 + waits
 
     def _say(self, line: str) -> None:

@@ -334,6 +334,10 @@ class World:
         self._time.skew = self._chance.choice((0.0, -7200.0, 7200.0, 86400.0, -3.0))
         return f"the clock of the passes is {self._time.skew:+} s off"
 
+    def skew_database(self) -> str:
+        self._time.database_skew = self._chance.choice((0.0, -3600.0, 3600.0, 86400.0))
+        return f"the database's clock is {self._time.database_skew:+} s off"
+
     def image_fates(self) -> None:
         """Pods with the broken image do not start; pods that got a good one do."""
         for pod in self._judge.pods():
@@ -372,6 +376,7 @@ class World:
         (2, drop_fleet_label), (4, mislabel), (2, annotate_by_hand), (2, edit_image), (4, start_go_service),
         (2, start_go_service_for_all),
         (3, take_name), (4, change_kubelet), (2, change_quota), (1, compact), (2, skew),
+        (2, skew_database),
     )  # fmt: skip
     """With weights."""
     DURING_A_PASS: tuple[Callable[["World"], str], ...] = (
