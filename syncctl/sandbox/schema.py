@@ -69,7 +69,10 @@ def _shape(name: str, children: dict[str, Shape] | None = None, lists: str = "",
     for field, child in children.items():
         checks[field] = GenericAlias(list, (child.checked,)) if field in list_names else child.checked
     fields = [(field, operator.or_(check, None) if check is not Any else Any, None) for field, check in checks.items()]
-    return Shape(name, leaves, children, list_names, msgspec.defstruct(name, fields, omit_defaults=True))
+    checked = msgspec.defstruct(name, fields, omit_defaults=True)
+    # msgspec looks a type through when it is first used, and two threads that do so at once end the process.
+    msgspec.convert({}, checked)
+    return Shape(name, leaves, children, list_names, checked)
 
 
 _METADATA = _shape(

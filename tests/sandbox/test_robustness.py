@@ -3,6 +3,8 @@
 import copy
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -163,3 +165,35 @@ def test_a_kubelet_forgets_pods_that_are_gone(store: Store, kubelet: Kubelet) ->
     assert not kubelet._due
     assert not kubelet._placed
     assert not kubelet._stopping
+
+
+FIRST_REQUESTS = """
+import os, sys, threading
+from syncctl.sandbox.decoding import decode
+from syncctl.sandbox.schema import POD
+
+sys.setswitchinterval(1e-6)
+
+def first_requests():
+    start = threading.Barrier(8)
+    body = {"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    threads = [threading.Thread(target=lambda: (start.wait(), decode(body, POD))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+ends = set()
+for _ in range(60):
+    pid = os.fork()
+    if pid == 0:
+        first_requests()
+        os._exit(0)
+    ends.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(ends)
+"""
+
+
+def test_the_first_requests_may_come_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_REQUESTS], capture_output=True, text=True, check=False)
+    assert done.stdout == "{0}\n", done.stderr
