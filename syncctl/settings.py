@@ -74,6 +74,9 @@ class Settings(BaseSettings):
         default_factory=lambda: SecretStr(_default_database()),
         description="SQLAlchemy URL of the database: postgresql://USER@HOST/NAME or sqlite:///FILE",
     )
+    database_timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
+        10.0, description="Seconds that one wait for the database may last: for a connection, a lock, an answer"
+    )
     history_days: Annotated[int, Field(ge=1, le=36500)] = Field(30, description="Days for which passes are remembered")
 
     kubeconfig: str | None = Field(None, description="Kubeconfig file, as for kubectl")

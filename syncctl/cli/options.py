@@ -17,7 +17,7 @@ from syncctl.settings import Settings, load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
 
-DATABASE = ("database_url",)
+DATABASE = ("database_url", "database_timeout")
 CLUSTER = ("kubeconfig", "context", "namespace", "page_size", "request_timeout", "request_rate", "concurrency")
 PODS = ("fleet_name", "pod_template", "default_image", "default_cpu", "default_memory")
 GUARD = ("orphan_limit", "orphan_percent", "switch_off_limit", "replace_percent", "halt_percent")

@@ -39,11 +39,13 @@ def read_address(url: str) -> URL:
 
 
 def describe(address: URL) -> str:
-    """Say where a database is, as HOST:PORT/NAME or as a path, without user and password."""
+    """Say where a database is, as HOST:PORT/NAME or as a path, without user and password; of several hosts, all."""
     if address.drivername.startswith("sqlite"):
         return address.database or ""
-    host = address.host or _first(address.query.get("host")) or "localhost"
-    if "/" in host:
+    asked = address.query.get("host") or "localhost"
+    host = address.host or (asked if isinstance(asked, str) else ",".join(asked))
+    # The hosts of a query may have their ports with them.
+    if "/" in host or ("," in host and ":" in host):
         return f"{host}/{address.database or ''}"
     return f"{host}:{address.port or _first(address.query.get('port')) or 5432}/{address.database or ''}"
 

@@ -6,24 +6,28 @@ failure, of the body too, into our errors.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from syncctl.core.errors import DatabaseUnavailable
+from syncctl.core.errors import DatabaseUnavailable, SettingsError
 from syncctl.db.address import read_address
-from syncctl.db.faults import translated
+from syncctl.db.faults import commit, translated
+from syncctl.db.sqlite import PatientConnection
 from syncctl.db.times import parse_time
+from syncctl.db.waiting import USUAL, Waits
 
-__all__ = ["Engine", "connect", "reading", "writing"]
+__all__ = ["Engine", "connect", "lock_timeout", "reading", "set_locally", "waits_of", "writing"]
 
 _TIMESTAMPTZ = 1184
+_CONNECT_SECONDS = 5.0
+"""For each address of a server, where its URL has no connect_timeout and database_timeout is not less."""
 _CONNECT_ARGUMENTS = {
-    "connect_timeout": 5,
     # A server that went away without a word is noticed within a minute, and not after the two hours of TCP.
     "keepalives": 1,
     "keepalives_idle": 30,
@@ -34,20 +38,28 @@ _CONNECT_ARGUMENTS = {
 }
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, timeout: float = USUAL) -> Engine:
     """Make the engine for a URL. Nothing is sent yet; of SQLite, an empty file of mode 0600 is made.
 
+    `timeout` is how many seconds one wait for the database may last: for a connection, a lock, a statement's answer.
     Raises SettingsError for a URL that cannot be one, DatabaseUnavailable for a file that cannot be made.
     """
-    address = read_address(url)
-    return _sqlite(address) if address.drivername.startswith("sqlite") else _postgres(address)
+    address, waits = read_address(url), Waits(timeout)
+    return _sqlite(address, waits) if address.drivername.startswith("sqlite") else _postgres(address, waits)
+
+
+def waits_of(engine: Engine) -> Waits:
+    """Return what the waits of all connections of this engine go by."""
+    waits: Waits = engine.get_execution_options()["waits"]
+    return waits
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def reading(engine: Engine, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
     """Open a transaction that sees the database at one moment and cannot write to it.
 
-    Raises DatabaseUnavailable, SchemaMismatch, DatabaseError.
+    `settings` are the server's, for this transaction; SQLite has none. Raises DatabaseUnavailable, SchemaMismatch,
+    DatabaseError.
     """
     if engine.dialect.name == "sqlite":
         options: dict[str, Any] = {"sqlite_begin": "DEFERRED"}
@@ -56,33 +68,85 @@ def reading(engine: Engine) -> Iterator[Connection]:
     with translated(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only = ON")
+        _begin(connection, settings)
         yield connection
 
 
 @contextmanager
-def writing(engine: Engine, *, at_one_moment: bool = False) -> Iterator[Connection]:
+def writing(
+    engine: Engine, settings: Mapping[str, str] | None = None, *, at_one_moment: bool = False
+) -> Iterator[Connection]:
     """Open a transaction that commits at the end, or changes nothing when the body raises.
 
-    `at_one_moment` is for one that reads much before it writes: Postgres' REPEATABLE READ, which may fail with a
-    serialization error when another writer was faster. In SQLite writers come one after the other in any case.
+    `settings` are as for `reading`. `at_one_moment` is for one that reads much before it writes: Postgres' REPEATABLE
+    READ, which may fail with a serialization error when another writer was faster. In SQLite writers come one after the
+    other in any case.
     Raises DatabaseUnavailable, SchemaMismatch, DatabaseError.
     """
     options: dict[str, Any] = {}
     if engine.dialect.name == "postgresql" and at_one_moment:
         options = {"isolation_level": "REPEATABLE READ"}
-    with translated(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            # A psql that somebody left open in a transaction must not hold up a command for ever.
-            connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+    with (
+        translated(engine.url),
+        engine.connect().execution_options(**options) as connection,
+        connection.begin() as transaction,
+    ):
+        _begin(connection, settings)
         yield connection
+        commit(transaction, engine.url)
 
 
-def _postgres(address: URL) -> Engine:
+def set_locally(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Change the server's settings until the end of the transaction, all of them by one statement.
+
+    Behind PgBouncer's transaction pooling a connection is somebody else's afterwards. And it is one SELECT and not
+    several SETs in one string, for the driver waits for the second answer of a string without asking anybody.
+    """
+    connection.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+
+
+def lock_timeout(engine: Engine) -> dict[str, str]:
+    """Return the setting by which a psql that somebody left open in a transaction does not hold us up for ever."""
+    return {"lock_timeout": _milliseconds(0.8 * waits_of(engine).seconds)}
+
+
+def _begin(connection: Connection, settings: Mapping[str, str] | None) -> None:
+    """Let the server end each wait just before we would: its answer says more, and the connection can stay."""
+    if connection.dialect.name == "postgresql":
+        engine = connection.engine
+        limits = lock_timeout(engine) | {"statement_timeout": _milliseconds(0.9 * waits_of(engine).seconds)}
+        set_locally(connection, limits | dict(settings or {}))
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))  # 0 would be no limit
+
+
+def _postgres(address: URL, waits: Waits) -> Engine:
+    # Not for SQLite, which does not need the driver.
+    from syncctl.db.postgres import open_connection
+
     arguments = {name: value for name, value in _CONNECT_ARGUMENTS.items() if name not in address.query}
-    engine = create_engine(address, connect_args=arguments, hide_parameters=True, pool_pre_ping=True)
+    seconds = min(_connect_seconds(address), waits.seconds)
+    # As many connections as there are threads: nobody waits for one of somebody else.
+    try:
+        engine = create_engine(
+            address,
+            connect_args=arguments,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=0,
+            execution_options={"waits": waits},
+        )
+    except ArgumentError as error:
+        raise SettingsError(f"the hosts of database_url cannot be used: {error}") from error
     extensions: Any = engine.dialect.loaded_dbapi.extensions
     # psycopg2's own reader raises on infinity, and on the year 1, which in a session west of Greenwich is 1 BC.
     utc = extensions.new_type((_TIMESTAMPTZ,), "UTC", lambda value, _cursor: value and parse_time(value))
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        return open_connection(parameters, waits, seconds)
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi_connection: Any, _record: Any) -> None:
@@ -91,15 +155,30 @@ def _postgres(address: URL) -> Engine:
     return engine
 
 
-def _sqlite(address: URL) -> Engine:
+def _connect_seconds(address: URL) -> float:
+    # libpq takes 0 and less for no limit at all.
+    given = address.query.get("connect_timeout")
+    try:
+        return float(str(given)) if given and float(str(given)) > 0 else _CONNECT_SECONDS
+    except ValueError:
+        raise SettingsError("connect_timeout in database_url is no number of seconds") from None
+
+
+def _sqlite(address: URL, waits: Waits) -> Engine:
     _make_file(Path(address.database or ""))
-    engine = create_engine(address, poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(
+        address,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"factory": PatientConnection},
+        execution_options={"waits": waits},
+    )
 
     @event.listens_for(engine, "connect")
-    def _on_connect(dbapi_connection: sqlite3.Connection, _record: Any) -> None:
+    def _on_connect(dbapi_connection: PatientConnection, _record: Any) -> None:
         # Python's own transactions begin late and never IMMEDIATE; with None it leaves them to _on_begin.
         dbapi_connection.isolation_level = None
-        dbapi_connection.execute("PRAGMA busy_timeout = 5000")
+        dbapi_connection.wait_by(waits)
         dbapi_connection.execute("PRAGMA foreign_keys = ON")
         # On a read-only medium, or while another process does just this, the file stays in the mode that it has.
         with suppress(sqlite3.OperationalError):

@@ -8,13 +8,13 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select
 
 import syncctl
 from syncctl.core.errors import DatabaseError
 from syncctl.db.address import describe
-from syncctl.db.engine import reading
-from syncctl.db.faults import translated
+from syncctl.db.engine import lock_timeout, reading, set_locally, waits_of
+from syncctl.db.faults import commit, translated
 from syncctl.db.schema import HEAD, REVISIONS, newer_than_this, read_revision
 
 # Any number will do that no other program locks in this database; this one is "syncctl" read as a number.
@@ -52,6 +52,9 @@ def upgrade(engine: Engine, on_step: Callable[[str], None] | None = None) -> Upg
     `on_step` hears each line of the report as it comes. Of two who upgrade at once one waits, then finds it done.
     Raises SchemaMismatch for tables of a newer syncctl, DatabaseError when the tables there cannot be adopted.
     """
+    # Who finds nothing to do has locked nothing: behind somebody's open transaction that would hold up all readers.
+    if current(engine) == HEAD:
+        return Upgrade(HEAD, HEAD)
     steps: list[str] = []
 
     def say(step: str) -> None:
@@ -74,19 +77,23 @@ def upgrade(engine: Engine, on_step: Callable[[str], None] | None = None) -> Upg
 def locked(engine: Engine) -> Iterator[Connection]:
     """Open the one transaction that may change the tables; others who ask for it wait.
 
+    A statement of it may take as long as it takes: a large table is not rewritten in seconds. But for a lock it waits
+    no longer than others do, because all readers of the table queue up behind it.
     Raises DatabaseError when the other has not finished within a minute, and all that `writing` raises.
     """
-    with translated(engine.url), engine.connect() as connection:
+    with translated(engine.url), waits_of(engine).without_limit(), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             # To change a table, SQLite's are copied and dropped, and a dropped row takes those that refer to it along.
             _pragma(connection, "foreign_keys = OFF")
-        with connection.begin():
+        with connection.begin() as transaction:
             if engine.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+                set_locally(connection, {"lock_timeout": "60s"})
                 connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+                set_locally(connection, lock_timeout(engine))
             yield connection
             if engine.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                 raise DatabaseError("the upgrade would leave rows that refer to none; nothing was changed")
+            commit(transaction, engine.url)
 
 
 def alembic_config() -> Config:

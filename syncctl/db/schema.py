@@ -6,19 +6,20 @@ from syncctl.core.errors import SchemaMismatch
 from syncctl.db.address import describe
 from syncctl.db.engine import connect, reading
 from syncctl.db.faults import UPGRADE_HINT
+from syncctl.db.waiting import USUAL
 
 # In order, oldest first. A test compares them with the scripts in alembic/versions.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 HEAD = REVISIONS[-1]
 
 
-def open_database(url: str) -> Engine:
-    """Reach the database of a URL and check its tables.
+def open_database(url: str, timeout: float = USUAL) -> Engine:
+    """Reach the database of a URL and check its tables; `timeout` is that of `connect`.
 
     A SQLite file is made and upgraded on the way. Postgres, which others may be using, never is.
     Raises SettingsError, DatabaseUnavailable, SchemaMismatch, DatabaseError.
     """
-    engine = connect(url)
+    engine = connect(url, timeout)
     if engine.dialect.name == "sqlite" and _wants_upgrade(engine):
         from syncctl.db.migrations import upgrade
 

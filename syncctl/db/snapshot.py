@@ -17,7 +17,6 @@ from sqlalchemy import (
     func,
     literal,
     select,
-    text,
     true,
     union_all,
     update,
@@ -45,6 +44,8 @@ from syncctl.db.times import database_time
 
 _ATTEMPTS = 5
 _LOST_A_RACE = ("40001", "40P01")
+# Lets Postgres raise instead of leaving out rows that a policy hides from this user.
+_UNFILTERED = {"row_security": "off"}
 
 
 def read_snapshot(
@@ -63,8 +64,7 @@ def read_snapshot(
     Raises DatabaseError when anything about the answer is odd, and all that `reading` raises.
     """
     if not consume_restarts:
-        with reading(engine) as connection:
-            _refuse_filters(connection)
+        with reading(engine, _UNFILTERED) as connection:
             snapshot = _read(connection, shard)
             accept(snapshot)
             return snapshot
@@ -78,8 +78,7 @@ def read_snapshot(
 
 
 def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], None]) -> Snapshot:
-    with writing(engine, at_one_moment=True) as connection:
-        _refuse_filters(connection)
+    with writing(engine, _UNFILTERED, at_one_moment=True) as connection:
         connection.execute(
             update(clients)
             .where(clients.c.need_restart == true(), *_of_shard(clients.c.id, shard))
@@ -167,12 +166,6 @@ def _restarted(client: Client) -> Client:
     if not client.need_restart:
         return client
     return replace(client, need_restart=False, restart_generation=client.restart_generation + 1)
-
-
-def _refuse_filters(connection: Connection) -> None:
-    """Let Postgres raise, in this transaction, instead of leaving out rows that a policy hides from this user."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL row_security = off"))
 
 
 def _refuse_standby(connection: Connection) -> None:

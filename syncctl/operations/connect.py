@@ -21,12 +21,12 @@ __all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engin
 
 def open_engine(settings: Settings) -> Engine:
     """Return the database, its schema checked; a SQLite file is made and migrated on first use."""
-    return open_database(database_of(settings))
+    return open_database(database_of(settings), settings.database_timeout)
 
 
 def reach_engine(settings: Settings) -> Engine:
     """Return the database unchecked, for a server that starts before it. Nothing is sent yet."""
-    return connect_database(database_of(settings))
+    return connect_database(database_of(settings), settings.database_timeout)
 
 
 def check_engine(engine: Engine) -> None:

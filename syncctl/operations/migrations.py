@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from syncctl.db.engine import connect, reading, writing
+from syncctl.db.engine import reading, writing
 from syncctl.db.go_service import forget_go_service
 from syncctl.db.migrations import Upgrade, current, upgrade
-from syncctl.db.schema import HEAD, check_schema, open_database
-from syncctl.settings import Settings, database_of
+from syncctl.db.schema import HEAD, check_schema
+from syncctl.operations.connect import open_engine, reach_engine
+from syncctl.settings import Settings
 
 __all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "end_go_service", "upgrade_database"]
 
@@ -17,12 +18,12 @@ def upgrade_database(settings: Settings, on_step: Callable[[str], None]) -> Upgr
     Raises:
         DatabaseError: the database cannot be reached or adopted.
     """
-    return upgrade(connect(database_of(settings)), on_step)
+    return upgrade(reach_engine(settings), on_step)
 
 
 def database_revision(settings: Settings) -> str | None:
     """Return the revision of the tables; None when there are none of ours."""
-    return current(connect(database_of(settings)))
+    return current(reach_engine(settings))
 
 
 def check_database(settings: Settings) -> None:
@@ -31,11 +32,11 @@ def check_database(settings: Settings) -> None:
     Raises:
         SchemaMismatch: they are older, newer, or not there.
     """
-    with reading(connect(database_of(settings))) as connection:
+    with reading(reach_engine(settings)) as connection:
         check_schema(connection)
 
 
 def end_go_service(settings: Settings) -> bool:
     """Let passes look no longer for pods that a Go service goes on making; False when none does so already."""
-    with writing(open_database(database_of(settings))) as connection:
+    with writing(open_engine(settings)) as connection:
         return forget_go_service(connection)

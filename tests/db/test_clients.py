@@ -313,6 +313,9 @@ def test_a_fleet_catches_up_in_few_statements_and_one_that_is_not_behind_writes_
     event.remove(engine, "before_cursor_execute", sent)
     look = "SELECT FOR UPDATE" if engine.dialect.name == "postgresql" else "SELECT"
     asked = [statement for statement in statements if statement.startswith(("SELECT", "UPDATE"))]
+    if engine.dialect.name == "postgresql":
+        # Each transaction begins with its time limits.
+        asked = asked[1:11] + asked[12:]
     # 1,201 clients are three batches, 600 of the one second and 601 of the other two each.
     assert asked == ["SELECT"] * 3 + [look] * 3 + ["UPDATE"] * 4 + ["SELECT"] * 3
     with reading(engine) as connection:

@@ -8,12 +8,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, create_engine, delete, event, update
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Engine, delete, event, update
 
 from syncctl.core.errors import DatabaseError, LeaseHeld, LeaseLost
 from syncctl.db import lease as db
-from syncctl.db.engine import reading, writing
+from syncctl.db.engine import connect, reading, writing
 from syncctl.db.tables import lease
 from syncctl.operations.clock import Clock
 from syncctl.operations.lease import SAFETY, HeldLease, lease_release, lease_status
@@ -509,7 +508,8 @@ def test_a10_who_took_the_lease_while_the_clock_was_ahead_and_died_keeps_nobody_
 @pytest.fixture
 def changing(engine: Engine) -> Iterator[Engine]:
     """The same database through a pool that opens another connection for every transaction."""
-    other = create_engine(engine.url, poolclass=NullPool, hide_parameters=True)
+    other = connect(engine.url.render_as_string(hide_password=False))
+    event.listen(other, "checkin", lambda _connection, record: record.invalidate())
     yield other
     other.dispose()
 
