@@ -4,7 +4,7 @@ Each host writes its own times. Which pass came later the ids tell, and what is 
 clock is wrong must neither hide what others did after it nor make them be forgotten.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,10 +16,12 @@ from syncctl.core.report import Result
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.steps import Cause
 from syncctl.core.validation import LARGEST_ID
-from syncctl.db.engine import reading
+from syncctl.db.engine import reading, writing
 from syncctl.db.tables import pass_steps, passes
 
 _BATCH = 100
+_STEPS_AT_ONCE = 5000
+"""How many steps are forgotten in one transaction: a fraction of a second's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,11 @@ class StepRecord:
 
 def record_pass(
     connection: Connection, record: PassRecord, steps: Iterable[StepRecord] = (), *, keep_days: int
-) -> None:
-    """Store a record with its steps, and forget those that began more than `keep_days` ago."""
-    connection.execute(delete(passes).where(passes.c.started_at < _days_ago(connection, keep_days)))
+) -> bool:
+    """Store a record with its steps, and tell whether there are some that began more than `keep_days` ago.
+
+    Forgetting those is not done by the way: a great many of them would keep every pass from being recorded at all.
+    """
     values = asdict(record)
     del values["id"]
     pass_id = connection.execute(insert(passes).values(values).returning(passes.c.id)).scalar_one()
@@ -69,13 +73,36 @@ def record_pass(
     names = [field.name for field in fields(StepRecord)]
     if rows := [{"pass_id": pass_id, **{name: getattr(step, name) for name in names}} for step in steps]:
         connection.execute(insert(pass_steps), rows)
+    return bool(connection.execute(select(exists().where(_old(connection, keep_days)))).scalar_one())
 
 
-def _days_ago(connection: Connection, days: int) -> ColumnElement[Any]:
-    """Return the database's time so many days ago, as it compares with a column."""
+def forget_passes(engine: Engine, keep_days: int, may_go_on: Callable[[], bool] = lambda: True) -> None:
+    """Forget the passes that began more than `keep_days` ago, in transactions that are each short, while one may go on.
+
+    Raises all that `writing` raises; what is forgotten by then stays forgotten.
+    """
+    while may_go_on():
+        with writing(engine) as connection:
+            old = select(passes.c.id).where(_old(connection, keep_days)).order_by(passes.c.id).limit(_BATCH)
+            ids = connection.execute(old).scalars().all()
+            of_them = select(pass_steps.c.id).where(pass_steps.c.pass_id.in_(ids)).limit(_STEPS_AT_ONCE)
+            steps = connection.execute(delete(pass_steps).where(pass_steps.c.id.in_(of_them)))
+            if steps.rowcount == _STEPS_AT_ONCE:
+                continue
+            connection.execute(delete(passes).where(passes.c.id.in_(ids)))
+            if len(ids) < _BATCH:
+                return
+
+
+def _old(connection: Connection, days: int) -> ColumnElement[bool]:
+    """Return the condition for passes that began more than so many days ago by the database's clock.
+
+    The newest is none of them: it may come from a host whose clock is that far behind.
+    """
+    ago: ColumnElement[Any] = func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
     if connection.dialect.name == "postgresql":
-        return func.now() - timedelta(days=days)
-    return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
+        ago = func.now() - timedelta(days=days)
+    return (passes.c.started_at < ago) & (passes.c.id < select(func.max(passes.c.id)).scalar_subquery())
 
 
 def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:

@@ -21,7 +21,7 @@ from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
 from syncctl.db.engine import Engine, writing
-from syncctl.db.history import PassRecord, StepRecord, orphans_refused, record_pass
+from syncctl.db.history import PassRecord, StepRecord, forget_passes, orphans_refused, record_pass
 from syncctl.db.home import store_home
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
@@ -199,17 +199,28 @@ class _Pass:
             if not self.brake.reason(begun=True):
                 forget_begun(connection, to_forget(report, judged.begun))
             record = self._record(exit_code_of_report(report), report.summary, counts)
-            record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
+            old = record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
+        self._forget(old)
 
     def record_failure(self, error: SyncctlError) -> None:
         """Say in the history why there was no pass, if that can be done."""
         record = self._record(exit_code_of_error(error), "error", {}, error.message)
         try:
             with writing(self.engine) as connection:
-                record_pass(connection, record, keep_days=self.settings.history_days)
+                old = record_pass(connection, record, keep_days=self.settings.history_days)
         except SyncctlError as unrecorded:
             # The error itself is what the person must see; that history is missing it comes second.
             log.warning("this pass could not be recorded: %s", unrecorded.message)
+        else:
+            self._forget(old)
+
+    def _forget(self, old: bool) -> None:
+        """Forget passes that are old, if there are any and while there is time; what is left, a later pass forgets."""
+        try:
+            if old:
+                forget_passes(self.engine, self.settings.history_days, lambda: not self.brake.reason())
+        except DatabaseError as error:
+            log.warning("old passes could not be forgotten: %s", error.message)
 
     def _count_elsewhere(self, mine: Counts) -> Counts:
         if self.options.shard == WHOLE:

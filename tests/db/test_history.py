@@ -8,7 +8,15 @@ from sqlalchemy import Engine
 
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import reading, writing
-from syncctl.db.history import PassRecord, StepRecord, last_pass, list_passes, orphans_refused, record_pass
+from syncctl.db.history import (
+    PassRecord,
+    StepRecord,
+    forget_passes,
+    last_pass,
+    list_passes,
+    orphans_refused,
+    record_pass,
+)
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 RECORD = PassRecord(
@@ -61,7 +69,9 @@ def test_what_is_older_than_the_days_kept_is_forgotten(engine: Engine) -> None:
     just_in, too_old = (now - timedelta(days=30) + timedelta(minutes=late) for late in (5, -5))
     for moment in (just_in, too_old, now):
         with writing(engine) as connection:
-            record_pass(connection, replace(RECORD, started_at=moment, finished_at=moment), keep_days=30)
+            record = replace(RECORD, started_at=moment, finished_at=moment)
+            assert record_pass(connection, record, keep_days=30) is (moment == now)
+    forget_passes(engine, 30)
     assert [record.started_at for record in list_passes(engine, 10)] == [now, just_in]
 
 

@@ -1,13 +1,14 @@
 """What became of the steps of a pass is remembered with it, and forgotten with it."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
-from syncctl.core.errors import InvalidInput
-from syncctl.db.engine import reading, writing
-from syncctl.db.history import PassRecord, StepRecord, list_passes, list_steps, record_pass
+from syncctl.core.errors import DatabaseBusy, InvalidInput
+from syncctl.db.engine import connect, reading, writing
+from syncctl.db.history import PassRecord, StepRecord, forget_passes, list_passes, list_steps, record_pass
 from syncctl.db.tables import pass_steps
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
@@ -59,11 +60,55 @@ def test_a_quiet_pass_has_none_and_an_unknown_one_neither(engine: Engine) -> Non
 
 def test_steps_are_forgotten_with_their_pass(engine: Engine) -> None:
     old = record(engine, CREATED, UNREADABLE)
-    record(engine, CREATED, at=datetime.now(UTC), keep_days=30)
+    record(engine, CREATED, at=datetime.now(UTC))
+    forget_passes(engine, 30)
     with pytest.raises(InvalidInput, match="is not in the history"):
         list_steps(engine, old)
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(pass_steps)).scalar_one() == 1
+
+
+def test_b3_what_is_forgotten_goes_in_short_transactions_and_while_there_is_time(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncctl.db.history._STEPS_AT_ONCE", 4)
+    monkeypatch.setattr("syncctl.db.history._BATCH", 2)
+    for _ in range(5):
+        record(engine, *(CREATED,) * 3)
+    record(engine, CREATED, at=datetime.now(UTC))
+    gone: list[int] = []
+
+    def after(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE"):
+            gone.append(cursor.rowcount)
+
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "commit", lambda _connection: gone.append(-1))
+    forget_passes(engine, 30, lambda: gone.count(-1) < 2)
+    # Of the six steps of two passes first four, then the rest and the passes.
+    assert gone == [4, -1, 2, 2, -1]
+    forget_passes(engine, 30)
+    assert len(list_passes(engine, 10)) == 1
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(pass_steps)).scalar_one() == 1
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_b3_a_pass_is_recorded_however_much_there_is_to_forget(engine: Engine, migrated_url: str) -> None:
+    old = [record(engine, CREATED) for _ in range(3)]
+    with writing(engine) as somebody:
+        # As slow as a million of them: no deletion comes to an end.
+        somebody.execute(select(pass_steps.c.id).where(pass_steps.c.pass_id.in_(old)).with_for_update())
+        hurried = connect(migrated_url, 0.5)
+        with writing(hurried) as connection:
+            moved = PassRecord(**{**_fields(RECORD), "started_at": datetime.now(UTC)})
+            assert record_pass(connection, moved, keep_days=30)
+        assert len(list_passes(hurried, 10)) == 4
+        with pytest.raises(DatabaseBusy):
+            forget_passes(hurried, 30)
+        hurried.dispose()
+    forget_passes(engine, 30)
+    assert len(list_passes(engine, 10)) == 1
 
 
 def test_a_pass_of_thousands_of_steps_is_recorded_whole(engine: Engine) -> None:
