@@ -88,6 +88,10 @@ class Front(TyperGroup):
             if error.hint:
                 typer.echo(f"hint: {printable(error.hint)}", err=True)
             raise typer.Exit(exit_code_of_error(error)) from error
+        except KeyboardInterrupt as error:
+            # The database's doors say what a command that was waiting there has left behind.
+            typer.echo(f"\nstopped{f': {error}' if str(error) else ''}", err=True)
+            raise typer.Exit(128 + signal.SIGINT) from None
 
 
 app = typer.Typer(

@@ -15,6 +15,10 @@ PATIENCE = 10.0
 """Seconds after a signal in which a failed request may still be tried again: what was ended should find its successor.
 With the last attempt's timeout it is less than the grace of the CronJob's pod."""
 
+DATABASE_PATIENCE = 15.0
+"""Seconds after a signal that may be spent waiting for the database, by all waits together: enough for a record that
+takes long, and with PATIENCE and a last request's timeout still less than that grace."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,6 +44,7 @@ class Brake:
         self._check_lease = check_lease
         self._clock = clock
         self._told_at = 0.0
+        self._waited = 0.0
         self.signal = 0
         self.patience = 0.0
         self.lease_lost: LeaseLost | None = None
@@ -74,6 +79,15 @@ class Brake:
         """Wait between two attempts at a request; False when a signal leaves no time for another one."""
         self._sleep(seconds, unless=self._in_a_hurry)
         return not self._in_a_hurry()
+
+    def may_wait(self, waited: float) -> bool:
+        """Tell whether to go on waiting for the database, after so many seconds since this was asked last.
+
+        Asked by several threads at once; a few hundredths that one of them loses to another do not matter.
+        """
+        if self.signal:
+            self._waited += waited
+        return self._waited < DATABASE_PATIENCE
 
     def _in_a_hurry(self) -> bool:
         return self.signal != 0 and self._clock.monotonic() >= self._told_at + self.patience

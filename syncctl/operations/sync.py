@@ -20,7 +20,7 @@ from syncctl.core.steps import Cause, Plan
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
-from syncctl.db.engine import Engine, writing
+from syncctl.db.engine import Engine, waits_of, writing
 from syncctl.db.history import PassRecord, StepRecord, forget_passes, orphans_refused, record_pass
 from syncctl.db.home import store_home
 from syncctl.db.lease import publish_counts
@@ -80,19 +80,27 @@ def sync_once(
     brake = Brake(deadline, lease.check, clock)
     cluster = cluster.working_under(lease.check, brake.pause)
     this = _Pass(engine, cluster, settings, options, clock, lease, brake, started_at=clock.now())
-    try:
-        with brake.pressed_by_signals(), lease.waiting(wait, this.pause):
-            judged = this.plan()
-            # From here on there may be something that is ended and wants its successor.
-            brake.patience = PATIENCE
-            witness.planned(judged)
-            report = this.apply(judged, witness)
-            witness.reported(report)
-            this.record(report, judged)
-            return report
-    except SyncctlError as error:
-        this.record_failure(error)
-        raise
+    with brake.pressed_by_signals(), waits_of(engine).asking(brake.may_wait):
+        try:
+            with lease.waiting(wait, this.pause):
+                judged = this.plan()
+                # From here on there may be something that is ended and wants its successor.
+                brake.patience = PATIENCE
+                witness.planned(judged)
+                report = this.apply(judged, witness)
+                witness.reported(report)
+                this.record(report, judged)
+                return report
+        except SyncctlError as error:
+            if brake.signal and not brake.patience and isinstance(error, (ClusterError, DatabaseError)):
+                # What kept it waiting when it was told to stop is not why it ends.
+                stopped = PassStopped(brake.signal)
+                this.record_failure(stopped)
+                raise stopped from error
+            if brake.patience and isinstance(error, DatabaseError):
+                error.hint = "what was done in the cluster is done; the next pass goes on from there, and records it"
+            this.record_failure(error)
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +126,7 @@ class _Pass:
             raise PassStopped(self.brake.signal)
 
     def plan(self) -> JudgedPlan:
-        """Read rows and pods and judge what is to be done; restarts asked for become generations.
-
-        Raises:
-            PassStopped: a signal came while the cluster or the database kept it waiting.
-        """
-        try:
-            return self._planned()
-        except (ClusterError, DatabaseError) as error:
-            if self.brake.signal:
-                raise PassStopped(self.brake.signal) from error
-            raise
-
-    def _planned(self) -> JudgedPlan:
+        """Read rows and pods and judge what is to be done; restarts asked for become generations."""
         planner = Planner(
             self.cluster,
             self.settings,

