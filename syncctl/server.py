@@ -5,6 +5,7 @@ in server_wire.py, what every request passes on its way (time limits, token, log
 """
 
 import functools
+import inspect
 import json
 import logging
 import math
@@ -35,15 +36,23 @@ from starlette.types import ASGIApp
 
 from syncctl import __version__
 from syncctl.core import errors
-from syncctl.core.errors import ClusterUnavailable, DatabaseError, InvalidInput, SettingsError, SyncctlError
+from syncctl.core.errors import (
+    ClusterUnavailable,
+    DatabaseError,
+    DatabaseUnavailable,
+    InvalidInput,
+    SettingsError,
+    SyncctlError,
+)
 from syncctl.core.exits import ExitCode
 from syncctl.core.model import Client, ClientChanges
 from syncctl.core.validation import LARGEST_ID
 from syncctl.operations import algorithms, clients
 from syncctl.operations.connect import Engine, check_engine, open_cluster
-from syncctl.operations.figures import read_figures
+from syncctl.operations.figures import Figures, read_figures
 from syncctl.operations.status import read_status
 from syncctl.server_edge import RETRY_SOON, Edge, Token, problem
+from syncctl.server_threads import Crew, Look
 from syncctl.server_wire import (
     AlgorithmsPage,
     AlgorithmsToSet,
@@ -99,6 +108,10 @@ ERRORS: Mapping[type[SyncctlError], tuple[int, str]] = {
 MOST_PROBLEMS = 100
 MOST_LOOKS = 4
 """How many looks at the cluster go on at a time: each may wait for it, and must not keep threads from other callers."""
+MOST_CALLERS = 16
+"""How many callers are in threads at a time, each with a connection to the database; probes and figures are besides."""
+PROBE_SECONDS = 2.0
+"""For the database to answer a probe, or to give its figures: less than who asks is used to wait."""
 
 
 # The routes -----------------------------------------------------------------------------------------------------------
@@ -112,6 +125,10 @@ class _Shop:
     settings: Settings
     open_cluster: Callable[[], Any]
     looks: threading.Semaphore
+    crew: Crew
+    check: Look[None]
+    read_figures: Look[Figures]
+    fleet: "_FleetCollector"
     registry: CollectorRegistry
 
 
@@ -134,6 +151,9 @@ class _AnyJson(Request):
 
 
 class _Route(APIRoute):
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        super().__init__(path, endpoint if inspect.iscoroutinefunction(endpoint) else _by_the_crew(endpoint), **more)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -141,6 +161,16 @@ class _Route(APIRoute):
             return await handle(_AnyJson(request.scope, request.receive))
 
         return handle_json
+
+
+def _by_the_crew(answer: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Have a route run by the crew: all but the probes wait for the database or the cluster."""
+
+    @functools.wraps(answer)
+    async def run(shop: _Shop, **given: Any) -> Any:
+        return await shop.crew.run(functools.partial(answer, shop, **given))
+
+    return run
 
 
 router = APIRouter(route_class=_Route)
@@ -263,14 +293,14 @@ async def is_alive() -> Alive:
 
 
 @router.get("/readyz", tags=["probes"], operation_id="isReady", responses={503: _answers(503)[503]})
-def is_ready(shop: Shop) -> Alive:
+async def is_ready(shop: Shop) -> Alive:
     """Say whether the database answers and its tables are those of this version."""
     try:
-        check_engine(shop.engine)
-    except DatabaseError as error:
+        await shop.check()
+    except (DatabaseError, TimeoutError) as error:
         # Open to all, so where the database is stays in the log.
-        log.warning("not ready: %s", error.message)
-        status, title = _row(error)
+        log.warning("not ready: %s", _said(error))
+        status, title = _row(error if isinstance(error, DatabaseError) else DatabaseUnavailable(""))
         raise HTTPException(status, title) from error
     return Alive()
 
@@ -282,9 +312,20 @@ def is_ready(shop: Shop) -> Alive:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def get_metrics(shop: Shop) -> Response:
+async def get_metrics(shop: Shop) -> Response:
     """Show counters and gauges in the text format of Prometheus."""
+    try:
+        shop.fleet.figures = await shop.read_figures()
+    except (DatabaseError, TimeoutError) as error:
+        log.warning("no figures: %s", _said(error))
+        shop.fleet.figures = None
     return Response(generate_latest(shop.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _said(error: DatabaseError | TimeoutError) -> str:
+    return (
+        error.message if isinstance(error, DatabaseError) else f"the database gave no answer within {PROBE_SECONDS:g} s"
+    )
 
 
 def _next(path: str, pages: Pages, found: list[Client], more: bool) -> str | None:
@@ -369,10 +410,9 @@ async def _answer_bug(request: Request, _: Exception) -> JSONResponse:
 
 
 class _FleetCollector(Collector):
-    """The fleet's figures, read from the database when they are asked for."""
+    """The fleet's figures, as they were read last; None when the database did not give them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    figures: Figures | None = None
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Name nothing beforehand: the database need not be there yet."""
@@ -380,13 +420,10 @@ class _FleetCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges; of a database that is away, only that."""
-        try:
-            figures = read_figures(self._engine)
-        except DatabaseError as error:
-            log.warning("no figures: %s", error.message)
-            yield GaugeMetricFamily("syncctl_database_up", "Whether the database answers", 0)
+        figures = self.figures
+        yield GaugeMetricFamily("syncctl_database_up", "Whether the database answers", float(figures is not None))
+        if figures is None:
             return
-        yield GaugeMetricFamily("syncctl_database_up", "Whether the database answers", 1)
         yield GaugeMetricFamily("syncctl_clients", "Clients", figures.clients)
         enabled = GaugeMetricFamily("syncctl_algorithms_enabled", "Algorithms switched on", labels=["algorithm"])
         for algorithm, number in figures.enabled.items():
@@ -438,12 +475,17 @@ def make_app(engine: Engine, settings: Settings) -> ASGIApp:
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_FleetCollector(engine))
+    fleet = _FleetCollector()
+    registry.register(fleet)
     app.state.shop = _Shop(
         engine,
         settings,
         functools.cache(lambda: open_cluster(settings)),
         threading.BoundedSemaphore(MOST_LOOKS),
+        Crew(MOST_CALLERS, settings.database_timeout),
+        Look(lambda: check_engine(engine), PROBE_SECONDS),
+        Look(lambda: read_figures(engine), PROBE_SECONDS),
+        fleet,
         registry,
     )
     app.add_exception_handler(SyncctlError, _answer_error)

@@ -7,6 +7,7 @@ import asyncio
 import hmac
 import json
 import logging
+import math
 import re
 import time
 import uuid
@@ -14,6 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import h11
@@ -26,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncctl.core.errors import SettingsError
+from syncctl.operations.connect import Engine, waits_of
 from syncctl.settings import TOKEN, Settings
 
 log = logging.getLogger("syncctl")
@@ -37,6 +40,8 @@ IDLE_SECONDS = 60
 LARGEST_BODY = 1 << 20
 LAST_SECONDS = 20
 """For what still runs when SIGTERM comes; less than the 30 s that Kubernetes gives."""
+LAST_WAIT_SECONDS = 15
+"""Of those, for the database to answer: whoever waits for it is told before the end."""
 
 OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 """Answered without a token: they tell nothing of any client, and a kubelet has none to show. docs/serve.md says why."""
@@ -140,6 +145,11 @@ class Edge:
         try:
             entry = self._refusal(scope["path"], headers) or self._app
             await entry(scope, _limited(receive), answer)
+        except asyncio.CancelledError:
+            # What still runs when LAST_SECONDS are over. Its thread may wait on, and ends with the process.
+            if not status:
+                stopping = problem(503, "stopping", "The server stops", "it could not wait for the answer", RETRY_SOON)
+                await stopping(scope, receive, answer)
         except Exception:
             # It has been answered with 500 by then.
             log.exception("a bug of syncctl ended a request", extra={"request_id": request_id})
@@ -277,6 +287,17 @@ class Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
+    _told_at = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note when the end was asked for first."""
+        self._told_at = min(self._told_at, time.monotonic())
+        super().handle_exit(sig, frame)
+
+    def may_wait(self, _waited: float) -> bool:
+        """Tell whether to go on waiting for the database."""
+        return time.monotonic() < self._told_at + LAST_WAIT_SECONDS
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """End in good order at SIGTERM and SIGINT, and then exit with 0: uvicorn would raise the signal again."""
@@ -285,8 +306,8 @@ class _Server(uvicorn.Server):
             self._captured_signals.clear()
 
 
-def run(app: ASGIApp, listener: Any) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what runs."""
+def run(app: ASGIApp, listener: Any, engine: Engine) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs; what waits for the database of this engine not for long."""
     # uvicorn's own words go where ours do; its access log says less than ours.
     theirs = logging.getLogger("uvicorn")
     theirs.handlers, theirs.propagate = log.handlers, False
@@ -304,4 +325,6 @@ def run(app: ASGIApp, listener: Any) -> None:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=LAST_SECONDS,
     )
-    _Server(config).run([listener])
+    server = _Server(config)
+    with waits_of(engine).asking(server.may_wait):
+        server.run([listener])

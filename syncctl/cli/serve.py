@@ -8,7 +8,7 @@ import socket
 import typer
 
 from syncctl.cli.options import CLUSTER, DATABASE, PODS, with_settings
-from syncctl.core.errors import DatabaseUnavailable, SettingsError, UsageError
+from syncctl.core.errors import DatabaseBusy, DatabaseUnavailable, SettingsError, UsageError
 from syncctl.operations.connect import Engine, open_engine, reach_engine
 from syncctl.settings import Settings
 
@@ -41,7 +41,7 @@ def serve(settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.info("listening on %s", url, extra={"url": url})
-        run(server, listener)
+        run(server, listener, engine)
     engine.dispose()
     log.info("stopped")
 
@@ -50,7 +50,7 @@ def _engine(settings: Settings) -> Engine:
     """Return the database; a server may start before it, and answers 503 until it is there."""
     try:
         return open_engine(settings)
-    except DatabaseUnavailable as error:
+    except (DatabaseUnavailable, DatabaseBusy) as error:
         log.warning(error.message)
         return reach_engine(settings)
 

@@ -8,7 +8,7 @@ import yaml
 from syncctl.core.documents import unreadable
 from syncctl.core.errors import InvalidInput
 from syncctl.core.template import PodTemplate, make_template
-from syncctl.db.engine import Engine, reading
+from syncctl.db.engine import Engine, reading, waits_of
 from syncctl.db.engine import connect as connect_database
 from syncctl.db.schema import check_schema, open_database
 from syncctl.settings import Settings, database_of
@@ -16,7 +16,7 @@ from syncctl.settings import Settings, database_of
 if TYPE_CHECKING:
     from syncctl.kube.api import ApiCluster
 
-__all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engine", "read_template"]
+__all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engine", "read_template", "waits_of"]
 
 
 def open_engine(settings: Settings) -> Engine:
