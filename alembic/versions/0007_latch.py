@@ -1,4 +1,4 @@
-"""Give back-offs a time by the database's clock"""
+"""Keep the guard's latch apart from the history, and give back-offs a time by the database's clock"""
 
 from datetime import timedelta
 
@@ -20,6 +20,7 @@ def upgrade():
     connection = op.get_bind()
     now = connection.execute(sa.select(database_time())).scalar_one()
     _give_back_offs_a_time(connection, now)
+    _take_the_latch_out_of_the_history(connection)
 
 
 def downgrade():
@@ -43,3 +44,47 @@ def _give_back_offs_a_time(connection, now):
     columns = ("client_id", "algorithm", "failures", "until", "made_of", "pod")
     converted = [(client, algorithm, failures, now + wait * PASS, "", "") for client, algorithm, failures, wait in rows]
     op.bulk_insert(back_offs, [dict(zip(columns, row, strict=True)) for row in converted])
+
+
+def _take_the_latch_out_of_the_history(connection):
+    """Latch, bucket by bucket, the orphans that were refused and that no later pass has seen the end of."""
+    latches = op.create_table(
+        "guard_latches",
+        sa.Column("kind", sa.String(20), nullable=False),
+        sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("refused_since", UtcDateTime(), nullable=False),
+        sa.Column("found_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "bucket", name="pk_guard_latches"),
+    )
+    op.create_table(
+        "guard_allowances",
+        sa.Column("pod", sa.Text(), nullable=False),
+        sa.Column("uid", sa.Text(), nullable=False),
+        sa.Column("client_id", ID, nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("pod", "uid", name="pk_guard_allowances"),
+    )
+    results = {}
+    orphans = "SELECT DISTINCT pass_id, result FROM pass_steps WHERE cause = 'orphan'"
+    for number, result in connection.execute(sa.text(orphans)):
+        results.setdefault(number, set()).add(result)
+    passes = sa.table(
+        "passes",
+        *map(sa.column, ("id", "who", "host", "shard", "error")),
+        sa.column("finished_at", UtcDateTime()),
+    )
+    columns = passes.c.id, passes.c.finished_at, passes.c.who, passes.c.host, passes.c.shard
+    had_a_plan = sa.select(*columns).where(passes.c.error.is_(None)).order_by(passes.c.id)
+    latched = {}
+    for number, finished_at, who, host, shard in connection.execute(had_a_plan):
+        index, of = map(int, shard.split("/"))
+        found = results.get(number, set())
+        for bucket in range(index, 256, of):
+            if "refused" in found:
+                latched.setdefault(bucket, (finished_at, f"{who}@{host}"))
+            elif "deleted" in found or not found & {"deferred", "failed"}:
+                latched.pop(bucket, None)
+    columns = ("kind", "bucket", "refused_since", "found_by")
+    rows = [("orphans", bucket, *first) for bucket, first in latched.items()]
+    op.bulk_insert(latches, [dict(zip(columns, row, strict=True)) for row in rows])

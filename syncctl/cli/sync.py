@@ -80,7 +80,10 @@ STEPS = View[Step](
 
 PolicyOption = Annotated[Policy, typer.Option("--policy", help="What this run may do at all")]
 AllowDeletions = Annotated[
-    int | None, typer.Option(min=0, help="Let the guard pass, in this run, if no more than this many pods would go")
+    int | None,
+    typer.Option(
+        min=0, help="Let the guard pass if no more than this many pods would go; for these it then holds until they do"
+    ),
 ]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go service, by replacing them")]
 MoveHere = Annotated[

@@ -8,17 +8,19 @@ whose row has merely vanished, is not: a truncated table looks just like that.
 
 Everything else goes on, and so it stays on every following pass until a person allows that many. Once orphans were
 refused, each is, however few are left: a table that is being restored is half-way through it only few rows short. That
-ends with a pass that finds no orphan, or deletes those that a person has allowed.
+is the guard's latch, and latch.py tells when it is let go.
+
+What a person has allowed stays allowed, pod by pod, until it is done: a pass may not come to all of it.
 
 A fleet has one home, the namespace in which its pods were made. In any other one all of its pods seem to be missing; no
 pod is made there, for each would run twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from syncctl.core.model import Home
+from syncctl.core.model import Allowance, GuardKind, Home, Latch
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 NAMES_SHOWN = 5
@@ -67,15 +69,40 @@ class Refusal:
     hint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A plan with what the guard refuses held. `allowed` are the steps that a person has let through just now."""
+
+    plan: Plan
+    refusals: tuple[Refusal, ...] = ()
+    refused: frozenset[GuardKind] = frozenset()
+    allowed: tuple[Step, ...] = ()
+
+
 def restrict(plan: Plan, policy: Policy) -> Plan:
     """Hold every step of a kind that the policy does not allow."""
     hold = Hold(HoldKind.DEFERRED, f"not in this run: --policy {policy}")
     return plan.holding({step.name: hold for step in plan.drifted if step.kind not in _ALLOWED[policy]})
 
 
-def count(plan: Plan) -> Counts:
+def guard_kind(step: Step) -> GuardKind | None:
+    """Return as what the guard goes on refusing a step; None for what is a person's word, or nothing to refuse."""
+    return GuardKind.ORPHANS if step.kind is StepKind.DELETE and step.cause is Cause.ORPHAN else None
+
+
+def is_persons_word(step: Step) -> bool:
+    """Whether the step is a deletion that a person has asked for, of which there may be a limit all the same."""
+    return step.kind is StepKind.DELETE and step.cause in (Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
+
+
+def allowance_of(step: Step) -> Allowance:
+    """Return by what a pod is allowed to go that passes the guard."""
+    return Allowance(step.name, step.pod.uid)
+
+
+def count(plan: Plan, allowances: Collection[Allowance] = ()) -> Counts:
     """Return what the other shards have to know of this one."""
-    return Counts(plan.live, len(_deletions(plan, Cause.ORPHAN)))
+    return Counts(plan.live, len(_to_judge(plan, allowances)))
 
 
 def guard(
@@ -84,8 +111,9 @@ def guard(
     allowed: int | None = None,
     elsewhere: Counts = NOBODY_ELSE,
     *,
-    refused_before: bool = False,
-) -> tuple[Plan, tuple[Refusal, ...]]:
+    latches: Mapping[GuardKind, Latch] | None = None,
+    allowances: Collection[Allowance] = (),
+) -> Guarded:
     """Hold the groups of deletions that are over their limits.
 
     Args:
@@ -94,33 +122,31 @@ def guard(
         allowed: how many guarded deletions a person allows in this run; None for as many as the limits do.
         elsewhere: counts of the other shards. A shard's orphans are refused when they are too many in the shard or,
             with those, in the fleet.
-        refused_before: whether orphans were refused and no pass has seen the end of it: then any orphan is refused.
+        latches: what was refused before and is not settled: any of it is refused, however few.
+        allowances: pods that a person has let pass in a run before: these neither count nor are refused.
     """
     live = plan.live
     suspicious = []
-    orphans = _deletions(plan, Cause.ORPHAN)
+    orphans = _to_judge(plan, allowances)
     here, everywhere = Counts(live, len(orphans)), Counts(live + elsewhere.live, len(orphans) + elsewhere.orphans)
     over = next((counts for counts in (here, everywhere) if orphans and _too_many(counts, limits)), None)
-    if over is None and orphans and refused_before:
-        over = here
-    if over is not None:
-        where = "" if elsewhere == NOBODY_ELSE else " of this shard" if over == here else " of all shards"
+    latch = (latches or {}).get(GuardKind.ORPHANS)
+    if orphans and (over or latch):
+        found = over or here
+        where = "" if elsewhere == NOBODY_ELSE else " of this shard" if found == here else " of all shards"
         measured = (
-            f"{over.orphans} of {over.live} live pods{where} ({over.orphans / over.live:.0%}) are orphans: their "
+            f"{found.orphans} of {found.live} live pods{where} ({found.orphans / found.live:.0%}) are orphans: their "
         )
         measured += "clients have vanished from the database without being deleted"
-        allows = f"at most {limits.orphan_limit} and at most {limits.orphan_percent:g}% may go unasked"
-        if not _too_many(over, limits):
-            allows = "orphans were refused before, and until there are none each is: a restore may be half-way through"
-        suspicious.append((orphans, measured, allows))
-    switched_off = _deletions(plan, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
+        suspicious.append((orphans, measured, _why(limits if over else None, latch)))
+    switched_off = _not_among(allowances, filter(is_persons_word, plan.drifted))
     if limits.switch_off_limit and len(switched_off) > limits.switch_off_limit:
         measured = f"{len(switched_off)} of {live} live pods were switched off or their clients deleted"
         allows = f"switch_off_limit is {limits.switch_off_limit}"
         suspicious.append((switched_off, measured, allows))
     total = sum(len(steps) for steps, _, _ in suspicious)
     if allowed is not None and total <= allowed:
-        return plan, ()
+        return Guarded(plan, allowed=tuple(step for steps, _, _ in suspicious for step in steps))
     holds: dict[str, Hold] = {}
     refusals = []
     for steps, measured, allows in suspicious:
@@ -129,7 +155,8 @@ def guard(
         hint = f"look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions {total}`"
         refusals.append(Refusal(message, hint))
         holds |= {step.name: Hold(HoldKind.REFUSED, f"{measured}; {allows}{short}") for step in steps}
-    return plan.holding(holds), tuple(refusals)
+    refused = frozenset(kind for steps, _, _ in suspicious for kind in map(guard_kind, steps) if kind)
+    return Guarded(plan.holding(holds), tuple(refusals), refused)
 
 
 def keep_home(plan: Plan, home: Home | None, here: Home | None) -> tuple[Plan, tuple[Refusal, ...]]:
@@ -162,10 +189,25 @@ def _too_many(counts: Counts, limits: GuardLimits) -> bool:
     return counts.orphans > limits.orphan_limit or counts.orphans * 100 > limits.orphan_percent * counts.live
 
 
-def _deletions(plan: Plan, *causes: Cause) -> list[Step]:
-    return [
-        step for step in plan.drifted if step.kind is StepKind.DELETE and step.cause in causes and step.held is None
-    ]
+def _why(exceeded: GuardLimits | None, latch: Latch | None) -> str:
+    """Say why orphans are refused: they are over the limits, or latched, or both."""
+    limits = since = ""
+    if exceeded:
+        share = f"{exceeded.orphan_percent:g}%"
+        limits = f"at most {exceeded.orphan_limit} and at most {share} may go unasked"
+    if latch:
+        since = f"orphans have been refused since {latch.since:%Y-%m-%d %H:%M:%S} UTC, first found by {latch.by}"
+        if not exceeded:
+            since += ", and each is until there are none: a restore may be half-way through"
+    return "; ".join(filter(None, (limits, since)))
+
+
+def _to_judge(plan: Plan, allowances: Collection[Allowance]) -> list[Step]:
+    return _not_among(allowances, filter(guard_kind, plan.drifted))
+
+
+def _not_among(allowances: Collection[Allowance], steps: Iterable[Step]) -> list[Step]:
+    return [step for step in steps if step.held is None and allowance_of(step) not in allowances]
 
 
 def _names(steps: Sequence[Step]) -> str:

@@ -132,6 +132,27 @@ class Home(Struct, frozen=True):
     name: str
 
 
+class GuardKind(StrEnum):
+    """What the guard goes on refusing, once it has, until a pass has seen the end of it."""
+
+    ORPHANS = "orphans"
+
+
+class Latch(Struct, frozen=True):
+    """What was refused and is not settled: since when, found by whom, and for which of a shard's buckets."""
+
+    since: datetime
+    by: str
+    buckets: frozenset[int]
+
+
+class Allowance(NamedTuple):
+    """A pod, this one and no other by its name, that a person has let pass the guard."""
+
+    pod: str
+    uid: str
+
+
 class Tombstone(Struct, frozen=True):
     """What is left of a client that was deleted: its name, and the id of its row in algorithm_status if it had one."""
 
@@ -147,7 +168,8 @@ class Snapshot(Struct, frozen=True):
     adopting the Go service's database has taken out, and `elsewhere` whose each living row is that a pass over a shard
     does not read: both ids are in names of pods. `begun` holds the replacements that no pass has seen through yet.
     `home` is None until a pass has made pods or found some. `go_service` tells of an adopted fleet that the Go service
-    may still be at work in it.
+    may still be at work in it. `latches` holds what the guard refuses until further notice, `allowances` what a person
+    has let pass it and no pass has done yet.
     """
 
     fleet: str
@@ -160,6 +182,8 @@ class Snapshot(Struct, frozen=True):
     adopted: Mapping[int, int | None] = {}
     elsewhere: Mapping[int, int] = {}
     go_service: bool = False
+    latches: Mapping[GuardKind, Latch] = {}
+    allowances: frozenset[Allowance] = frozenset()
 
 
 class Resources(NamedTuple):

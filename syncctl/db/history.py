@@ -9,12 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Exists, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, select
 
 from syncctl.core.errors import InvalidInput
-from syncctl.core.report import Result
-from syncctl.core.shard import WHOLE, Shard, parse_shard
-from syncctl.core.steps import Cause
+from syncctl.core.shard import WHOLE, parse_shard
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading, writing
 from syncctl.db.tables import pass_steps, passes
@@ -131,42 +129,6 @@ def last_success(connection: Connection) -> PassRecord | None:
         if not missing:
             return PassRecord(**row._asdict())
     return None
-
-
-def orphans_refused(engine: Engine, shard: Shard) -> bool:
-    """Tell whether the guard has refused orphans of this shard's pods, and no pass has seen the end of it.
-
-    That is one which found none of them, or deleted some, for that took a person's word. One that put them off, by its
-    policy or its deadline, has settled nothing, nor has one that ended with an error before it had a plan. Of passes
-    over other shards counts what they have in common with this one: the number of shards may have changed.
-    """
-
-    def an_orphan(*results: Result) -> Exists:
-        of_pass = (pass_steps.c.pass_id == passes.c.id) & (pass_steps.c.cause == Cause.ORPHAN.value)
-        return exists().where(of_pass, pass_steps.c.result.in_([result.value for result in results]))
-
-    query = (
-        select(
-            passes.c.shard,
-            an_orphan(Result.REFUSED),
-            an_orphan(Result.DELETED),
-            an_orphan(Result.DEFERRED, Result.FAILED),
-        )
-        .where(passes.c.error.is_(None))
-        .order_by(passes.c.id.desc())
-        .execution_options(yield_per=_BATCH)
-    )
-    unsettled = set(shard.buckets)
-    with reading(engine) as connection, connection.execute(query) as rows:
-        for name, refused, deleted, put_off in rows:
-            buckets = unsettled.intersection(parse_shard(name).buckets)
-            if buckets and refused:
-                return True
-            if deleted or not put_off:
-                unsettled -= buckets
-            if not unsettled:
-                break
-    return False
 
 
 def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:

@@ -31,6 +31,7 @@ from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.home import home_of
+from syncctl.db.latch import is_anything, read_allowances, read_latches
 from syncctl.db.rows import batches, client_of, select_clients
 from syncctl.db.tables import (
     adopted_algorithm_status,
@@ -39,6 +40,8 @@ from syncctl.db.tables import (
     clients,
     deleted_clients,
     fleet,
+    guard_allowances,
+    guard_latches,
 )
 from syncctl.db.times import database_time
 
@@ -89,9 +92,9 @@ def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], None]) -
         return snapshot
 
 
-def _of_shard(client_id: Column[Any], shard: Shard) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions by which a query finds the clients of a shard only."""
-    return () if shard == WHOLE else (client_id % BUCKETS % shard.of == shard.index,)
+def _of_shard(number: Column[Any], shard: Shard) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions by which a query finds the clients, or buckets, of a shard only."""
+    return () if shard == WHOLE else (number % BUCKETS % shard.of == shard.index,)
 
 
 def _lost_a_race(error: DatabaseError) -> bool:
@@ -123,6 +126,12 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
         adopted=ids.adopted,
         elsewhere=ids.elsewhere,
         go_service=bool(row.go_service),
+        latches=read_latches(connection, *_of_shard(guard_latches.c.bucket, shard)) if row.is_guarded else {},
+        allowances=(
+            read_allowances(connection, *_of_shard(guard_allowances.c.client_id, shard))
+            if row.is_guarded
+            else frozenset()
+        ),
     )
 
 
@@ -176,9 +185,13 @@ def _refuse_standby(connection: Connection) -> None:
 
 
 def _fleet(connection: Connection) -> Row[Any]:
-    """Return the fleet's row and, so that it costs no statement of its own, the database's time as `now`."""
-    columns = (fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service, database_time().label("now"))
-    rows = list(connection.execute(select(*columns)))
+    """Return the fleet's row, and with it what is worth no statement of its own.
+
+    That is the database's time as `now`, and as `is_guarded` whether there is anything of the guard's to be read.
+    """
+    columns = (fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service)
+    also = database_time().label("now"), is_anything().label("is_guarded")
+    rows = list(connection.execute(select(*columns, *also)))
     if len(rows) != 1 or not rows[0].uuid:
         raise DatabaseError(
             f"the table fleet has {len(rows)} rows instead of one with a uuid, so nobody knows whose pods these are",

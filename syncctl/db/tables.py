@@ -188,6 +188,27 @@ begun_replacements = Table(
     Column("stopped", Boolean, nullable=False),
 )
 
+# What the guard has refused and no pass has seen the end of: a row for each kind and bucket, with who found it first.
+guard_latches = Table(
+    "guard_latches",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("refused_since", UtcDateTime, nullable=False),
+    Column("found_by", Text, nullable=False),
+)
+
+# Pods that a person has let pass the guard and that no pass has told to go yet.
+guard_allowances = Table(
+    "guard_allowances",
+    metadata,
+    Column("pod", Text, primary_key=True),
+    Column("uid", Text, primary_key=True),
+    Column("client_id", _Id, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", Text, nullable=False),
+)
+
 # What adopting a database of the Go service took out of algorithm_status, whole, so that nothing is lost.
 adopted_algorithm_status = Table(
     "adopted_algorithm_status",

@@ -10,17 +10,27 @@ from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.errors import AccessDenied, StalePlan
 from syncctl.core.guard import Counts, GuardLimits, Policy, Refusal, count, guard, keep_home, restrict
 from syncctl.core.identity import Identities
+from syncctl.core.latch import to_latch
 from syncctl.core.manifest import Blueprint
-from syncctl.core.model import BackOff, Begun, Home, ObservedPod, PodKey, Snapshot
+from syncctl.core.model import (
+    Allowance,
+    BackOff,
+    Begun,
+    GuardKind,
+    Home,
+    Latch,
+    ObservedPod,
+    PodKey,
+    Snapshot,
+)
 from syncctl.core.others import Others
 from syncctl.core.pacing import halt, heal, pace
 from syncctl.core.plan import make_plan
 from syncctl.core.saved import plan_digest
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.core.steps import Plan, StepKind
+from syncctl.core.steps import Plan, Step, StepKind
 from syncctl.core.template import PodTemplate
 from syncctl.db.engine import Engine, reading
-from syncctl.db.history import orphans_refused
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -53,7 +63,9 @@ class JudgedPlan:
     """A plan with its holds, what the guard refused, the back-offs that it will leave, and the cluster it is for.
 
     `begun` holds what earlier passes have begun, as far as this one knows, and `home` where the fleet's pods were made
-    so far. `new_home` is to be stored before the first pod is made; None when there is nothing to store.
+    so far. `new_home` is to be stored before the first pod is made; None when there is nothing to store. `latches` and
+    `allowances` are those that the guard has gone by; `latch` and `allow` are to be stored before anything is done.
+    `read_at` is when all of that was read, by the database's clock.
     """
 
     plan: Plan
@@ -61,6 +73,11 @@ class JudgedPlan:
     back_offs: Mapping[PodKey, BackOff | None]
     begun: Mapping[PodKey, Begun]
     cluster: str
+    read_at: datetime
+    latches: Mapping[GuardKind, Latch]
+    allowances: frozenset[Allowance]
+    latch: Mapping[GuardKind, frozenset[int]]
+    allow: tuple[Step, ...]
     home: Home | None = None
     new_home: Home | None = None
 
@@ -80,14 +97,7 @@ def plan_sync(
     """
     with reading(engine) as connection:
         elsewhere = read_counts(connection, options.shard)
-    fleet = Planner(
-        ReadOnlyCluster(cluster),
-        settings,
-        options,
-        clock,
-        lambda _mine: elsewhere,
-        lambda: orphans_refused(engine, options.shard),
-    )
+    fleet = Planner(ReadOnlyCluster(cluster), settings, options, clock, lambda _mine: elsewhere)
     return fleet.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard, accept=fleet.accept))
 
 
@@ -101,10 +111,8 @@ class Planner:
         options: PassOptions,
         clock: Clock,
         count_elsewhere: Callable[[Counts], Counts],
-        refused_before: Callable[[], bool],
     ) -> None:
         self._count_elsewhere = count_elsewhere
-        self._refused_before = refused_before
         self._cluster = cluster
         self._settings = settings
         self._options = options
@@ -124,20 +132,23 @@ class Planner:
         plan = restrict(self._plan(snapshot, now), options.policy)
         here = self._read_here() if self._needs_home(plan, snapshot.home) else None
         plan, astray = keep_home(plan, None if options.move_here else snapshot.home, here)
-        counts = count(plan)
-        elsewhere = self._count_elsewhere(counts)
-        # Only orphans can be refused for what was before: other passes need not look.
-        before = counts.orphans > 0 and self._refused_before()
-        plan, refusals = guard(plan, limits, options.allow_deletions, elsewhere, refused_before=before)
-        plan, back_offs = heal(plan, snapshot.back_offs, snapshot.now)
+        latches, allowances = snapshot.latches, snapshot.allowances
+        elsewhere = self._count_elsewhere(count(plan, allowances))
+        guarded = guard(plan, limits, options.allow_deletions, elsewhere, latches=latches, allowances=allowances)
+        plan, back_offs = heal(guarded.plan, snapshot.back_offs, snapshot.now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
         new_home = None if astray or (here and snapshot.home and here.uid == snapshot.home.uid) else here
         return JudgedPlan(
             plan,
-            astray + refusals,
+            astray + guarded.refusals,
             back_offs,
             snapshot.begun,
             self._cluster.address,
+            snapshot.now,
+            latches,
+            allowances,
+            to_latch(guarded.refused, latches, options.shard),
+            guarded.allowed,
             home=snapshot.home,
             new_home=new_home,
         )

@@ -12,7 +12,8 @@ from syncctl.core import names
 from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
-from syncctl.core.guard import NOBODY_ELSE, Counts
+from syncctl.core.guard import NOBODY_ELSE, Counts, allowance_of
+from syncctl.core.latch import to_disallow, to_settle
 from syncctl.core.others import unclaimed
 from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.core.shard import WHOLE
@@ -21,8 +22,9 @@ from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
 from syncctl.db.engine import Engine, waits_of, writing
-from syncctl.db.history import PassRecord, StepRecord, forget_passes, orphans_refused, record_pass
+from syncctl.db.history import PassRecord, StepRecord, forget_passes, record_pass
 from syncctl.db.home import store_home
+from syncctl.db.latch import forget_allowances, settle_latches, store_allowances, store_latches
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -127,14 +129,7 @@ class _Pass:
 
     def plan(self) -> JudgedPlan:
         """Read rows and pods and judge what is to be done; restarts asked for become generations."""
-        planner = Planner(
-            self.cluster,
-            self.settings,
-            self.options,
-            self.clock,
-            self._count_elsewhere,
-            lambda: orphans_refused(self.engine, self.options.shard),
-        )
+        planner = Planner(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
         if self.options.expected_digest is not None:
             # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
             planner.expect(read_snapshot(self.engine, consume_restarts=False))
@@ -146,10 +141,14 @@ class _Pass:
         for refusal in judged.refusals:
             log.error(refusal.message, extra={"hint": refusal.hint})
         begun = to_begin(judged.plan, self.clock.now())
-        if judged.back_offs or begun or judged.new_home:
+        if judged.back_offs or begun or judged.new_home or judged.latch or judged.allow:
             # Before the first pod: a pass that is killed in between must not make a pod that dies at birth spin, nor
-            # must the next one take for missing what this one has ended or what it has made in another place.
+            # must the next one take for missing what this one has ended or what it has made in another place, or know
+            # nothing of what was refused or allowed.
+            who = f"{user_name()}@{socket.gethostname()}"
             with writing(self.engine) as connection:
+                store_latches(connection, judged.latch, judged.read_at, who)
+                store_allowances(connection, judged.allow, judged.read_at, who)
                 if judged.new_home:
                     store_home(connection, judged.new_home, instead_of=judged.home)
                 store_back_offs(connection, judged.back_offs)
@@ -194,6 +193,9 @@ class _Pass:
             # Asked once more: whoever has stood still since its last step would forget what another has begun.
             if not self.brake.reason(begun=True):
                 forget_begun(connection, to_forget(report, judged.begun))
+                settle_latches(connection, to_settle(report, judged.latches), self.options.shard)
+                allowances = judged.allowances | set(map(allowance_of, judged.allow))
+                forget_allowances(connection, to_disallow(report, allowances))
             record = self._record(exit_code_of_report(report), report.summary, counts)
             old = record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
         self._forget(old)

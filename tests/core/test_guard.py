@@ -1,16 +1,32 @@
 """The guard: stop means stop, disappearance is suspicious. Limits are tested at the limit and one beyond."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from syncctl.core.guard import NAMES_SHOWN, GuardLimits, Policy, Refusal, guard, keep_home, restrict
-from syncctl.core.model import Client, Home, ObservedPod
+from syncctl.core.guard import (
+    NAMES_SHOWN,
+    Counts,
+    Guarded,
+    GuardLimits,
+    Policy,
+    Refusal,
+    allowance_of,
+    count,
+    guard,
+    keep_home,
+    restrict,
+)
+from syncctl.core.latch import to_disallow, to_latch, to_settle
+from syncctl.core.model import Allowance, Client, GuardKind, Home, Latch, ObservedPod
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
+from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.shard import Shard
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
 
 from .builders import NOW, a_client, desired_by, pod_of
@@ -45,6 +61,14 @@ def a_plan(*, live: int, orphans: int = 0, off: int = 0, deleted: int = 0, leavi
     return plan
 
 
+def guarded(
+    plan: Plan, limits: GuardLimits, allowed: int | None = None, **known: Any
+) -> tuple[Plan, tuple[Refusal, ...]]:
+    """Return what the guard makes of a plan, and what it refuses."""
+    found = guard(plan, limits, allowed, **known)
+    return found.plan, found.refusals
+
+
 def held(plan: Plan, *causes: Cause) -> int:
     """Return how many steps of these causes the guard refuses."""
     return sum(
@@ -59,8 +83,8 @@ def free(plan: Plan) -> int:
 
 def test_nothing_to_delete_is_nothing_to_refuse() -> None:
     for plan in (a_plan(live=0), a_plan(live=5)):
-        assert guard(plan, DEFAULTS) == (plan, ())
-        assert guard(plan, GuardLimits(0, 0.0, 1)) == (plan, ())
+        assert guarded(plan, DEFAULTS) == (plan, ())
+        assert guarded(plan, GuardLimits(0, 0.0, 1)) == (plan, ())
 
 
 @pytest.mark.parametrize(
@@ -76,27 +100,27 @@ def test_nothing_to_delete_is_nothing_to_refuse() -> None:
     ],
 )
 def test_orphans_over_a_limit_are_refused_as_a_group(live: int, orphans: int, refused: bool) -> None:
-    judged, refusals = guard(a_plan(live=live, orphans=orphans), DEFAULTS)
+    judged, refusals = guarded(a_plan(live=live, orphans=orphans), DEFAULTS)
     assert held(judged, Cause.ORPHAN) == (orphans if refused else 0)
     assert free(judged) == (0 if refused else orphans)
     assert len(refusals) == refused
 
 
 def test_exactly_the_share_is_allowed_and_a_trace_more_is_not() -> None:
-    assert not guard(a_plan(live=10, orphans=3), GuardLimits(10, 30.0))[1]
-    assert guard(a_plan(live=10, orphans=3), GuardLimits(10, 29.9))[1]
-    assert not guard(a_plan(live=3, orphans=1), GuardLimits(10, 33.4))[1]
-    assert guard(a_plan(live=3, orphans=1), GuardLimits(10, 33.3))[1]
+    assert not guarded(a_plan(live=10, orphans=3), GuardLimits(10, 30.0))[1]
+    assert guarded(a_plan(live=10, orphans=3), GuardLimits(10, 29.9))[1]
+    assert not guarded(a_plan(live=3, orphans=1), GuardLimits(10, 33.4))[1]
+    assert guarded(a_plan(live=3, orphans=1), GuardLimits(10, 33.3))[1]
 
 
 def test_a_limit_of_nothing_refuses_the_first_orphan() -> None:
-    assert guard(a_plan(live=100, orphans=1), GuardLimits(0, 100.0))[1]
-    assert guard(a_plan(live=100, orphans=1), GuardLimits(100, 0.0))[1]
-    assert not guard(a_plan(live=100, orphans=100), GuardLimits(100, 100.0))[1]
+    assert guarded(a_plan(live=100, orphans=1), GuardLimits(0, 100.0))[1]
+    assert guarded(a_plan(live=100, orphans=1), GuardLimits(100, 0.0))[1]
+    assert not guarded(a_plan(live=100, orphans=100), GuardLimits(100, 100.0))[1]
 
 
 def test_the_refusal_names_counts_limits_pods_and_the_command_that_allows_it() -> None:
-    _, refusals = guard(a_plan(live=40, orphans=13, off=2), DEFAULTS)
+    _, refusals = guarded(a_plan(live=40, orphans=13, off=2), DEFAULTS)
     assert refusals == (
         Refusal(
             "refused to delete 13 pods: 13 of 40 live pods (32%) are orphans: their clients have vanished from the"
@@ -108,13 +132,13 @@ def test_the_refusal_names_counts_limits_pods_and_the_command_that_allows_it() -
 
 
 def test_as_many_names_as_are_shown_need_no_dots() -> None:
-    exactly, one_more = (guard(a_plan(live=9, orphans=NAMES_SHOWN + more), DEFAULTS)[1][0] for more in (0, 1))
+    exactly, one_more = (guarded(a_plan(live=9, orphans=NAMES_SHOWN + more), DEFAULTS)[1][0] for more in (0, 1))
     assert exactly.message.endswith("vwap-3101, vwap-3102, vwap-3103, vwap-3104, vwap-3105")
     assert one_more.message.endswith("vwap-3105, ...")
 
 
 def test_each_refused_step_says_why() -> None:
-    judged, _ = guard(a_plan(live=4, orphans=2), GuardLimits(1, 12.5))
+    judged, _ = guarded(a_plan(live=4, orphans=2), GuardLimits(1, 12.5))
     assert {step.held for step in judged.steps if step.cause is Cause.ORPHAN} == {
         Hold(
             HoldKind.REFUSED,
@@ -126,7 +150,7 @@ def test_each_refused_step_says_why() -> None:
 
 def test_everything_else_goes_on() -> None:
     plan = a_plan(live=30, orphans=12, off=5, deleted=5)
-    judged, (refusal,) = guard(plan, DEFAULTS)
+    judged, (refusal,) = guarded(plan, DEFAULTS)
     assert refusal.message.startswith("refused to delete 12 pods: 12 of 30 live pods (40%)")
     assert held(judged, *Cause) == 12
     assert free(judged) == 10
@@ -134,19 +158,19 @@ def test_everything_else_goes_on() -> None:
 
 def test_a_persons_word_is_carried_out_however_many_it_stops() -> None:
     plan = a_plan(live=300, off=150, deleted=150)
-    assert guard(plan, DEFAULTS) == (plan, ())
+    assert guarded(plan, DEFAULTS) == (plan, ())
     assert free(plan) == 300
 
 
 @pytest.mark.parametrize(("off", "deleted", "refused"), [(3, 2, False), (3, 3, True), (6, 0, True), (0, 6, True)])
 def test_switching_off_has_a_limit_for_those_who_ask_for_one(off: int, deleted: int, refused: bool) -> None:
-    judged, refusals = guard(a_plan(live=40, off=off, deleted=deleted), GuardLimits(switch_off_limit=5))
+    judged, refusals = guarded(a_plan(live=40, off=off, deleted=deleted), GuardLimits(switch_off_limit=5))
     assert held(judged, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED) == (off + deleted if refused else 0)
     assert len(refusals) == refused
 
 
 def test_the_refusal_to_switch_off_names_its_limit() -> None:
-    _, refusals = guard(a_plan(live=40, off=2, deleted=1), GuardLimits(switch_off_limit=2))
+    _, refusals = guarded(a_plan(live=40, off=2, deleted=1), GuardLimits(switch_off_limit=2))
     assert refusals == (
         Refusal(
             "refused to delete 3 pods: 3 of 40 live pods were switched off or their clients deleted"
@@ -158,7 +182,7 @@ def test_the_refusal_to_switch_off_names_its_limit() -> None:
 
 def test_two_groups_are_refused_apart_and_allowed_together() -> None:
     plan, limits = a_plan(live=40, orphans=13, off=4), GuardLimits(switch_off_limit=3)
-    judged, refusals = guard(plan, limits)
+    judged, refusals = guarded(plan, limits)
     assert [refusal.message.split(":")[0] for refusal in refusals] == [
         "refused to delete 13 pods",
         "refused to delete 4 pods",
@@ -167,69 +191,187 @@ def test_two_groups_are_refused_apart_and_allowed_together() -> None:
         "look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions 17`"
     }
     assert held(judged, *Cause) == 17
-    assert guard(plan, limits, 17) == (plan, ())
-    assert held(guard(plan, limits, 16)[0], *Cause) == 17
+    assert guarded(plan, limits, 17) == (plan, ())
+    assert held(guarded(plan, limits, 16)[0], *Cause) == 17
 
 
 @pytest.mark.parametrize(("allowed", "refused"), [(12, True), (13, False), (14, False), (0, True)])
 def test_a_person_allows_a_number_and_no_more_than_that_goes(allowed: int, refused: bool) -> None:
     plan = a_plan(live=40, orphans=13)
-    judged, refusals = guard(plan, DEFAULTS, allowed)
+    judged, refusals = guarded(plan, DEFAULTS, allowed)
     assert free(judged) == (0 if refused else 13)
     assert len(refusals) == refused
 
 
 def test_too_small_a_number_is_named_beside_the_right_one() -> None:
-    _, (refusal,) = guard(a_plan(live=40, orphans=13), DEFAULTS, 12)
+    _, (refusal,) = guarded(a_plan(live=40, orphans=13), DEFAULTS, 12)
     assert "(at most 10 and at most 30% may go unasked; --allow-deletions 12 is fewer than 13)" in refusal.message
     assert refusal.hint.endswith("--allow-deletions 13`")
 
 
 def test_allowing_more_than_there_is_changes_nothing_else() -> None:
     plan = a_plan(live=MANY, orphans=DEFAULTS.orphan_limit, off=3)
-    assert guard(plan, DEFAULTS, 500) == (plan, ())
+    assert guarded(plan, DEFAULTS, 500) == (plan, ())
 
 
 def test_pods_that_were_told_to_go_count_on_neither_side() -> None:
     # 3 of 10 is just allowed; were the 7 that go counted as live, so would 5 of 10 be.
-    judged, refusals = guard(a_plan(live=10, orphans=3, leaving=7), DEFAULTS)
+    judged, refusals = guarded(a_plan(live=10, orphans=3, leaving=7), DEFAULTS)
     assert (free(judged), refusals) == (3, ())
-    judged, (refusal,) = guard(a_plan(live=10, orphans=4, leaving=7), DEFAULTS)
+    judged, (refusal,) = guarded(a_plan(live=10, orphans=4, leaving=7), DEFAULTS)
     assert free(judged) == 0
     assert refusal.message.startswith("refused to delete 4 pods: 4 of 10 live pods (40%)")
 
 
 def test_it_stays_refused_on_each_following_pass() -> None:
     plan = a_plan(live=20, orphans=11)
-    first = guard(plan, DEFAULTS)
-    assert all(guard(plan, DEFAULTS) == first for _ in range(3))
+    first = guarded(plan, DEFAULTS)
+    assert all(guarded(plan, DEFAULTS) == first for _ in range(3))
 
 
-def test_once_refused_any_orphan_is_refused_until_a_person_allows_it() -> None:
+LATCHED = {GuardKind.ORPHANS: Latch(NOW, "cronjob@host-3", frozenset(range(256)))}
+SINCE = "orphans have been refused since 2026-03-02 14:30:00 UTC, first found by cronjob@host-3"
+
+
+def test_c6_once_refused_any_orphan_is_refused_until_a_person_allows_it() -> None:
     plan = a_plan(live=MANY, orphans=1)
-    judged, (refusal,) = guard(plan, DEFAULTS, refused_before=True)
+    judged, (refusal,) = guarded(plan, DEFAULTS, latches=LATCHED)
     assert held(judged, Cause.ORPHAN) == 1
-    assert "orphans were refused before" in refusal.message
+    assert f" ({SINCE}, and each is until there are none: a restore may be half-way through): " in refusal.message
     assert refusal.hint.endswith("--allow-deletions 1`")
-    assert guard(plan, DEFAULTS, 1, refused_before=True) == (plan, ())
-    assert held(guard(plan, DEFAULTS, 0, refused_before=True)[0], Cause.ORPHAN) == 1
+    assert guarded(plan, DEFAULTS, 1, latches=LATCHED) == (plan, ())
+    assert held(guarded(plan, DEFAULTS, 0, latches=LATCHED)[0], Cause.ORPHAN) == 1
 
 
-def test_what_was_refused_before_is_no_question_without_orphans() -> None:
+def test_c6_what_was_refused_before_is_no_question_without_orphans() -> None:
     plan = a_plan(live=MANY, off=20, deleted=20)
-    assert guard(plan, DEFAULTS, refused_before=True) == (plan, ())
+    assert guard(plan, DEFAULTS, latches=LATCHED) == Guarded(plan)
 
 
-def test_a_refusal_over_the_limits_says_so_whatever_was_before() -> None:
+def test_c6_a_refusal_over_the_limits_says_since_when_too() -> None:
     plan = a_plan(live=40, orphans=13)
-    assert guard(plan, DEFAULTS, refused_before=True) == guard(plan, DEFAULTS)
+    _, (refusal,) = guarded(plan, DEFAULTS, latches=LATCHED)
+    assert f" (at most 10 and at most 30% may go unasked; {SINCE}): " in refusal.message
+
+
+def test_c6_the_guard_says_what_it_refuses_so_that_it_is_latched() -> None:
+    assert guard(a_plan(live=40, orphans=13), DEFAULTS).refused == {GuardKind.ORPHANS}
+    assert guard(a_plan(live=MANY, orphans=1), DEFAULTS, latches=LATCHED).refused == {GuardKind.ORPHANS}
+    # What is within the limits, or a person allows, or is a person's word: nothing to be latched.
+    assert not guard(a_plan(live=40, orphans=3), DEFAULTS).refused
+    assert not guard(a_plan(live=40, orphans=13), DEFAULTS, 13).refused
+    assert not guard(a_plan(live=40, off=4), GuardLimits(switch_off_limit=3)).refused
+
+
+# What a person has allowed
+
+
+def allowances(plan: Plan, *causes: Cause) -> frozenset[Allowance]:
+    return frozenset(allowance_of(step) for step in plan.drifted if step.cause in causes)
+
+
+def test_c6_what_a_person_lets_through_is_named_step_by_step_and_nothing_else_is() -> None:
+    plan, limits = a_plan(live=40, orphans=13, off=4, deleted=2), GuardLimits(switch_off_limit=3)
+    allowed = guard(plan, limits, 19).allowed
+    assert {step.cause for step in allowed} == {Cause.ORPHAN, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED}
+    assert len(allowed) == 19
+    # What would have gone unasked needs nobody's word.
+    assert guard(a_plan(live=40, orphans=3, off=4), DEFAULTS, 19).allowed == ()
+    assert guard(plan, limits, 18).allowed == ()
+    assert {step.cause for step in guard(plan, DEFAULTS, 19).allowed} == {Cause.ORPHAN}
+
+
+@pytest.mark.parametrize("latches", [{}, LATCHED], ids=["not latched", "latched"])
+def test_c6_what_was_allowed_neither_counts_nor_is_refused_later(latches: dict[GuardKind, Latch]) -> None:
+    plan = a_plan(live=40, orphans=13)
+    known = allowances(plan, Cause.ORPHAN)
+    assert guard(plan, DEFAULTS, latches=latches, allowances=known) == Guarded(plan)
+    assert count(plan, known) == Counts(40, 0)
+    # One more orphan, which nobody has allowed: one, and not fourteen.
+    one, *rest = sorted(known)
+    judged = guard(plan, GuardLimits(orphan_limit=0), latches=latches, allowances=rest)
+    assert {step.name for step in judged.plan.drifted if step.held} == {one.pod}
+    assert judged.refusals[0].hint.endswith("--allow-deletions 1`")
+
+
+def test_c6_an_allowance_is_for_this_pod_and_no_other_of_its_name() -> None:
+    plan = a_plan(live=40, orphans=13)
+    known = {Allowance(pod, "uid of another") for pod, _ in allowances(plan, Cause.ORPHAN)}
+    assert held(guarded(plan, DEFAULTS, allowances=known)[0], Cause.ORPHAN) == 13
+
+
+def test_c6_switched_off_pods_that_were_allowed_do_not_count_either() -> None:
+    plan, limits = a_plan(live=40, off=4, deleted=1), GuardLimits(switch_off_limit=3)
+    known = allowances(plan, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
+    assert guard(plan, limits, allowances=known) == Guarded(plan)
+    assert guard(plan, limits, allowances=sorted(known)[:2]) == Guarded(plan)
+    assert held(guarded(plan, limits, allowances=sorted(known)[:1])[0], *Cause) == 4
+
+
+# Latched and settled
+
+
+def after(*results: Result, cause: Cause = Cause.ORPHAN, lease_lost: bool = False) -> Report:
+    """Return the report of a pass in which this became of its orphans, or of others that had to go."""
+    number = len(results)
+    plan = a_plan(live=number, orphans=number) if cause is Cause.ORPHAN else a_plan(live=number, off=number)
+    return Report(plan, tuple(map(Outcome, plan.drifted, results)), lease_lost=lease_lost)
+
+
+@pytest.mark.parametrize(
+    ("results", "settles"),
+    [
+        pytest.param([], True, id="none found"),
+        pytest.param([Result.DELETED], True, id="deleted, so allowed"),
+        pytest.param([Result.DELETED, Result.DEFERRED, Result.FAILED], True, id="allowed, and not all of it done"),
+        pytest.param([Result.REFUSED], False, id="refused"),
+        pytest.param([Result.REFUSED, Result.DELETED], False, id="refused beside what was allowed before"),
+        pytest.param([Result.DEFERRED], False, id="put off by policy or deadline"),
+        pytest.param([Result.FAILED], False, id="failed"),
+    ],
+)
+def test_c6_a_latch_is_let_go_by_who_finds_none_or_deletes_what_was_allowed(
+    results: list[Result], settles: bool
+) -> None:
+    assert to_settle(after(*results), LATCHED) == ({GuardKind.ORPHANS} if settles else set())
+    assert to_settle(after(*results, lease_lost=True), LATCHED) == set()
+    assert to_settle(after(*results), {}) == set()
+
+
+def test_c6_what_becomes_of_others_settles_nothing_and_hinders_nothing() -> None:
+    assert to_settle(after(Result.REFUSED, cause=Cause.SWITCHED_OFF), LATCHED) == {GuardKind.ORPHANS}
+
+
+def test_c6_a_pass_latches_its_buckets_and_what_is_latched_is_not_latched_again() -> None:
+    shard = Shard(1, 4)
+    assert to_latch({GuardKind.ORPHANS}, {}, shard) == {GuardKind.ORPHANS: frozenset(range(1, 256, 4))}
+    some = {GuardKind.ORPHANS: Latch(NOW, "somebody", frozenset({1, 5, 9}))}
+    assert to_latch({GuardKind.ORPHANS}, some, shard) == {GuardKind.ORPHANS: frozenset(range(13, 256, 4))}
+    assert to_latch({GuardKind.ORPHANS}, LATCHED, shard) == {}
+    assert to_latch(set(), LATCHED, shard) == {}
+
+
+@pytest.mark.parametrize("cause", [Cause.ORPHAN, Cause.SWITCHED_OFF])
+@pytest.mark.parametrize("result", [result for result in Result if result is not Result.UNCHANGED])
+def test_c6_an_allowance_lasts_until_it_is_done(result: Result, cause: Cause) -> None:
+    report = after(result, cause=cause)
+    known = allowances(report.plan, cause)
+    assert len(known) == 1
+    lasts = result in (Result.DEFERRED, Result.FAILED, Result.REFUSED)
+    assert to_disallow(report, known) == (set() if lasts else known)
+    assert to_disallow(after(result, cause=cause, lease_lost=True), known) == set()
+
+
+def test_c6_an_allowance_ends_with_its_pod_and_when_the_pod_is_asked_for_again() -> None:
+    known = {Allowance("vwap-3101", "uid of one that is gone"), Allowance("vwap-101", "uid-of-vwap-101")}
+    assert to_disallow(Report(a_plan(live=1), ()), known) == known
 
 
 def test_a_new_pod_that_waits_for_a_refused_orphan_still_waits() -> None:
     # The orphan is of a client that was there before by the name of client 7.
     wanted = a_client(7)
     orphan = pod_of(a_client(9, name=wanted.name))
-    judged, (refusal,) = guard(make_plan(desired_by(wanted), [orphan], NOW, Others()), DEFAULTS)
+    judged, (refusal,) = guarded(make_plan(desired_by(wanted), [orphan], NOW, Others()), DEFAULTS)
     assert "refused to delete 1 pods" in refusal.message
     assert {(step.kind, step.held is not None) for step in judged.steps} == {
         (StepKind.DELETE, True),
@@ -279,7 +421,7 @@ def test_a_policy_holds_what_it_does_not_allow(policy: Policy, may: set[StepKind
 
 def test_the_guard_does_not_refuse_what_the_policy_holds_anyway() -> None:
     plan = restrict(a_plan(live=20, orphans=20), Policy.UPSERT_ONLY)
-    assert guard(plan, DEFAULTS) == (plan, ())
+    assert guarded(plan, DEFAULTS) == (plan, ())
 
 
 limits = st.builds(GuardLimits, st.integers(0, 15), st.sampled_from([0.0, 10.0, 30.0, 33.3, 100.0]), st.integers(0, 15))
@@ -291,7 +433,7 @@ def test_no_more_goes_than_the_limits_or_a_person_allow(
 ) -> None:
     orphans, off, kept = (data.draw(st.integers(0, 15), label=what) for what in ("orphans", "off", "kept"))
     plan = a_plan(live=orphans + off + kept, orphans=orphans, off=off)
-    judged, refusals = guard(plan, limits, allowed)
+    judged, refusals = guarded(plan, limits, allowed)
     gone = {cause: sum(step.cause is cause and step.held is None for step in judged.steps) for cause in Cause}
     within = gone[Cause.ORPHAN] <= limits.orphan_limit and (
         gone[Cause.ORPHAN] * 100 <= limits.orphan_percent * plan.live
@@ -308,7 +450,7 @@ def test_no_more_goes_than_the_limits_or_a_person_allow(
 @given(st.integers(0, 8), st.integers(0, 8), st.sampled_from(Policy))
 def test_what_is_held_stays_held_as_it_was(orphans: int, off: int, policy: Policy) -> None:
     plan = restrict(a_plan(live=orphans + off + 3, orphans=orphans, off=off), policy)
-    judged, _ = guard(plan, GuardLimits(0, 0.0, 1))
+    judged, _ = guarded(plan, GuardLimits(0, 0.0, 1))
     for before, after in zip(plan.steps, judged.steps, strict=True):
         assert after == replace(before, held=after.held)
         assert before.held is None or after.held == before.held

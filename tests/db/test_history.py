@@ -6,17 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import reading, writing
-from syncctl.db.history import (
-    PassRecord,
-    StepRecord,
-    forget_passes,
-    last_pass,
-    list_passes,
-    orphans_refused,
-    record_pass,
-)
+from syncctl.db.history import PassRecord, forget_passes, last_pass, list_passes, record_pass
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 RECORD = PassRecord(
@@ -94,46 +85,3 @@ def test_a_transaction_that_fails_records_nothing_and_forgets_nothing(engine: En
     with pytest.raises(RuntimeError, match="the body's own"):
         fail()
     assert len(list_passes(engine, 10)) == 1
-
-
-def _passed(engine: Engine, shard: str, *results: str, error: str | None = None, cause: str = "orphan") -> None:
-    """Record a pass that came to these results with its orphans."""
-    steps = [StepRecord(f"vwap-{n}", "uid", n, "vwap", "delete", cause, each, "") for n, each in enumerate(results)]
-    with writing(engine) as connection:
-        record_pass(connection, replace(RECORD, error=error, shard=shard), steps, keep_days=36500)
-
-
-def test_orphans_are_refused_from_the_pass_that_did_to_the_one_that_found_or_deleted_none(engine: Engine) -> None:
-    assert not orphans_refused(engine, WHOLE)
-    _passed(engine, "0/1", "refused", cause="switched-off")
-    assert not orphans_refused(engine, WHOLE)
-    _passed(engine, "0/1", "refused", "refused")
-    assert orphans_refused(engine, WHOLE)
-    for settles_nothing in (("deferred",), ("failed",), ("deferred", "failed")):
-        _passed(engine, "0/1", *settles_nothing)
-        assert orphans_refused(engine, WHOLE)
-    _passed(engine, "0/1", error="the cluster does not answer")
-    assert orphans_refused(engine, WHOLE)
-    _passed(engine, "0/1")
-    assert not orphans_refused(engine, WHOLE)
-    _passed(engine, "0/1", "refused")
-    _passed(engine, "0/1", "deleted", "deferred", "failed")
-    assert not orphans_refused(engine, WHOLE)
-
-
-def test_orphans_are_refused_for_what_shards_have_in_common(engine: Engine) -> None:
-    _passed(engine, "1/2", "refused")
-    assert [orphans_refused(engine, shard) for shard in (WHOLE, Shard(1, 2), Shard(3, 4))] == [True, True, True]
-    assert [orphans_refused(engine, shard) for shard in (Shard(0, 2), Shard(2, 4))] == [False, False]
-    _passed(engine, "1/4")
-    assert [orphans_refused(engine, shard) for shard in (Shard(1, 4), Shard(3, 4), WHOLE)] == [False, True, True]
-    _passed(engine, "3/4")
-    assert not orphans_refused(engine, WHOLE)
-
-
-def test_a_long_history_is_looked_through(engine: Engine) -> None:
-    _passed(engine, "0/2", "refused")
-    for _ in range(250):
-        _passed(engine, "1/2")
-    assert orphans_refused(engine, WHOLE)
-    assert not orphans_refused(engine, Shard(1, 2))

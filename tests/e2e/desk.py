@@ -20,7 +20,7 @@ from syncctl.db.engine import writing
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import algorithms, clients
 from syncctl.operations.planning import JudgedPlan, PassOptions
-from syncctl.operations.sync import sync_once
+from syncctl.operations.sync import Witness, sync_once
 from syncctl.settings import Settings
 
 
@@ -81,10 +81,10 @@ class Desk:
         with writing(self.engine) as connection:
             connection.execute(text(statement), values)
 
-    def run(self, **options: Any) -> Report:
+    def run(self, witness: Witness | None = None, **options: Any) -> Report:
         """Run one pass, `later` than it is."""
         shifted = replace(self.cluster.clock, now=self.now)
-        return sync_once(self.engine, self.api, self.settings, PassOptions(**options), Silence(), shifted)
+        return sync_once(self.engine, self.api, self.settings, PassOptions(**options), witness or Silence(), shifted)
 
     def now(self) -> datetime:
         """Return the time by which passes and the database go."""

@@ -13,7 +13,16 @@ from syncctl.core.exits import ExitCode
 from syncctl.core.guard import Policy
 from syncctl.core.report import Result
 from syncctl.db.engine import reading, writing
-from syncctl.db.tables import algorithm_status, back_offs, begun_replacements, clients, deleted_clients, fleet
+from syncctl.db.tables import (
+    algorithm_status,
+    back_offs,
+    begun_replacements,
+    clients,
+    deleted_clients,
+    fleet,
+    guard_allowances,
+    guard_latches,
+)
 from syncctl.operations.clients import delete_client
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.saved import read_plan, save_plan
@@ -35,7 +44,8 @@ def rows(world: World) -> list[Any]:
     """Return all that a pass could write to the rows."""
     with reading(world.engine) as connection:
         tables = (clients, algorithm_status, deleted_clients, back_offs, begun_replacements, fleet)
-        return [list(connection.execute(select(table))) for table in tables]
+        guarded = (guard_latches, guard_allowances)
+        return [list(connection.execute(select(table))) for table in tables + guarded]
 
 
 def delete_pod(world: World, name: str) -> None:

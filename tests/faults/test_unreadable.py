@@ -50,7 +50,17 @@ def nothing_written(world: World, message: str) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["clients", "algorithm_status", "deleted_clients", "fleet", "lease", "back_offs", "begun_replacements"],
+    [
+        "clients",
+        "algorithm_status",
+        "deleted_clients",
+        "fleet",
+        "lease",
+        "back_offs",
+        "begun_replacements",
+        "guard_latches",
+        "guard_allowances",
+    ],
 )
 def test_a_table_that_is_missing_stops_the_pass(running: World, table: str) -> None:
     execute(running.engine, f"ALTER TABLE {table} RENAME TO elsewhere")

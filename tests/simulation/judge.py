@@ -10,7 +10,7 @@ from typing import Any
 from syncctl.core.exits import exit_code_of_report
 from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
-from syncctl.core.steps import StepKind
+from syncctl.core.steps import Step, StepKind
 from syncctl.operations.planning import JudgedPlan, PassOptions
 from syncctl.sandbox import PODS, Record, Store
 from syncctl.sandbox.objects import Event
@@ -53,6 +53,8 @@ class PassRun:
     rows: Rows = field(default_factory=Rows)
     listed: dict[str, Record] = field(default_factory=dict)
     judged: JudgedPlan | None = None
+    on_plan: Callable[["PassRun"], None] = lambda _run: None
+    refused: bool = False
     report: Report | None = None
     error: Exception | None = None
     killed: bool = False
@@ -62,7 +64,6 @@ class PassRun:
     created: Counter[str] = field(default_factory=Counter)
     deleted: dict[str, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
-    orphans_deleted: int = 0
     disruptive: set[str] = field(default_factory=set)
     resize_refused: set[str] = field(default_factory=set)
     # How it lost its lease: "" while it has it.
@@ -76,6 +77,7 @@ class PassRun:
         """Read the rows as they are at this moment: nothing changes them between the pass's reading and this."""
         self.judged = judged
         self.rows = read_rows(self.database)
+        self.on_plan(self)
 
     def settled(self, outcome: Outcome) -> None:
         """Count."""
@@ -95,6 +97,9 @@ class Judge:
         self._database_time = database_time
         # What each digest of a back-off stands for, by the rows that were there when it was stored.
         self._makes: dict[str, tuple[Any, ...]] = {}
+        # Whether orphans were refused and no pass has seen the end of it, and the uids that a person has let go.
+        self._latched = False
+        self._allowed: set[str] = set()
         self.hand_edited: set[str] = set()
         # Keys whose pod a pass has stopped for something new, and that are not back; with the number of the pass.
         self.stopped: dict[Key, int] = {}
@@ -200,11 +205,8 @@ class Judge:
     def _deleted(self, run: PassRun, previous: Record) -> None:
         cause = self._why(run, previous)
         run.deleted[previous.uid] = cause
-        if cause == "orphan":
-            run.orphans_deleted += 1
-            self._guarded(run)
-        if cause == "switched off":
-            self._guarded_switch(run)
+        if cause in ("orphan", "switched off"):
+            self._guarded(run, previous.uid)
         if cause not in ("orphan", "switched off", "second", "finished"):
             self._disrupted(run, previous.name)
             key = next(step.key for step in _steps(run) if step.observed and step.observed.uid == previous.uid)
@@ -304,24 +306,48 @@ class Judge:
                 if self._makes.setdefault(back_off.made_of, make) != make:
                     raise Violation(f"the back-off of {wanted.name} takes {make} for {self._makes[back_off.made_of]}")
 
-    def _guarded(self, run: PassRun) -> None:
-        orphans, switched_off, live = self._suspects(run)
-        settings, allowed = run.settings, run.options.allow_deletions
-        over = orphans > settings.orphan_limit or orphans * 100 > settings.orphan_percent * live
-        total = orphans + (switched_off if 0 < settings.switch_off_limit < switched_off else 0)
-        if over and (allowed is None or total > allowed):
-            raise Violation(f"deleted an orphan, and there are {orphans} of {live} pods")
+    def weigh(self, run: PassRun) -> None:
+        """Note what a pass that has its plan refuses from now on, and what a person lets through from now on."""
+        orphans, switched_off, over, too_many_off = self._groups(run)
+        suspicious = (orphans if over else set()) | (switched_off if too_many_off else set())
+        allowed = run.options.allow_deletions
+        if run.options.policy is not Policy.SYNC:
+            return
+        if allowed is not None and len(suspicious) <= allowed:
+            self._allowed |= suspicious
+        elif over:
+            self._latched = run.refused = True
 
-    def _guarded_switch(self, run: PassRun) -> None:
-        orphans, switched_off, live = self._suspects(run)
-        settings, allowed = run.settings, run.options.allow_deletions
-        over = orphans > settings.orphan_limit or orphans * 100 > settings.orphan_percent * live
-        total = switched_off + (orphans if over else 0)
-        if 0 < settings.switch_off_limit < switched_off and (allowed is None or total > allowed):
-            raise Violation(f"stopped a switched-off pod, and there are {switched_off} of them")
+    def _settled(self, run: PassRun, report: Report) -> None:
+        """Note what a pass has seen the end of; one that lost its lease has settled nothing."""
+        if run.lost or run.killed or run.error:
+            return
+        orphans, switched_off, _ = self._suspects(run)
+        deleted = any(step.cause == "orphan" and result is Result.DELETED for step, result in _results(report))
+        if not run.refused and (deleted or not orphans):
+            self._latched = False
+        self._allowed &= orphans | switched_off
 
-    def _suspects(self, run: PassRun) -> tuple[int, int, int]:
-        orphans = switched_off = live = 0
+    def _groups(self, run: PassRun) -> tuple[set[str], set[str], bool, bool]:
+        """Return orphans and switched-off pods that nobody has allowed, and whether either are too many."""
+        orphans, switched_off, live = self._suspects(run)
+        orphans, switched_off, settings = orphans - self._allowed, switched_off - self._allowed, run.settings
+        number = len(orphans)
+        over = number > settings.orphan_limit or number * 100 > settings.orphan_percent * live or self._latched
+        return orphans, switched_off, bool(orphans) and over, 0 < settings.switch_off_limit < len(switched_off)
+
+    def _guarded(self, run: PassRun, uid: str) -> None:
+        orphans, switched_off, over, too_many_off = self._groups(run)
+        if (uid in orphans and over) or (uid in switched_off and too_many_off):
+            latched = " Orphans are refused until further notice." if self._latched else ""
+            numbers = f"{len(orphans)} orphans and {len(switched_off)} switched-off pods that nobody has allowed"
+            raise Violation(f"deleted a pod though the guard should have refused it: {numbers}.{latched}")
+
+    def _suspects(self, run: PassRun) -> tuple[set[str], set[str], int]:
+        """Return the uids of orphans and of pods that a person has switched off, and how many pods there are."""
+        orphans: set[str] = set()
+        switched_off: set[str] = set()
+        live = 0
         go = {
             f"{word}-{status}": client
             for client, status in run.rows.known.items()
@@ -334,12 +360,12 @@ class Judge:
                 live += 1
                 key = key_of(record.labels)
                 if key and key not in run.rows.invalid:
-                    orphans += run.rows.orphaned(key)
-                    switched_off += run.rows.switched_off(key)
+                    orphans |= {record.uid} if run.rows.orphaned(key) else set()
+                    switched_off |= {record.uid} if run.rows.switched_off(key) else set()
             elif run.options.adopt and record.name in go and FLEET not in record.labels:
                 live += 1
                 wanted = [one for one in run.rows.wanted.values() if record.name in go_service_names(one.name)]
-                switched_off += not wanted
+                switched_off |= set() if wanted else {record.uid}
         return orphans, switched_off, live
 
     def _disrupted(self, run: PassRun, name: str) -> None:
@@ -385,6 +411,7 @@ class Judge:
                 raise Violation(f"ended with {run.error!r} after {len(run.writes)} writes, and without a report")
             return
         plan = run.judged.plan
+        self._settled(run, report)
         if not report.lease_lost:
             self.stopped = {
                 key: number
@@ -507,6 +534,10 @@ def _resizes(pod: Json) -> list[Json]:
 
 def _steps(run: PassRun) -> tuple[Any, ...]:
     return run.judged.plan.steps if run.judged else ()
+
+
+def _results(report: Report) -> list[tuple[Step, Result]]:
+    return [(outcome.step, outcome.result) for outcome in report.outcomes]
 
 
 def _selector(call: Call) -> str:

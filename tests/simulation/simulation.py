@@ -140,7 +140,9 @@ class Simulation:
 
     def _new_run(self, options: PassOptions) -> PassRun:
         self._numbers += 1
-        return PassRun(self._numbers, self._settings, options, self._world.template, str(self._path))
+        return PassRun(
+            self._numbers, self._settings, options, self._world.template, str(self._path), on_plan=self._judge.weigh
+        )
 
     def _cluster(self, run: PassRun, weather: "Weather", incidents: dict[int, str]) -> ApiCluster:
         def before(call: Call) -> Fault | None:
