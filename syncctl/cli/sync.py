@@ -85,6 +85,10 @@ AllowDeletions = Annotated[
         min=0, help="Let the guard pass if no more than this many pods would go; for these it then holds until they do"
     ),
 ]
+AllowPods = Annotated[
+    list[str] | None,
+    typer.Option("--allow-pod", metavar="POD", help="Let this pod pass the guard; may be repeated"),
+]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go service, by replacing them")]
 MoveHere = Annotated[
     bool, typer.Option("--move-here", help="Make this namespace the fleet's home; nothing may run in the old one")
@@ -94,8 +98,12 @@ Wait = Annotated[
 ]
 
 
-def _options(policy: Policy, allow_deletions: int | None, adopt: bool, move_here: bool, shard: str) -> PassOptions:
-    options = PassOptions(policy, allow_deletions, adopt, parse_shard(shard), move_here=move_here)
+def _options(
+    policy: Policy, allow_deletions: int | None, allow_pods: list[str] | None, adopt: bool, move_here: bool, shard: str
+) -> PassOptions:
+    options = PassOptions(
+        policy, allow_deletions, adopt, parse_shard(shard), move_here=move_here, allow_pods=frozenset(allow_pods or ())
+    )
     if move_here and options.shard != WHOLE:
         # While one shard moves, another might still make pods where the fleet was.
         raise UsageError("--move-here goes without --shard: a fleet moves as a whole")
@@ -120,6 +128,7 @@ def once(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing")] = False,
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
+    allow_pod: AllowPods = None,
     adopt: Adopt = False,
     move_here: MoveHere = False,
     shard: ShardOption = "0/1",
@@ -135,11 +144,11 @@ def once(
     Example:
       syncctl sync once --namespace trading
     """
-    options = _options(policy, allow_deletions, adopt, move_here, shard)
+    options = _options(policy, allow_deletions, allow_pod, adopt, move_here, shard)
     if plan_file is not None:
         if options != PassOptions():
             raise UsageError(
-                "--plan goes without --policy, --allow-deletions, --adopt, --move-here and --shard",
+                "--plan goes without --policy, --allow-deletions, --allow-pod, --adopt, --move-here and --shard",
                 "give them to `syncctl sync plan --out FILE`: the plan remembers them",
             )
         options = read_plan(plan_file)
@@ -164,6 +173,7 @@ def plan(
     out: Annotated[Path | None, typer.Option(help="Save the plan in this file, for `sync once --plan`")] = None,
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
+    allow_pod: AllowPods = None,
     adopt: Adopt = False,
     move_here: MoveHere = False,
     shard: ShardOption = "0/1",
@@ -175,7 +185,7 @@ def plan(
     Example:
       syncctl sync plan --exit-code -o json
     """
-    options = _options(policy, allow_deletions, adopt, move_here, shard)
+    options = _options(policy, allow_deletions, allow_pod, adopt, move_here, shard)
     if out is not None and options.shard != WHOLE:
         raise UsageError("--out goes without --shard: a saved plan is for the whole fleet")
     judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)

@@ -6,6 +6,10 @@ whose row has merely vanished, is not: a truncated table looks just like that.
 
     orphans > orphan_limit, or orphans > orphan_percent of the live pods  ->  no orphan is deleted in this pass
 
+Nor is a step that ends a process a person's word when it is unsure: when it rests on the name or the environment of a
+pod alone, or on an annotation. Such steps count with the orphans. While a second pod of a key is left for that, nothing
+of the key is made.
+
 Everything else goes on, and so it stays on every following pass until a person allows that many. Once orphans were
 refused, each is, however few are left: a table that is being restored is half-way through it only few rows short. That
 is the guard's latch, and latch.py tells when it is let go.
@@ -19,11 +23,11 @@ pod is made there, for each would run twice.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
+from syncctl.core import names
 from syncctl.core.model import Allowance, GuardKind, Home, Latch
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
-
-NAMES_SHOWN = 5
 
 
 class Policy(StrEnum):
@@ -61,12 +65,51 @@ class Counts:
 NOBODY_ELSE = Counts()
 
 
+class _Words(NamedTuple):
+    """How a kind of guarded steps is spoken of."""
+
+    what: str
+    measured: str
+    until: str
+    look: str
+    by_name: str = ""
+
+
+_WORDS = {
+    GuardKind.ORPHANS: _Words(
+        "orphans",
+        "are orphans: their clients have vanished from the database without being deleted",
+        "a restore may be half-way through",
+        "syncctl client list",
+    ),
+    GuardKind.UNSURE: _Words(
+        "unsure steps",
+        "are orphans, or would be ended by their name, their environment or an annotation alone",
+        "whoever edits pods or ids may be half-way through",
+        "syncctl sync plan",
+        ", or `--allow-pod {pod}` for one",
+    ),
+}
+
+
+_ORPHANS = _WORDS[GuardKind.ORPHANS]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A group of steps that is not carried out: what, measured, allowed; and the way through."""
 
     message: str
     hint: str
+
+
+class _Group(NamedTuple):
+    """Steps that are refused together: how they are spoken of, what was measured, and why that is too much."""
+
+    steps: list[Step]
+    words: _Words
+    measured: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +130,20 @@ def restrict(plan: Plan, policy: Policy) -> Plan:
 
 def guard_kind(step: Step) -> GuardKind | None:
     """Return as what the guard goes on refusing a step; None for what is a person's word, or nothing to refuse."""
-    return GuardKind.ORPHANS if step.kind is StepKind.DELETE and step.cause is Cause.ORPHAN else None
+    if step.kind is StepKind.DELETE and step.cause is Cause.ORPHAN:
+        return GuardKind.ORPHANS
+    return GuardKind.UNSURE if step.unsure else None
+
+
+def is_refused_duplicate(step: Step) -> bool:
+    """Whether the step would end a second pod of a key, and is left to a person: the key may run twice until then."""
+    return step.cause is Cause.DUPLICATE and step.held is not None and step.held.kind is HoldKind.REFUSED
 
 
 def is_persons_word(step: Step) -> bool:
     """Whether the step is a deletion that a person has asked for, of which there may be a limit all the same."""
-    return step.kind is StepKind.DELETE and step.cause in (Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
+    asked_for = step.cause in (Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
+    return step.kind is StepKind.DELETE and asked_for and not step.unsure
 
 
 def allowance_of(step: Step) -> Allowance:
@@ -113,8 +164,9 @@ def guard(
     *,
     latches: Mapping[GuardKind, Latch] | None = None,
     allowances: Collection[Allowance] = (),
+    named: Collection[str] = (),
 ) -> Guarded:
-    """Hold the groups of deletions that are over their limits.
+    """Hold the groups of steps that are over their limits.
 
     Args:
         plan: judged as a whole, before anything of it is done.
@@ -124,39 +176,44 @@ def guard(
             with those, in the fleet.
         latches: what was refused before and is not settled: any of it is refused, however few.
         allowances: pods that a person has let pass in a run before: these neither count nor are refused.
+        named: names of pods that a person lets pass in this run: the same.
     """
-    live = plan.live
+    judged = _to_judge(plan, allowances)
+    by_name = [step for step in plan.drifted if step.held is None and _may_be_refused(step) and step.name in named]
+    found = [step for step in judged if step not in by_name]
+    here = Counts(plan.live, len(found))
+    everywhere = Counts(here.live + elsewhere.live, here.orphans + elsewhere.orphans)
+    over = next((counts for counts in (here, everywhere) if found and _too_many(counts, limits)), None)
+    where = "" if elsewhere == NOBODY_ELSE else " of all shards" if over == everywhere else " of this shard"
+    # Where there are both, what is counted is both.
+    counted = _WORDS[GuardKind.UNSURE] if any(guard_kind(step) is GuardKind.UNSURE for step in found) else _ORPHANS
     suspicious = []
-    orphans = _to_judge(plan, allowances)
-    here, everywhere = Counts(live, len(orphans)), Counts(live + elsewhere.live, len(orphans) + elsewhere.orphans)
-    over = next((counts for counts in (here, everywhere) if orphans and _too_many(counts, limits)), None)
-    latch = (latches or {}).get(GuardKind.ORPHANS)
-    if orphans and (over or latch):
-        found = over or here
-        where = "" if elsewhere == NOBODY_ELSE else " of this shard" if found == here else " of all shards"
-        measured = (
-            f"{found.orphans} of {found.live} live pods{where} ({found.orphans / found.live:.0%}) are orphans: their "
-        )
-        measured += "clients have vanished from the database without being deleted"
-        suspicious.append((orphans, measured, _why(limits if over else None, latch)))
-    switched_off = _not_among(allowances, filter(is_persons_word, plan.drifted))
+    for kind, words in _WORDS.items():
+        steps, latch = [step for step in found if guard_kind(step) is kind], (latches or {}).get(kind)
+        if steps and (over or latch):
+            counts = over or here
+            share = f"{counts.orphans} of {counts.live} live pods{where} ({counts.orphans / counts.live:.0%})"
+            why = _why(words, limits if over else None, latch)
+            suspicious.append(_Group(steps, words, f"{share} {counted.measured}", why))
+    asked_for = _not_among(allowances, filter(is_persons_word, plan.drifted))
+    switched_off = [step for step in asked_for if step not in by_name]
     if limits.switch_off_limit and len(switched_off) > limits.switch_off_limit:
-        measured = f"{len(switched_off)} of {live} live pods were switched off or their clients deleted"
-        allows = f"switch_off_limit is {limits.switch_off_limit}"
-        suspicious.append((switched_off, measured, allows))
-    total = sum(len(steps) for steps, _, _ in suspicious)
+        measured = f"{len(switched_off)} of {plan.live} live pods were switched off or their clients deleted"
+        suspicious.append(_Group(switched_off, _ORPHANS, measured, f"switch_off_limit is {limits.switch_off_limit}"))
+    total = sum(len(group.steps) for group in suspicious)
     if allowed is not None and total <= allowed:
-        return Guarded(plan, allowed=tuple(step for steps, _, _ in suspicious for step in steps))
+        return Guarded(plan, allowed=tuple(by_name) + tuple(step for group in suspicious for step in group.steps))
     holds: dict[str, Hold] = {}
     refusals = []
-    for steps, measured, allows in suspicious:
+    for steps, words, measured, why in suspicious:
         short = f"; --allow-deletions {allowed} is fewer than {total}" if allowed is not None else ""
-        message = f"refused to delete {len(steps)} pods: {measured} ({allows}{short}): {_names(steps)}"
-        hint = f"look at `syncctl client list`; if this is meant, run `syncctl sync once --allow-deletions {total}`"
-        refusals.append(Refusal(message, hint))
-        holds |= {step.name: Hold(HoldKind.REFUSED, f"{measured}; {allows}{short}") for step in steps}
-    refused = frozenset(kind for steps, _, _ in suspicious for kind in map(guard_kind, steps) if kind)
-    return Guarded(plan.holding(holds), tuple(refusals), refused)
+        doing = "delete" if all(step.kind is StepKind.DELETE for step in steps) else "end"
+        message = f"refused to {doing} {_pods(steps)}: {measured} ({why}{short}): {_listed(steps)}"
+        way = f"run `syncctl sync once --allow-deletions {total}`{words.by_name.format(pod=steps[0].name)}"
+        refusals.append(Refusal(message, f"look at `{words.look}`; if this is meant, {way}"))
+        holds |= {step.name: Hold(HoldKind.REFUSED, f"{measured}; {why}{short}") for step in steps}
+    refused = frozenset(kind for group in suspicious for kind in map(guard_kind, group.steps) if kind)
+    return Guarded(_beside_nothing(plan.holding(holds)), tuple(refusals), refused, tuple(by_name))
 
 
 def keep_home(plan: Plan, home: Home | None, here: Home | None) -> tuple[Plan, tuple[Refusal, ...]]:
@@ -176,8 +233,9 @@ def keep_home(plan: Plan, home: Home | None, here: Home | None) -> tuple[Plan, t
         measured = f"{made} when its uid was {home.uid}; here it is {here.uid}"
     else:
         measured = f"{made}; here is {here.name}"
-    number = f"{len(making)} pod{'s' if len(making) != 1 else ''}"
-    message = f"refused to make {number}: {measured}; if those still run, each would run twice: {_names(making)}"
+    message = (
+        f"refused to make {_pods(making)}: {measured}; if those still run, each would run twice: {_listed(making)}"
+    )
     hint = (
         "name the right --context and --namespace; if the fleet has really moved (namespace or cluster made anew) and"
         " nothing of it runs there any more: `syncctl sync once --move-here`"
@@ -189,17 +247,30 @@ def _too_many(counts: Counts, limits: GuardLimits) -> bool:
     return counts.orphans > limits.orphan_limit or counts.orphans * 100 > limits.orphan_percent * counts.live
 
 
-def _why(exceeded: GuardLimits | None, latch: Latch | None) -> str:
-    """Say why orphans are refused: they are over the limits, or latched, or both."""
+def _why(words: _Words, exceeded: GuardLimits | None, latch: Latch | None) -> str:
+    """Say why steps are refused: they are over the limits, or latched, or both."""
     limits = since = ""
     if exceeded:
         share = f"{exceeded.orphan_percent:g}%"
         limits = f"at most {exceeded.orphan_limit} and at most {share} may go unasked"
     if latch:
-        since = f"orphans have been refused since {latch.since:%Y-%m-%d %H:%M:%S} UTC, first found by {latch.by}"
+        since = f"{words.what} have been refused since {latch.since:%Y-%m-%d %H:%M:%S} UTC, first found by {latch.by}"
         if not exceeded:
-            since += ", and each is until there are none: a restore may be half-way through"
+            since += f", and each is until there are none: {words.until}"
     return "; ".join(filter(None, (limits, since)))
+
+
+def _beside_nothing(plan: Plan) -> Plan:
+    """Hold all that would make a pod of a key of which a second pod is left running."""
+    doubled = {step.key: step.name for step in plan.drifted if is_refused_duplicate(step)}
+    making = [step for step in plan.drifted if step.key in doubled and step.may_make_pod]
+    return plan.holding(
+        {step.name: Hold(HoldKind.DEFERRED, f"{doubled[step.key]} may run the same, and is left") for step in making}
+    )
+
+
+def _may_be_refused(step: Step) -> bool:
+    return guard_kind(step) is not None or is_persons_word(step)
 
 
 def _to_judge(plan: Plan, allowances: Collection[Allowance]) -> list[Step]:
@@ -210,6 +281,9 @@ def _not_among(allowances: Collection[Allowance], steps: Iterable[Step]) -> list
     return [step for step in steps if step.held is None and allowance_of(step) not in allowances]
 
 
-def _names(steps: Sequence[Step]) -> str:
-    shown = ", ".join(step.name for step in steps[:NAMES_SHOWN])
-    return f"{shown}, ..." if len(steps) > NAMES_SHOWN else shown
+def _pods(steps: Sequence[Step]) -> str:
+    return f"{len(steps)} pod{'' if len(steps) == 1 else 's'}"
+
+
+def _listed(steps: Iterable[Step]) -> str:
+    return names.listed([step.name for step in steps])

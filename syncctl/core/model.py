@@ -136,6 +136,7 @@ class GuardKind(StrEnum):
     """What the guard goes on refusing, once it has, until a pass has seen the end of it."""
 
     ORPHANS = "orphans"
+    UNSURE = "unsure"
 
 
 class Latch(Struct, frozen=True):

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from syncctl.core.guard import Refusal
+from syncctl.core.guard import Refusal, is_refused_duplicate
 from syncctl.core.health import Health, HealthCode, pod_health
 from syncctl.core.steps import Cause, HoldKind, Plan, Step
 
@@ -78,6 +78,7 @@ class Report(Struct, frozen=True):
             outcome
             for outcome in self.outcomes
             if outcome.result in (Result.FAILED, Result.CONFLICT)
+            or is_refused_duplicate(outcome.step)
             or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
             or (outcome.step.held is not None and outcome.step.held.kind in _PROBLEMS)
         )

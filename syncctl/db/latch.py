@@ -35,7 +35,7 @@ def store_latches(
     connection: Connection, latch: Mapping[GuardKind, Iterable[int]], since: datetime, found_by: str
 ) -> None:
     """Latch these kinds in these buckets; what is latched already stays as it is."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"kind": kind.value, "bucket": bucket, "refused_since": since, "found_by": found_by}
         for kind, buckets in latch.items()
         for bucket in buckets

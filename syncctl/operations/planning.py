@@ -47,7 +47,7 @@ class PassOptions:
     """What a person may say of one run.
 
     `move_here` makes the namespace of this run the fleet's home, wherever that was. `expected_digest` is that of a
-    saved plan: the run does exactly that plan or nothing.
+    saved plan: the run does exactly that plan or nothing. `allow_pods` names pods that the guard is to let pass.
     """
 
     policy: Policy = Policy.SYNC
@@ -56,6 +56,7 @@ class PassOptions:
     shard: Shard = WHOLE
     move_here: bool = False
     expected_digest: str | None = None
+    allow_pods: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,15 @@ class Planner:
         plan, astray = keep_home(plan, None if options.move_here else snapshot.home, here)
         latches, allowances = snapshot.latches, snapshot.allowances
         elsewhere = self._count_elsewhere(count(plan, allowances))
-        guarded = guard(plan, limits, options.allow_deletions, elsewhere, latches=latches, allowances=allowances)
+        guarded = guard(
+            plan,
+            limits,
+            options.allow_deletions,
+            elsewhere,
+            latches=latches,
+            allowances=allowances,
+            named=options.allow_pods,
+        )
         plan, back_offs = heal(guarded.plan, snapshot.back_offs, snapshot.now)
         plan = pace(halt(plan, settings.halt_percent, now), settings.replace_percent)
         new_home = None if astray or (here and snapshot.home and here.uid == snapshot.home.uid) else here

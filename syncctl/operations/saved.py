@@ -27,6 +27,7 @@ class _Document(_Format):
     allow_deletions: Annotated[int, msgspec.Meta(ge=0)] | None
     adopt: bool
     move_here: bool = False
+    allow_pods: list[str] = []
 
 
 def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[dict[str, Any]]) -> None:
@@ -42,6 +43,7 @@ def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[
         "allow_deletions": options.allow_deletions,
         "adopt": options.adopt,
         "move_here": options.move_here,
+        "allow_pods": sorted(options.allow_pods),
         "steps": steps,
     }
     try:
@@ -72,4 +74,5 @@ def read_plan(file: Path) -> PassOptions:
         adopt=document.adopt,
         move_here=document.move_here,
         expected_digest=document.digest,
+        allow_pods=frozenset(document.allow_pods),
     )

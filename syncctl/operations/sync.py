@@ -12,7 +12,7 @@ from syncctl.core import names
 from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
-from syncctl.core.guard import NOBODY_ELSE, Counts, allowance_of
+from syncctl.core.guard import NOBODY_ELSE, Counts, allowance_of, is_refused_duplicate
 from syncctl.core.latch import to_disallow, to_settle
 from syncctl.core.others import unclaimed
 from syncctl.core.report import Outcome, Report, Result, unhealthy
@@ -169,7 +169,9 @@ class _Pass:
     def record(self, report: Report, judged: JudgedPlan) -> None:
         """Say in the log and in the history what came of it; forget what is seen through, and what was not to be."""
         for outcome in report.problems:
-            log.error("%s: %s: %s", outcome.step.name, outcome.result, outcome.detail or outcome.step.reason)
+            # Of a second pod that is left, that it runs is the error; why it is left the guard has said.
+            why = outcome.step.reason if is_refused_duplicate(outcome.step) else outcome.detail or outcome.step.reason
+            log.error("%s: %s: %s", outcome.step.name, outcome.result, why)
         for name, health in report.unhealthy[:UNHEALTHY_NAMED]:
             log.warning("%s is not healthy: %s", name, health.message)
         if report.stopped_by:

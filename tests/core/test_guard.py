@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from syncctl.core.guard import (
-    NAMES_SHOWN,
     Counts,
     Guarded,
     GuardLimits,
@@ -22,7 +21,8 @@ from syncctl.core.guard import (
     restrict,
 )
 from syncctl.core.latch import to_disallow, to_latch, to_settle
-from syncctl.core.model import Allowance, Client, GuardKind, Home, Latch, ObservedPod
+from syncctl.core.model import NO_ENVIRONMENT, Allowance, Client, GuardKind, Home, Latch, ObservedPod
+from syncctl.core.names import NAMES_SHOWN
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result
@@ -372,7 +372,7 @@ def test_a_new_pod_that_waits_for_a_refused_orphan_still_waits() -> None:
     wanted = a_client(7)
     orphan = pod_of(a_client(9, name=wanted.name))
     judged, (refusal,) = guarded(make_plan(desired_by(wanted), [orphan], NOW, Others()), DEFAULTS)
-    assert "refused to delete 1 pods" in refusal.message
+    assert "refused to delete 1 pod" in refusal.message
     assert {(step.kind, step.held is not None) for step in judged.steps} == {
         (StepKind.DELETE, True),
         (StepKind.WAIT, False),
@@ -515,3 +515,84 @@ def test_what_makes_no_pod_is_nothing_to_refuse_anywhere() -> None:
 def test_two_places_with_one_address_are_told_by_their_uids() -> None:
     _, (refusal,) = keep_home(of_each_kind(), TRADING, Home("c1", TRADING.name))
     assert f" in {TRADING.name} when its uid was 6a1f0c4e; here it is c1; " in refusal.message
+
+
+# A1: what is unsure ---------------------------------------------------------------------------------------------------
+
+
+def a_doubtful_plan(live: int, *, doubled: int = 0, orphans: int = 0, off: int = 0, restarted: int = 0) -> Plan:
+    """Return a plan of a fleet with second pods by their environment alone, and other steps that are no person's word.
+
+    `off` are switched off and known by their environment alone, `restarted` made before there was SYNCCTL_SPEC.
+    """
+    rows = [
+        a_client(number, enabled="" if number <= off else "vwap") for number in range(1, live - doubled - orphans + 1)
+    ]
+    pods = [pod_of(replace(row, algorithms=replace(row.algorithms, vwap=True))) for row in rows]
+    pods[:off] = [replace(pod, name=f"vwap-9{pod.name[5:]}", uid=pod.name) for pod in pods[:off]]
+    for place in range(off, off + restarted):
+        rows[place] = replace(rows[place], restart_generation=3)
+        pods[place] = replace(pods[place], environment=pods[place].environment._replace(spec=None))
+    pods += [replace(pod, name=f"vwap-8{pod.name[5:]}", uid=f"second {pod.uid}") for pod in pods[len(pods) - doubled :]]
+    pods += [pod_of(a_client(number)) for number in range(5000, 5000 + orphans)]
+    return make_plan(desired_by(*rows), pods, NOW, Others())
+
+
+@pytest.mark.parametrize("kind", ["doubled", "off", "restarted"])
+def test_a1_what_rests_on_one_thing_alone_is_held_to_the_limits_of_orphans(kind: str) -> None:
+    for number, refused in ((10, 0), (11, 11)):
+        plan = a_doubtful_plan(100, **{kind: number})
+        assert plan.live == 100
+        judged = guard(plan, DEFAULTS)
+        assert sum(step.held is not None for step in judged.plan.drifted if step.unsure) == refused
+        assert judged.refused == ({GuardKind.UNSURE} if refused else set())
+
+
+def test_a1_unsure_steps_and_orphans_count_together_and_are_latched_apart() -> None:
+    plan = a_doubtful_plan(100, doubled=6, orphans=5)
+    judged = guard(plan, DEFAULTS)
+    assert judged.refused == set(GuardKind)
+    assert [refusal.message.partition(": ")[0] for refusal in judged.refusals] == [
+        "refused to delete 5 pods",
+        "refused to delete 6 pods",
+    ]
+    assert "11 of 100 live pods (11%) are orphans, or would be ended by their name" in judged.refusals[0].message
+    latched = {GuardKind.UNSURE: LATCHED[GuardKind.ORPHANS]}
+    assert guard(a_doubtful_plan(100, doubled=1, orphans=1), DEFAULTS, latches=latched).refused == {GuardKind.UNSURE}
+    assert guard(a_doubtful_plan(100, doubled=1, orphans=1), DEFAULTS, latches=LATCHED).refused == {GuardKind.ORPHANS}
+
+
+def test_a1_a_second_pod_that_is_refused_is_an_error_of_its_key_and_nothing_is_made_beside_it() -> None:
+    row = a_client(7, restart_generation=3)
+    first = pod_of(a_client(7))
+    second = replace(first, name="vwap-999", uid="another")
+    judged = guard(make_plan(desired_by(row), [first, second], NOW, Others()), DEFAULTS)
+    held = {step.name: step.held.kind for step in judged.plan.drifted if step.held}
+    assert held == {"vwap-999": HoldKind.REFUSED, "vwap-107": HoldKind.DEFERRED}
+    outcomes = tuple(
+        Outcome(step, Result.REFUSED if step.name == "vwap-999" else Result.DEFERRED) for step in judged.plan.drifted
+    )
+    (problem,) = Report(judged.plan, outcomes, judged.refusals).problems
+    assert problem.step.reason == "vwap of client 7 may run twice: vwap-999 beside vwap-107"
+
+
+def test_a1_a_person_lets_a_pod_pass_by_its_name() -> None:
+    plan = a_doubtful_plan(3, doubled=1)
+    (second,) = [step for step in plan.drifted if step.cause is Cause.DUPLICATE]
+    refused = guard(plan, DEFAULTS)
+    assert f"`--allow-pod {second.name}` for one" in refused.refusals[0].hint
+    judged = guard(plan, DEFAULTS, named={second.name, "vwap-1"})
+    assert (judged.refusals, judged.allowed) == ((), (second,))
+    assert not any(step.held for step in judged.plan.drifted)
+    # Orphans by their names too, and only these.
+    plan = a_plan(live=40, orphans=13)
+    one = next(step for step in plan.drifted if step.cause is Cause.ORPHAN)
+    judged = guard(plan, DEFAULTS, named={one.name})
+    assert judged.allowed == (one,)
+    assert held(judged.plan, Cause.ORPHAN) == 12
+
+
+def test_a1_a_pod_that_has_ended_is_nothing_to_be_unsure_of() -> None:
+    pod = replace(pod_of(a_client(7)), environment=NO_ENVIRONMENT, phase="Failed", annotations={})
+    judged = guard(make_plan(desired_by(a_client(7)), [pod], NOW, Others()), DEFAULTS)
+    assert [(step.cause, step.held) for step in judged.plan.drifted] == [(Cause.FINISHED, None)]

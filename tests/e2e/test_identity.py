@@ -222,6 +222,50 @@ def test_a1_a_pod_that_was_made_before_the_variable_was_is_kept_by_its_annotatio
     assert uids(desk) == before
 
 
+def copy_of(desk: Desk, client: Client, name: str) -> Json:
+    """Return the manifest of a second pod of a client, as a person makes who copies one under another name."""
+    return a_pod(name, fleet=desk.fleet, client_id=client.id)
+
+
+def test_a1_a_second_pod_by_its_environment_alone_is_ended_only_by_a_persons_word(desk: Desk) -> None:
+    (client,) = fleet_of(desk, 1)
+    desk.api.create_pod(copy_of(desk, client, "vwap-4711"))
+    desk.restart("client 0")
+    before = uids(desk)
+    for _ in range(2):
+        report = desk.run()
+        assert exit_code_of_report(report) is ExitCode.REFUSED
+        (problem,) = report.problems
+        assert problem.step.reason == f"vwap of client {client.id} may run twice: vwap-4711 beside {vwap(client)}"
+        assert uids(desk) == before
+    report = desk.run(allow_pods=frozenset({"vwap-4711"}))
+    assert outcome_of(report, "vwap-4711").result is Result.DELETED
+    assert outcome_of(report, vwap(client)).result is Result.REPLACED
+    assert desk.cluster.pods().keys() == {vwap(client)}
+
+
+def test_a1_after_an_upgrade_a_template_is_rolled_out_once_a_person_allows_it_and_at_the_pace(desk: Desk) -> None:
+    clients = fleet_of(desk, MANY)
+    for client in clients:
+        remade = without_spec(desk.cluster.pods()[vwap(client)])
+        desk.remove(vwap(client))
+        desk.until_gone(vwap(client))
+        desk.api.create_pod(remade)
+    desk.until_running()
+    before = uids(desk)
+    desk.template("spec: {terminationGracePeriodSeconds: 1}")
+    assert exit_code_of_report(desk.run()) is ExitCode.REFUSED
+    assert uids(desk) == before
+    # Ten a pass is the pace; what it puts off stays allowed, without another word.
+    report = desk.run(allow_deletions=MANY)
+    assert report.counts()[Result.REPLACED] == 10
+    desk.until_running()
+    report = desk.run()
+    assert report.counts()[Result.REPLACED] == MANY - 10
+    assert exit_code_of_report(report) is ExitCode.DONE
+    assert not set(uids(desk).values()) & set(before.values())
+
+
 def test_a1_an_algorithm_is_read_off_name_and_environment(desk: Desk) -> None:
     client = desk.add(enabled="vwap twap hft")
     desk.started()

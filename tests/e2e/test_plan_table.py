@@ -197,7 +197,7 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
     client = desk.add()
     desk.api.create_pod(a_pod("vwap-by-hand", fleet=desk.fleet, client_id=client.id))
-    return "vwap-by-hand", {}
+    return "vwap-by-hand", {"allow_pods": frozenset({"vwap-by-hand"})}
 
 
 @brings_about("yes, a pod of the Go service, with --adopt")
@@ -274,7 +274,7 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     client = desk.add()
     desk.started()
     desk.api.create_pod(a_pod("vwap-once-more", fleet=desk.fleet, client_id=client.id))
-    return "vwap-once-more", {}
+    return "vwap-once-more", {"allow_pods": frozenset({"vwap-once-more"})}
 
 
 @brings_about("no, running or finished")
