@@ -1,4 +1,4 @@
-"""Keep the guard's latch apart from the history, and give back-offs a time by the database's clock"""
+"""Keep the guard's latch and what is left undone apart, and give back-offs a time by the database's clock"""
 
 from datetime import timedelta
 
@@ -21,6 +21,7 @@ def upgrade():
     now = connection.execute(sa.select(database_time())).scalar_one()
     _give_back_offs_a_time(connection, now)
     _take_the_latch_out_of_the_history(connection)
+    _make_room_for_what_is_left_undone()
 
 
 def downgrade():
@@ -88,3 +89,27 @@ def _take_the_latch_out_of_the_history(connection):
     columns = ("kind", "bucket", "refused_since", "found_by")
     rows = [("orphans", bucket, *first) for bucket, first in latched.items()]
     op.bulk_insert(latches, [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+def _make_room_for_what_is_left_undone():
+    op.create_table(
+        "standing_steps",
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("first_pass", ID, nullable=False),
+        sa.Column("ended_by", ID),
+        sa.Column("digest", sa.String(16), nullable=False),
+        sa.Column("pod", sa.Text(), nullable=False),
+        sa.Column("uid", sa.Text()),
+        sa.Column("client_id", ID, nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_standing_steps"),
+        sa.ForeignKeyConstraint(
+            ["ended_by"], ["passes.id"], name="fk_standing_steps_ended_by_passes", ondelete="CASCADE"
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_standing_steps_ended_by", "standing_steps", ["ended_by"])

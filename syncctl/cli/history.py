@@ -63,6 +63,7 @@ STEPS = View[StepRecord](
         Column("ALGORITHM", lambda step: step.algorithm, wide=True),
         Column("CAUSE", lambda step: step.cause, wide=True),
         Column("UID", lambda step: step.uid, wide=True),
+        Column("SINCE", lambda step: f"pass {step.since}", wide=True),
         Column("REASON", lambda step: step.reason),
     ),
     data=lambda step: {field: getattr(step, field) for field in StepRecord.__slots__},

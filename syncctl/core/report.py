@@ -1,8 +1,10 @@
 """What became of a plan. Pure."""
 
+import re
 from collections import Counter
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -29,6 +31,10 @@ class Result(StrEnum):
 # Named in every summary line, also when there are none: what a person greps for.
 _ALWAYS_NAMED = {Result.CREATED, Result.REPLACED, Result.DELETED, Result.UNCHANGED, Result.WAITING}
 
+_DONE = {Result.CREATED, Result.REPLACED, Result.UPDATED, Result.DELETED}
+_NUMBERS = re.compile("[0-9]+")
+_BEYOND = re.compile("[,;:]")
+
 # Of steps put off: something does not run as it should, and nothing is under way that changes it.
 _PROBLEMS = {HoldKind.HALTED, HoldKind.BACK_OFF}
 
@@ -39,6 +45,25 @@ class Outcome(Struct, frozen=True):
     step: Step
     result: Result
     detail: str = ""
+
+    @property
+    def standing(self) -> str:
+        """What tells whether an earlier pass has left this step just as this one does; "" when it was done.
+
+        Numbers and times in the wording do not matter, nor what a hold says beyond why it is there: how many pods are
+        paced, or which of them is ill at the moment, changes from pass to pass. A pod that names no client has nothing
+        by which a shard could find it again.
+        """
+        step = self.step
+        if self.result in _DONE or step.key is None:
+            return ""
+        if step.held is None:
+            why = _NUMBERS.sub("#", f"{step.reason}\0{self.detail}")
+        else:
+            why = f"{step.reason}\0{step.held.kind}\0{_NUMBERS.sub('#', _BEYOND.split(step.held.why, 1)[0])}"
+        uid = step.observed.uid if step.observed else ""
+        parts = (step.name, uid, str(step.key), step.kind, step.cause, self.result, why)
+        return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 class Report(Struct, frozen=True):

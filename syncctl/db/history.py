@@ -1,21 +1,26 @@
-"""What passes have done: one row each, kept for a number of days.
+"""What passes have done: one row each, kept for a number of days, with what they have done to pods.
+
+What a pass has left undone, because it was held, has failed or waits for something, is stored by the first pass that
+left it so, and is true of all that follow until one of them ends it: thousands of pods that the guard refuses would
+else be thousands of rows every five minutes.
 
 Each host writes its own times. Which pass came later the ids tell, and what is old the database's clock: a host whose
 clock is wrong must neither hide what others did after it nor make them be forgotten.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, exists, func, insert, select, update
 
 from syncctl.core.errors import InvalidInput
-from syncctl.core.shard import WHOLE, parse_shard
+from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading, writing
-from syncctl.db.tables import pass_steps, passes
+from syncctl.db.rows import batches, of_shard
+from syncctl.db.tables import pass_steps, passes, standing_steps
 
 _BATCH = 100
 _STEPS_AT_ONCE = 5000
@@ -45,7 +50,7 @@ class PassRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What became of one step of a pass."""
+    """What became of one step of a pass. `since` is the first pass in a row in which just that became of it."""
 
     pod: str
     uid: str | None
@@ -55,23 +60,66 @@ class StepRecord:
     cause: str
     result: str
     reason: str
+    since: int = 0
+
+
+_COLUMNS = ("pod", "uid", "client_id", "algorithm", "step", "cause", "result", "reason")
 
 
 def record_pass(
-    connection: Connection, record: PassRecord, steps: Iterable[StepRecord] = (), *, keep_days: int
+    connection: Connection,
+    record: PassRecord,
+    done: Iterable[StepRecord] = (),
+    standing: Mapping[str, StepRecord] | None = None,
+    *,
+    keep_days: int,
 ) -> bool:
     """Store a record with its steps, and tell whether there are some that began more than `keep_days` ago.
 
     Forgetting those is not done by the way: a great many of them would keep every pass from being recorded at all.
+
+    Args:
+        record: one with an error knows of no steps; what was left undone before it stays so.
+        done: steps of which something came.
+        standing: all others, each of a client, by what tells whether it is just as an earlier pass has left it.
+        keep_days: what is still left undone is kept for longer.
     """
     values = asdict(record)
     del values["id"]
-    pass_id = connection.execute(insert(passes).values(values).returning(passes.c.id)).scalar_one()
-    # asdict takes ten times as long, and a pass over a new fleet has a step for every pod.
-    names = [field.name for field in fields(StepRecord)]
-    if rows := [{"pass_id": pass_id, **{name: getattr(step, name) for name in names}} for step in steps]:
+    left = exists().where(_left(parse_shard(record.shard)))
+    stored = insert(passes).values(values).returning(passes.c.id, left.label("left"))
+    pass_id, is_left = connection.execute(stored).one()
+    if rows := [{"pass_id": pass_id, **_row(step)} for step in done]:
         connection.execute(insert(pass_steps), rows)
+    if record.error is None and (standing or is_left):
+        _leave(connection, pass_id, parse_shard(record.shard), standing or {})
     return bool(connection.execute(select(exists().where(_old(connection, keep_days)))).scalar_one())
+
+
+def _leave(connection: Connection, pass_id: int, shard: Shard, standing: Mapping[str, StepRecord]) -> None:
+    """Store what was not left so before, and end what is not left so any more."""
+    table = standing_steps
+    rows = connection.execute(select(table.c.id, table.c.digest).where(_left(shard)))
+    known = {digest: row_id for row_id, digest in rows}
+    new = [
+        {"first_pass": pass_id, "digest": digest, **_row(step)}
+        for digest, step in standing.items()
+        if digest not in known
+    ]
+    if new:
+        connection.execute(insert(table), new)
+    for batch in batches([row_id for digest, row_id in known.items() if digest not in standing]):
+        connection.execute(update(table).where(table.c.id.in_(batch)).values(ended_by=pass_id))
+
+
+def _left(shard: Shard) -> ColumnElement[bool]:
+    """Return the condition of what passes over this shard's pods have left undone until now."""
+    return and_(standing_steps.c.ended_by.is_(None), *of_shard(standing_steps.c.client_id, shard))
+
+
+def _row(step: StepRecord) -> dict[str, object]:
+    # asdict takes ten times as long, and a pass over a new fleet has a step for every pod.
+    return {name: getattr(step, name) for name in _COLUMNS}
 
 
 def forget_passes(engine: Engine, keep_days: int, may_go_on: Callable[[], bool] = lambda: True) -> None:
@@ -83,13 +131,19 @@ def forget_passes(engine: Engine, keep_days: int, may_go_on: Callable[[], bool] 
         with writing(engine) as connection:
             old = select(passes.c.id).where(_old(connection, keep_days)).order_by(passes.c.id).limit(_BATCH)
             ids = connection.execute(old).scalars().all()
-            of_them = select(pass_steps.c.id).where(pass_steps.c.pass_id.in_(ids)).limit(_STEPS_AT_ONCE)
-            steps = connection.execute(delete(pass_steps).where(pass_steps.c.id.in_(of_them)))
-            if steps.rowcount == _STEPS_AT_ONCE:
+            if _forget_steps(connection, pass_steps, pass_steps.c.pass_id.in_(ids)):
+                continue
+            if _forget_steps(connection, standing_steps, standing_steps.c.ended_by.in_(ids)):
                 continue
             connection.execute(delete(passes).where(passes.c.id.in_(ids)))
             if len(ids) < _BATCH:
                 return
+
+
+def _forget_steps(connection: Connection, table: Table, which: ColumnElement[bool]) -> bool:
+    """Delete the first of these steps; True when there may be more of them."""
+    some = select(table.c.id).where(which).limit(_STEPS_AT_ONCE)
+    return connection.execute(delete(table).where(table.c.id.in_(some))).rowcount == _STEPS_AT_ONCE
 
 
 def _old(connection: Connection, days: int) -> ColumnElement[bool]:
@@ -132,16 +186,23 @@ def last_success(connection: Connection) -> PassRecord | None:
 
 
 def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:
-    """Read the steps of one pass, in the order of its plan.
+    """Read the steps of one pass: what it did, in the order of its plan, then what it left undone.
 
     Raises InvalidInput when the pass never was, or is forgotten by now.
     """
-    columns = [pass_steps.c[field.name] for field in fields(StepRecord)]
     with reading(engine) as connection:
-        if (
-            not -LARGEST_ID <= pass_id <= LARGEST_ID
-            or not connection.execute(select(passes.c.id).where(passes.c.id == pass_id)).first()
-        ):
+        known = -LARGEST_ID <= pass_id <= LARGEST_ID
+        found = connection.execute(select(passes).where(passes.c.id == pass_id)).one_or_none() if known else None
+        if found is None:
             raise InvalidInput(f"pass {pass_id}", ["is not in the history"], "`syncctl history` lists those that are")
-        rows = connection.execute(select(*columns).where(pass_steps.c.pass_id == pass_id).order_by(pass_steps.c.id))
-        return tuple(StepRecord(*row) for row in rows)
+        table = pass_steps
+        columns = [table.c[name] for name in (*_COLUMNS, "pass_id")]
+        done = select(*columns).where(table.c.pass_id == pass_id).order_by(table.c.id)
+        steps = [StepRecord(*row) for row in connection.execute(done)]
+        if found.error is None:
+            table = standing_steps
+            columns = [table.c[name] for name in (*_COLUMNS, "first_pass")]
+            then = (table.c.first_pass <= pass_id) & (table.c.ended_by.is_(None) | (table.c.ended_by > pass_id))
+            left = select(*columns).where(then, *of_shard(table.c.client_id, parse_shard(found.shard)))
+            steps += [StepRecord(*row) for row in connection.execute(left.order_by(table.c.id))]
+        return tuple(steps)

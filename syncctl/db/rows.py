@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, delete, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, select, tuple_
 
 from syncctl.core.model import AlgorithmStatus, Client, PodKey
+from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.tables import algorithm_status, clients
 from syncctl.db.times import LONG_AGO
 
@@ -80,6 +81,11 @@ def client_of(row: Sequence[Any]) -> Client:
 def batches(values: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
     """Yield the values in their order, as many at a time as a statement takes."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def of_shard(number: Column[Any], shard: Shard) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions by which a query finds the clients, or buckets, of a shard only."""
+    return () if shard == WHOLE else (number % BUCKETS % shard.of == shard.index,)
 
 
 def delete_of_keys(connection: Connection, table: Table, keys: Iterable[PodKey]) -> None:

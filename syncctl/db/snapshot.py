@@ -6,21 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    Row,
-    delete,
-    false,
-    func,
-    literal,
-    select,
-    true,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, Engine, Row, delete, false, func, literal, select, true, union_all, update
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
@@ -32,7 +18,7 @@ from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
 from syncctl.db.home import home_of
 from syncctl.db.latch import is_anything, read_allowances, read_latches
-from syncctl.db.rows import batches, client_of, select_clients
+from syncctl.db.rows import batches, client_of, of_shard, select_clients
 from syncctl.db.tables import (
     adopted_algorithm_status,
     algorithm_status,
@@ -84,17 +70,12 @@ def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], None]) -
     with writing(engine, _UNFILTERED, at_one_moment=True) as connection:
         connection.execute(
             update(clients)
-            .where(clients.c.need_restart == true(), *_of_shard(clients.c.id, shard))
+            .where(clients.c.need_restart == true(), *of_shard(clients.c.id, shard))
             .values(restart_generation=clients.c.restart_generation + 1, need_restart=false())
         )
         snapshot = _read(connection, shard, forget_revived=True)
         accept(snapshot)
         return snapshot
-
-
-def _of_shard(number: Column[Any], shard: Shard) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions by which a query finds the clients, or buckets, of a shard only."""
-    return () if shard == WHOLE else (number % BUCKETS % shard.of == shard.index,)
 
 
 def _lost_a_race(error: DatabaseError) -> bool:
@@ -105,7 +86,7 @@ def _lost_a_race(error: DatabaseError) -> bool:
 def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False) -> Snapshot:
     _refuse_standby(connection)
     row = _fleet(connection)
-    mine = _of_shard(clients.c.id, shard)
+    mine = of_shard(clients.c.id, shard)
     found = tuple(client_of(row) for row in connection.execute(select_clients().where(*mine).order_by(clients.c.id)))
     counted = connection.execute(select(func.count()).select_from(clients).where(*mine)).scalar_one()
     _refuse_odd(found, counted)
@@ -121,14 +102,14 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
         deleted={client_id: each for client_id, each in ids.deleted.items() if client_id not in revived},
         now=row.now,
         back_offs=read_back_offs(connection),
-        begun=read_begun(connection, *_of_shard(begun_replacements.c.client_id, shard)),
+        begun=read_begun(connection, *of_shard(begun_replacements.c.client_id, shard)),
         home=home_of(row.home, row.home_name),
         adopted=ids.adopted,
         elsewhere=ids.elsewhere,
         go_service=bool(row.go_service),
-        latches=read_latches(connection, *_of_shard(guard_latches.c.bucket, shard)) if row.is_guarded else {},
+        latches=read_latches(connection, *of_shard(guard_latches.c.bucket, shard)) if row.is_guarded else {},
         allowances=(
-            read_allowances(connection, *_of_shard(guard_allowances.c.client_id, shard))
+            read_allowances(connection, *of_shard(guard_allowances.c.client_id, shard))
             if row.is_guarded
             else frozenset()
         ),

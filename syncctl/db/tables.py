@@ -130,7 +130,7 @@ passes = Table(
     sqlite_autoincrement=True,
 )
 
-# What became of every step of a pass that was not "keep".
+# What a pass has done, step by step.
 pass_steps = Table(
     "pass_steps",
     metadata,
@@ -140,6 +140,26 @@ pass_steps = Table(
     Column("uid", Text),
     Column("client_id", _Id),
     Column("algorithm", Text),
+    Column("step", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# What passes have left undone, stored by the first that did, which may be forgotten by now, and true of all that follow
+# until `ended_by`, the first that found it otherwise. The digest tells whether a later pass means the same.
+standing_steps = Table(
+    "standing_steps",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("first_pass", _Id, nullable=False),
+    Column("ended_by", _Id, ForeignKey("passes.id", ondelete="CASCADE"), index=True),
+    Column("digest", String(16), nullable=False),
+    Column("pod", Text, nullable=False),
+    Column("uid", Text),
+    Column("client_id", _Id, nullable=False),
+    Column("algorithm", Text, nullable=False),
     Column("step", Text, nullable=False),
     Column("cause", Text, nullable=False),
     Column("result", Text, nullable=False),

@@ -199,7 +199,7 @@ class _Pass:
                 allowances = judged.allowances | set(map(allowance_of, judged.allow))
                 forget_allowances(connection, to_disallow(report, allowances))
             record = self._record(exit_code_of_report(report), report.summary, counts)
-            old = record_pass(connection, record, _steps(report), keep_days=self.settings.history_days)
+            old = record_pass(connection, record, *_steps(report), keep_days=self.settings.history_days)
         self._forget(old)
 
     def record_failure(self, error: SyncctlError) -> None:
@@ -285,17 +285,24 @@ def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
     return client_ids, {read[1] for _, name in pods if (read := names.read_name(name))}
 
 
-def _steps(report: Report) -> list[StepRecord]:
-    return [
-        StepRecord(
-            pod=outcome.step.name,
-            uid=outcome.step.observed.uid if outcome.step.observed else None,
-            client_id=outcome.step.key.client_id if outcome.step.key else None,
-            algorithm=outcome.step.key.algorithm.value if outcome.step.key else None,
-            step=outcome.step.kind.value,
-            cause=outcome.step.cause.value,
+def _steps(report: Report) -> tuple[list[StepRecord], dict[str, StepRecord]]:
+    """Return what was done, and what was left undone by what tells whether an earlier pass has left it so."""
+    done: list[StepRecord] = []
+    standing: dict[str, StepRecord] = {}
+    for outcome in report.outcomes:
+        step = outcome.step
+        record = StepRecord(
+            pod=step.name,
+            uid=step.observed.uid if step.observed else None,
+            client_id=step.key.client_id if step.key else None,
+            algorithm=step.key.algorithm.value if step.key else None,
+            step=step.kind.value,
+            cause=step.cause.value,
             result=outcome.result.value,
-            reason=": ".join(filter(None, (outcome.step.reason, outcome.detail))),
+            reason=": ".join(filter(None, (step.reason, outcome.detail))),
         )
-        for outcome in report.outcomes
-    ]
+        if left := outcome.standing:
+            standing[left] = record
+        else:
+            done.append(record)
+    return done, standing

@@ -15,9 +15,9 @@ from syncctl.core.model import Client, ContainerState, ObservedPod
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result, unhealthy
-from syncctl.core.steps import Hold, HoldKind, Plan, StepKind
+from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
 
-from .builders import NOW, a_client, desired_by, pod_of
+from .builders import NOW, a_client, desired_by, key, pod_of
 
 REFUSAL = Refusal("refused to delete 11 pods", "look")
 # From the most urgent down: what a report can say, and the code it alone gives.
@@ -207,3 +207,67 @@ def test_e2_a_pod_in_sync_that_fits_on_no_node_or_cannot_get_its_image_is_named(
         ("vwap-101", "Unschedulable: 0/3 nodes are available"),
         ("vwap-102", "ImagePullBackOff: no such tag"),
     ]
+
+
+# What later passes leave just so
+
+
+def left(result: Result = Result.DEFERRED, detail: str = "", *, hold: Hold | None = None, **fields: Any) -> str:
+    """Return what tells the outcome of a client's creation that came to this."""
+    (step,) = a_plan(a_client()).drifted
+    return Outcome(replace(step, held=hold, **fields), result, detail).standing
+
+
+@pytest.mark.parametrize("result", Result)
+def test_c6_only_what_was_not_done_is_left_standing(result: Result) -> None:
+    done = {Result.CREATED, Result.REPLACED, Result.UPDATED, Result.DELETED}
+    assert bool(left(result)) == (result not in done)
+
+
+def test_c6_numbers_and_times_make_no_other_outcome() -> None:
+    of_quota = "pods is forbidden: exceeded quota: used: pods={}, limited: pods=12"
+    assert left(Result.FAILED, of_quota.format(13)) == left(Result.FAILED, of_quota.format(9))
+    assert left(Result.FAILED, of_quota) != left(Result.FAILED, "denied by a webhook")
+    gone = "should have been gone {} s ago: held by finalizer x"
+    assert left(Result.WAITING, reason=gone.format(9)) == left(Result.WAITING, reason=gone.format(332))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("26 to be replaced, 10 a pass", "16 to be replaced, 10 a pass, less 3 that earlier passes have begun", True),
+        ("has ended 3 times in a row; backing off until 14:35 UTC", "has ended 4 times in a row; x 15:01 UTC", True),
+        ("3 of 9 pods are ill; look at vwap-1 is Degraded: Error", "4 of 9 pods are ill; look at twap-2: x", True),
+        ("26 to be replaced, 10 a pass", "not in this run: --policy upsert-only", False),
+    ],
+)
+def test_c6_what_a_hold_says_beyond_why_it_is_there_makes_no_other_outcome(before: str, after: str, same: bool) -> None:
+    told = [left(hold=Hold(HoldKind.DEFERRED, why)) for why in (before, after)]
+    assert (told[0] == told[1]) == same
+    assert left(hold=Hold(HoldKind.HALTED, before)) != told[0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "vwap-9"},
+        {"kind": StepKind.REPLACE},
+        {"cause": Cause.REPLACEMENT_BEGUN},
+        {"observed": pod_of()},
+        {"key": key(8)},
+        {"reason": "image desk/vwap:1.4.2 -> desk/vwap:1.4.3"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_c6_another_step_is_another_outcome(fields: dict[str, Any]) -> None:
+    hold = Hold(HoldKind.DEFERRED, "26 to be replaced, 10 a pass")
+    assert left(hold=hold, **fields) != left(hold=hold)
+    assert left(Result.REFUSED, hold=hold) != left(hold=hold)
+    if "reason" in fields:
+        # Of what is held the plan's own reason says what is to be done, to the digit.
+        other = {"reason": fields["reason"].replace("1.4.3", "1.4.4")}
+        assert left(hold=hold, **fields) != left(hold=hold, **other)
+
+
+def test_c6_what_names_no_client_is_never_left_standing() -> None:
+    assert left(Result.CONFLICT, key=None) == ""

@@ -13,6 +13,7 @@ from syncctl.core.model import Client, GuardKind
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import Shard
 from syncctl.db.engine import reading
+from syncctl.db.history import list_passes, list_steps
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations.planning import JudgedPlan
 
@@ -134,6 +135,30 @@ def test_c6_a_refusal_that_goes_on_is_not_written_again_and_its_end_is(desk: Des
         desk.run()
     assert ended["commit"] == first - 1
     assert read_snapshot(desk.engine, consume_restarts=False).latches == {}
+
+
+def test_c6_what_is_refused_in_each_pass_is_in_the_history_of_each_and_stored_once(desk: Desk) -> None:
+    rows = many(desk, 20)
+    lose(desk, *rows[:15])
+    first = desk.run()
+    # The message of the second pass says since when, and those after it say the same, whatever the numbers.
+    second, third = desk.run(), desk.run()
+    lose(desk, rows[15])
+    fourth = desk.run()
+    with reading(desk.engine) as connection:
+        stored = connection.execute(text("SELECT count(*) FROM standing_steps")).scalar_one()
+    assert stored == 16
+    passes = [record.id for record in reversed(list_passes(desk.engine, 4))]
+    for report, number in zip((first, second, third, fourth), passes, strict=True):
+        shown = {(step.pod, step.result, step.since) for step in list_steps(desk.engine, number)}
+        since = {vwap(each): passes[0] for each in rows[:15]} | {vwap(rows[15]): passes[3]}
+        refused = {outcome.step.name for outcome in report.outcomes}
+        assert shown == {(pod, "refused", since[pod]) for pod in refused}
+    # The last one to end it is the one that deletes them.
+    assert desk.run(allow_deletions=16).counts()[Result.DELETED] == 16
+    (last,) = list_passes(desk.engine, 1)
+    assert {step.result for step in list_steps(desk.engine, last.id)} == {"deleted"}
+    assert len(list_steps(desk.engine, passes[2])) == 15
 
 
 # What a person has allowed --------------------------------------------------------------------------------------------

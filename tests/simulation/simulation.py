@@ -17,6 +17,7 @@ from syncctl.core.errors import LeaseHeld, StalePlan, SyncctlError
 from syncctl.core.guard import Policy
 from syncctl.core.report import Result
 from syncctl.db.engine import connect, writing
+from syncctl.db.history import list_passes, list_steps
 from syncctl.db.tables import fleet
 from syncctl.kube.api import ApiCluster
 from syncctl.operations.lease import lease_release
@@ -211,14 +212,15 @@ class Simulation:
             self.covered["steps keep in-sync unchanged"] += len(run.report.plan.in_sync)
 
     def _recorded(self, run: PassRun) -> None:
-        outcome, changed = self._kept.execute(
-            "SELECT outcome, (SELECT count(*) FROM pass_steps WHERE pass_id = passes.id) FROM passes"
-            " ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+        (last,) = list_passes(self._engine, 1)
         assert run.report is not None
-        if outcome != run.report.summary:
-            raise Violation(f'history says "{outcome}" and the report "{run.report.summary}"')
-        if changed != len(run.report.outcomes):
+        if last.outcome != run.report.summary:
+            raise Violation(f'history says "{last.outcome}" and the report "{run.report.summary}"')
+        told = Counter((step.pod, step.uid, step.step, step.cause, step.result)
+                       for step in list_steps(self._engine, last.id))  # fmt: skip
+        outcomes = [(outcome.step, outcome.result) for outcome in run.report.outcomes]
+        if told != Counter((step.name, step.observed.uid if step.observed else None, step.kind, step.cause, result)
+                           for step, result in outcomes):  # fmt: skip
             raise Violation("history has other steps than the report")
 
     # What happens in the middle of a pass
