@@ -15,14 +15,14 @@
         SchemaMismatch      the tables are not those of this version of syncctl
       ClusterError          the API server said no, or said nothing
         NoCluster           there is no configuration to find a cluster by
-        ClusterUnavailable  no answer, or 429 or 5xx after all retries
+        ClusterUnavailable  not now: no answer, 408, 429, 5xx, or a creation that met a conflict
         AccessDenied        401 or 403: a right is missing
         QuotaExceeded       403 by a ResourceQuota
         PodExists           409: the name is taken
         PreconditionFailed  409: the pod is not the one that was meant
         PodNotFound         404
         NamespaceNotFound   404: there is not even the namespace
-        PodRejected         400 or 422: the API server will never take this pod
+        PodRejected         any other 4xx: the API server will not take this pod
         ListExpired         410: the rest of a list is no longer to be had
 
 A message says what is wrong, what was measured or expected; a hint says the way out. Neither ends with a full stop.
@@ -116,7 +116,11 @@ class SchemaMismatch(DatabaseError):
 
 
 class ClusterError(SyncctlError):
-    """The API server refused or failed."""
+    """The API server refused or failed. `status` is that of its answer, 0 where there was none."""
+
+    def __init__(self, message: str, hint: str | None = None, *, status: int = 0) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class NoCluster(ClusterError):
@@ -124,9 +128,11 @@ class NoCluster(ClusterError):
 
 
 class ClusterUnavailable(ClusterError):
-    """No usable answer: connection error, time-out, 429 or 5xx. `retry_after` is the server's wish in seconds.
+    """What was asked for cannot be done at the moment, and the same may well succeed later.
 
-    `sent` is False when the request certainly had no effect.
+    There was no usable answer (connection error, time-out), a status that says so (408, 429, 5xx), or the 409 of a
+    creation that came in another's way. `retry_after` is the server's wish in seconds, `sent` is False when the request
+    certainly had no effect.
     """
 
     def __init__(
@@ -138,8 +144,7 @@ class ClusterUnavailable(ClusterError):
         sent: bool = True,
         hint: str | None = None,
     ) -> None:
-        super().__init__(message, hint)
-        self.status = status
+        super().__init__(message, hint, status=status)
         self.retry_after = retry_after
         self.sent = sent
 
@@ -148,8 +153,7 @@ class AccessDenied(ClusterError):
     """Not authenticated (`status` 401), or a verb on a resource is not allowed (403)."""
 
     def __init__(self, message: str, hint: str | None = None, *, status: int = 403) -> None:
-        super().__init__(message, hint)
-        self.status = status
+        super().__init__(message, hint, status=status)
 
 
 class QuotaExceeded(ClusterError):
@@ -173,7 +177,7 @@ class NamespaceNotFound(ClusterError):
 
 
 class PodRejected(ClusterError):
-    """The API server will not take this pod or change however often it is asked."""
+    """The API server will not take this pod or change as it is."""
 
 
 class ListExpired(ClusterError):

@@ -34,8 +34,8 @@ CONNECT_TIMEOUT = 5.0
 CREDENTIALS_LAST = 1.0
 """Seconds for which an authorization header is used before the client library is asked for it anew."""
 
-_TRANSIENT = {429, 500, 502, 503, 504}
-_SAID_BY_PROXIES = {*_TRANSIENT, 401, 403}
+_SAID_BY_PROXIES = {401, 403}
+"""Beside those that may pass, the statuses that say nothing of whether an API server has answered."""
 
 Permit = Callable[[], None]
 Pause = Callable[[float], bool]
@@ -96,21 +96,21 @@ class Transport:
             return answer
         told = codec.read_status(answer)
         # A real server says of a path below a pod that it does not know in plain text, too; of a pod never.
-        if told.kind != "Status" and status not in _SAID_BY_PROXIES and (method == "GET" or codec.is_web_page(answer)):
+        of_anybody = _may_pass(status) or status in _SAID_BY_PROXIES
+        if told.kind != "Status" and not of_anybody and (method == "GET" or codec.is_web_page(answer)):
             reason = f": {' '.join(told.message.split())}" if told.message else ""
             raise ClusterError(
                 f"cannot {doing}: {self._host} answered {status} with something that is no Kubernetes API{reason}",
                 self._hint(),
             )
-        raise _translated(doing, status, told, retry_after)
+        raise _translated(method, doing, status, told, retry_after)
 
     def back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
-        """Wait before the next attempt, as long as the server wishes or exponentially with full jitter."""
+        """Wait before the next attempt, as long as the server wishes or for a while."""
         if attempt == ATTEMPTS:
             raise error
-        ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**attempt)
         wished = error.retry_after
-        if not self._pause(wished if wished is not None else random.uniform(0, ceiling)):  # noqa: S311
+        if not self._pause(a_while(attempt) if wished is None else min(wished, LONGEST_BACK_OFF)):
             raise error
 
     def _exchange(
@@ -132,6 +132,11 @@ class Transport:
 
     def _hint(self) -> str:
         return f"is {self._host} the right cluster, and is it up?"
+
+
+def a_while(attempt: int) -> float:
+    """Return how many seconds to wait after so many attempts: exponentially more, with full jitter."""
+    return random.uniform(0, min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2 ** min(attempt, 16)))  # noqa: S311
 
 
 def _patiently(sleep: Callable[[float], None]) -> Pause:
@@ -191,13 +196,18 @@ class _Throttle:
         self._sleep(max(0.0, turn - time.monotonic()))
 
 
-def _translated(doing: str, status: int, told: codec.ApiStatus, retry_after: str | None) -> ClusterError:
+def _may_pass(status: int) -> bool:
+    """Whether the same request may well be answered otherwise in a moment, whoever has answered."""
+    return status in (408, 429) or status >= 500
+
+
+def _translated(method: str, doing: str, status: int, told: codec.ApiStatus, retry_after: str | None) -> ClusterError:
     said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
-    if status in _TRANSIENT:
-        seconds = min(float(retry_after), LONGEST_BACK_OFF) if retry_after and retry_after.isdigit() else None
+    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    if _may_pass(status):
         return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429)
     if status == 403 and "exceeded quota" in told.message:
-        return QuotaExceeded(said, "raise the ResourceQuota, or switch something off")
+        return QuotaExceeded(said, "raise the ResourceQuota, or switch something off", status=status)
     if status == 401:
         hint = "`kubectl auth whoami` tells who is let in; renew the token or the user's entry in the kubeconfig"
         return AccessDenied(said, hint, status=status)
@@ -205,13 +215,17 @@ def _translated(doing: str, status: int, told: codec.ApiStatus, retry_after: str
         hint = "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role"
         return AccessDenied(said, hint, status=status)
     if status == 409 and told.reason == "AlreadyExists":
-        return PodExists(said)
+        return PodExists(said, status=status)
+    if status == 409 and (method == "POST" or "UID" not in told.message):
+        # The only precondition ever sent is a uid. This is two who wrote to one object at the same time: to the pod, or
+        # to a ResourceQuota that several API servers count by.
+        return ClusterUnavailable(said, status=status, retry_after=seconds, sent=False)
     causes = told.details.causes if told.details else None
     if status == 422 and any(cause.field == "metadata.uid" for cause in causes or ()):
         # The server takes the uid of a patch for an attempt to change it.
-        return PreconditionFailed(f"cannot {doing}: the name is held by another pod by now")
+        return PreconditionFailed(f"cannot {doing}: the name is held by another pod by now", status=status)
     leaf = {404: PodNotFound, 410: ListExpired, 409: PreconditionFailed}.get(status, PodRejected)
-    return leaf(said)
+    return leaf(said, status=status)
 
 
 def _cause(error: BaseException) -> str:

@@ -96,6 +96,37 @@ def test_patience_ends(sandbox: SandboxCluster, api: ApiCluster, waits: list[flo
         assert caught.value.status == FAULTS[fault].get("status", 0)
 
 
+@pytest.mark.parametrize("status", [408, 500, 501, 505, 507, 520, 599])
+def test_b1_any_status_that_may_pass_is_tried_again(
+    sandbox: SandboxCluster, api: ApiCluster, waits: list[float], status: int
+) -> None:
+    rule = sandbox.sandbox.faults.add(verb="list", times=2, status=status)
+    assert api.list_pods("") == []
+    assert rule.hits == len(waits) == 2
+
+
+CONTENTION = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified'
+
+
+@pytest.mark.parametrize("verb", ["patch", "delete"])
+def test_b1_a_conflict_that_is_not_about_the_uid_is_tried_again(
+    sandbox: SandboxCluster, api: ApiCluster, waits: list[float], verb: str
+) -> None:
+    made = api.create_pod(wanted())
+    rule = sandbox.sandbox.faults.add(verb=verb, times=2, status=409, message=CONTENTION)
+    act_on(api, verb, made)
+    assert rule.hits == len(waits) == 2
+
+
+@pytest.mark.parametrize("message", [CONTENTION, "the UID in the precondition does not match"])
+def test_b1_a_conflict_of_a_creation_is_tried_again_without_reading_back_for_it_had_no_effect(
+    sandbox: SandboxCluster, api: ApiCluster, waits: list[float], message: str
+) -> None:
+    sandbox.sandbox.faults.add(verb="create", status=409, message=message, times=2)
+    api.create_pod(wanted())
+    assert (len(waits), sandbox.asked()) == (2, {"create": 3})
+
+
 def test_a_server_that_is_not_there_is_told_with_its_address(sandbox: SandboxCluster, waits: list[float]) -> None:
     api = sandbox.api(sleep=waits.append)
     url = sandbox.sandbox.url
