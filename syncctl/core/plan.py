@@ -82,10 +82,14 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
     return Plan(tuple(drifted), tuple(matches), desired.blueprint, away, tuple(planner.others.unclaimed))
 
 
-def _order(step: Step) -> tuple[int, float, tuple[int, int], str]:
-    """Kind first; then priority, highest first; then client, algorithm and name, so that nothing is left to chance."""
+def _order(step: Step) -> tuple[int, bool, float, tuple[int, int], str]:
+    """Kind first; of creations those whose old pod was ended; then priority, highest first.
+
+    Then client, algorithm and name, so that nothing is left to chance.
+    """
     priority = step.desired.priority if step.desired else 0.0
-    return _KIND_ORDER[step.kind], -priority, step.key.place if step.key else (0, 0), step.name
+    place = step.key.place if step.key else (0, 0)
+    return _KIND_ORDER[step.kind], step.cause is not Cause.REPLACEMENT_BEGUN, -priority, place, step.name
 
 
 class _Planner:

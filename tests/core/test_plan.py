@@ -720,6 +720,12 @@ def test_a_plan_is_sorted_by_kind_then_priority_then_client_then_algorithm() -> 
     assert [step.kind.value for step in steps] == ["delete", *["create"] * 6, "keep"]
 
 
+def test_b1_what_was_ended_for_it_comes_before_all_that_is_merely_missing_whatever_its_priority() -> None:
+    clients = [a_client(1, priority=9.5), a_client(2, priority=-1), a_client(3, priority=0), a_client(4, priority=1)]
+    steps = planned(desired_by(*clients, begun={key(2): BEGUN, key(3): BEGUN}))
+    assert [step.name for step in steps] == ["vwap-103", "vwap-102", "vwap-101", "vwap-104"]
+
+
 def a_plan_of_everything() -> Plan:
     desired = desired_by(
         a_client(1), a_client(2, version=9), a_client(3, restart_generation=9), a_client(4), a_client(5), a_client(6)
