@@ -78,8 +78,8 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
     planner = _Planner(desired, now, others)
     drifted = sorted(planner.drifted(observed), key=_order)
     matches = sorted(planner.matches, key=lambda match: match[0].key.place)
-    away = planner.away(drifted)
-    return Plan(tuple(drifted), tuple(matches), desired.blueprint, away, tuple(planner.others.unclaimed))
+    away, unclaimed = planner.away(drifted), tuple(planner.others.unclaimed)
+    return Plan(tuple(drifted), tuple(matches), desired.blueprint, away, _claims(drifted), unclaimed)
 
 
 def _order(step: Step) -> tuple[int, bool, float, tuple[int, int], str]:
@@ -90,6 +90,18 @@ def _order(step: Step) -> tuple[int, bool, float, tuple[int, int], str]:
     priority = step.desired.priority if step.desired else 0.0
     place = step.key.place if step.key else (0, 0)
     return _KIND_ORDER[step.kind], step.cause is not Cause.REPLACEMENT_BEGUN, -priority, place, step.name
+
+
+def _claims(drifted: Iterable[Step]) -> dict[PodKey, tuple[ObservedPod, ...]]:
+    """Return the pods of each key of which one is made in another's place: those of all its steps."""
+    claims: dict[PodKey, tuple[ObservedPod, ...]] = {}
+    for step in drifted:
+        if step.key and step.observed and step.may_make_pod:
+            claims[step.key] = ()
+    for step in drifted if claims else ():
+        if step.key in claims and step.observed:
+            claims[step.key] += (step.observed,)
+    return claims
 
 
 class _Planner:

@@ -136,14 +136,16 @@ class Plan(Struct, frozen=True):
 
     `matches` are the pods that are just as the database asks, nearly all of them in nearly all passes: nothing is done
     to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that. `away` are the
-    replacements that earlier passes have begun, of pods that are still asked for and not back. `unclaimed` names pods
-    that look like the Go service's and that no row claims.
+    replacements that earlier passes have begun, of pods that are still asked for and not back. `claims` are the pods of
+    each key that all have to be gone before a new one is made in their place. `unclaimed` names pods that look like the
+    Go service's and that no row claims.
     """
 
     drifted: tuple[Step, ...]
     matches: tuple[tuple[DesiredPod, ObservedPod], ...]
     blueprint: Blueprint
     away: Mapping[PodKey, Begun] = {}
+    claims: Mapping[PodKey, tuple[ObservedPod, ...]] = {}
     unclaimed: tuple[str, ...] = ()
 
     @property

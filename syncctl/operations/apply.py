@@ -104,9 +104,6 @@ class _Apply:
         self._confirm_lease = confirm_lease
         self._pool = pool
         self._clock = clock
-        fleet = plan.blueprint.fleet
-        pods = [(step.key, step.observed) for step in plan.drifted if step.observed is not None]
-        self._seeds = [(key, pod) for key, pod in pods if pod.labels.get(names.FLEET) != fleet]
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()
 
@@ -261,16 +258,17 @@ class _Apply:
         clients = sorted({step.key.client_id for step in leaving if step.key})
         batches = [clients[start : start + CLIENTS_A_LOOK] for start in range(0, len(clients), CLIENTS_A_LOOK)]
         selectors = [names.clients_selector(self._plan.blueprint.fleet, batch) for batch in batches]
-        keys = {step.key for step in leaving}
-        # Pods of the Go service carry no label of ours to be found by, and there may be two of a key.
-        seeds = [(key, seed) for key, seed in self._seeds if key in keys]
+        keys = {step.key for step in leaving if step.key}
         try:
-            pages = list(self._pool.map(self._cluster.list_pods, selectors))
-            found = list(self._pool.map(lambda each: self._cluster.get_pod(each[1].name), seeds))
+            pods = [pod for page in self._pool.map(self._cluster.list_pods, selectors) for pod in page]
+            left = {names.pod_key(pod.labels) for pod in pods}
+            # Labels may be edited, and pods of the Go service carry none of ours: a name and a uid are sure.
+            claims = [(key, pod) for key in keys - left for pod in self._plan.claims[key]]
+            found = list(self._pool.map(lambda claim: self._cluster.get_pod(claim[1].name), claims))
         except ClusterError:
-            return keys
-        left: set[PodKey | None] = {names.pod_key(pod.labels) for page in pages for pod in page}
-        return left | {key for (key, seed), pod in zip(seeds, found, strict=True) if pod and pod.uid == seed.uid}
+            return {*keys}
+        still = {key for (key, pod), there in zip(claims, found, strict=True) if there and there.uid == pod.uid}
+        return left | still
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds")

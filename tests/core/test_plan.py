@@ -726,6 +726,17 @@ def test_b1_what_was_ended_for_it_comes_before_all_that_is_merely_missing_whatev
     assert [step.name for step in steps] == ["vwap-103", "vwap-102", "vwap-101", "vwap-104"]
 
 
+def test_a1_all_pods_of_a_key_have_a_claim_to_it_before_another_is_made() -> None:
+    restarted, resized = a_client(7, restart_generation=3), a_client(8, cpu="2")
+    leaving = replace(POD, name="vwap-8", uid="b", deleted_at=LEAVING)
+    pods = [POD, replace(POD, name="vwap-9", uid="a"), leaving, pod_of(a_client(8)), pod_of(a_client(9))]
+    desired = desired_by(restarted, resized, a_client(9, name="renamed"), a_client(10))
+    plan = make_plan(desired, pods, NOW, Others(adoptable=(replace(SEED, uid="seed"),)))
+    assert plan.claims.keys() == {key(7), key(8)}
+    assert {pod.uid for pod in plan.claims[key(7)]} == {POD.uid, "a", "b", "seed"}
+    assert [pod.uid for pod in plan.claims[key(8)]] == [pod_of(a_client(8)).uid]
+
+
 def a_plan_of_everything() -> Plan:
     desired = desired_by(
         a_client(1), a_client(2, version=9), a_client(3, restart_generation=9), a_client(4), a_client(5), a_client(6)

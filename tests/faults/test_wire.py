@@ -100,8 +100,10 @@ def test_without_a_fault_a_pass_does_all_of_it_by_just_these_calls(harmed: World
     assert [("!=" in selector, "client" in selector.partition(",")[2]) for verb, selector in calls[:5]] == (
         [(False, False)] * 4 + [(True, False)]
     )
-    # Where it is, it asks once, when it knows that it will make pods.
-    assert [number for number, (verb, _) in enumerate(calls) if verb == "get"] == [5]
+    # Where it is, it asks once, when it knows that it will make pods; and whether it is gone, of each old pod.
+    gets = [(number, name) for number, (verb, name) in enumerate(calls) if verb == "get"]
+    assert gets[0] == (5, "")
+    assert sorted(name for _, name in gets[1:]) == ["vwap-5", "vwap-6"]
     assert len(lists) > 5
     assert sorted(call for call in calls if call[0] not in ("list", "get", "create")) == sorted(
         [("delete", f"vwap-{number}") for number in range(5, 10)]
@@ -224,7 +226,9 @@ def test_reading_back_a_creation_may_go_wrong_too(harmed: World, call: str, faul
 @pytest.mark.parametrize("call", CREATES)
 def test_a_creation_that_can_never_be_read_back_is_found_by_the_next_pass(harmed: World, call: str, fault: str) -> None:
     harm(harmed, CREATES[call], RESET, after=True)
-    harm(harmed, {"verb": "get", "name": CREATES[call]["name"]}, ALL_FAULTS[fault], times=None)
+    # Before a successor is made it is asked whether its old pod is gone.
+    asked = {"verb": "get", "name": CREATES[call]["name"], "skip": int(call == "create a successor")}
+    harm(harmed, asked, ALL_FAULTS[fault], times=None)
     ended = harmed.run()
     assert ended.code is ExitCode.INCOMPLETE
     assert ended.results()[CREATES[call]["name"]] is Result.FAILED
