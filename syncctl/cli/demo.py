@@ -17,7 +17,7 @@ from syncctl.core.exits import ExitCode
 from syncctl.core.health import HealthCode
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import StatusRow, read_status
-from syncctl.sandbox import process
+from syncctl.sandbox.host import process
 from syncctl.settings import CONFIG_VARIABLE, load_settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -12,9 +12,9 @@ from syncctl.cli import output
 from syncctl.cli.options import Format, Output
 from syncctl.cli.output import Column, View
 from syncctl.core.errors import SyncctlError
-from syncctl.sandbox import process
-from syncctl.sandbox.player import FATES, play_fate
-from syncctl.sandbox.process import SandboxError, SandboxStatus
+from syncctl.sandbox.host import process
+from syncctl.sandbox.host.player import FATES, play_fate
+from syncctl.sandbox.host.process import SandboxError, SandboxStatus
 from syncctl.settings import data_folder
 
 app = typer.Typer(

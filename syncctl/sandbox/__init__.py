@@ -1,14 +1,14 @@
 """A small Kubernetes API on loopback, for trying syncctl out and for testing it."""
 
-from syncctl.sandbox.deletion import DeleteOptions
-from syncctl.sandbox.embedded import Sandbox
-from syncctl.sandbox.errors import ApiError
-from syncctl.sandbox.faults import Fault, Faults
-from syncctl.sandbox.kubelet import ANNOTATION, RESIZE_ANNOTATION, Kubelet
-from syncctl.sandbox.listing import ListOptions
+from syncctl.sandbox.host.embedded import Sandbox
+from syncctl.sandbox.http.apiserver import ApiServer
+from syncctl.sandbox.http.injection import Fault, Faults
+from syncctl.sandbox.kubelet.kubelet import ANNOTATION, RESIZE_ANNOTATION, Kubelet
 from syncctl.sandbox.objects import EVENTS, NAMESPACES, NODES, PODS, Record
-from syncctl.sandbox.server import ApiServer
-from syncctl.sandbox.store import Outcome, Store
+from syncctl.sandbox.refusals import ApiError
+from syncctl.sandbox.rules.deletion import DeleteOptions
+from syncctl.sandbox.store.listing import ListOptions
+from syncctl.sandbox.store.store import Outcome, Store
 
 __all__ = [
     "ANNOTATION",

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from syncctl.sandbox.process import serve
+from syncctl.sandbox.host.process import serve
 
 
 def main() -> int:

@@ -27,8 +27,8 @@ from syncctl.operations.connect import open_cluster
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
 from syncctl.sandbox import ANNOTATION, NODES, PODS, DeleteOptions, Fault, Kubelet, Sandbox, Store
+from syncctl.sandbox.http.messages import Response
 from syncctl.sandbox.objects import NAMESPACES, Event
-from syncctl.sandbox.wire import Response
 from syncctl.settings import Settings
 
 from .child import Nobody

@@ -20,7 +20,7 @@ from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations import brake
 from syncctl.operations.apply import GRACE_MARGIN
 from syncctl.sandbox import PODS
-from syncctl.sandbox.wire import Request
+from syncctl.sandbox.http.messages import Request
 
 from .world import LEFT, NAMESPACE, TO_DO, World
 

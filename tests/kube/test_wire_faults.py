@@ -11,7 +11,7 @@ from syncctl.core.errors import AccessDenied, ClusterError, ClusterUnavailable, 
 from syncctl.core.model import ObservedPod
 from syncctl.kube.api import LIST_STARTS, ApiCluster
 from syncctl.kube.transport import ATTEMPTS, FIRST_BACK_OFF, LONGEST_BACK_OFF
-from syncctl.sandbox.wire import Response
+from syncctl.sandbox.http.messages import Response
 
 OURS, THEIRS = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11", "b7a1f9c4-0d7e-4b53-8f0e-3c6d1a5e2f90"
 PATCH = {"metadata": {"labels": {"tier": "gold"}}}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.sandbox.wire import GZIP_FROM_BYTES, LARGEST_BODY, Request
+from syncctl.sandbox.http.messages import GZIP_FROM_BYTES, LARGEST_BODY, Request
 
 from .support import PODS_PATH, TABLE, Client, make, pod, recorded
 

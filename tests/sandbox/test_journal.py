@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from syncctl.sandbox import NAMESPACES, PODS, DeleteOptions, Kubelet, Store
-from syncctl.sandbox.journal import Journal, JournalError, load
+from syncctl.sandbox.store.journal import Journal, JournalError, load
 
 from .support import ManualClock, make
 
@@ -72,7 +72,7 @@ def test_no_journal_is_an_empty_start(tmp_path: Path) -> None:
 
 
 def test_the_file_does_not_grow_with_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    monkeypatch.setattr("syncctl.sandbox.journal._SLACK_LINES", 50)
+    monkeypatch.setattr("syncctl.sandbox.store.journal._SLACK_LINES", 50)
     path = tmp_path / "journal"
     journal = Journal(path, store)
     make(store)

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from syncctl.sandbox import ANNOTATION, PODS, DeleteOptions, Kubelet, Store
+from syncctl.sandbox.http.printers import COLUMNS
+from syncctl.sandbox.kubelet.podlife import CONDITIONS
 from syncctl.sandbox.objects import Record
-from syncctl.sandbox.podlife import CONDITIONS
-from syncctl.sandbox.tables import COLUMNS
 
 from .support import MERGE, Json, ManualClock, make, pod
 

@@ -3,7 +3,7 @@
 import pytest
 
 from syncctl.sandbox import PODS, ApiError, DeleteOptions, ListOptions, Sandbox, Store
-from syncctl.sandbox.listing import TOKEN_SECONDS, Page, decode_token
+from syncctl.sandbox.store.listing import TOKEN_SECONDS, Page, decode_token
 
 from .support import PODS_PATH, Client, ManualClock, make, pod
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from syncctl.sandbox.durations import human_duration
-from syncctl.sandbox.podstatus import pod_cells
+from syncctl.sandbox.http.ages import human_duration
+from syncctl.sandbox.http.podstatus import pod_cells
 
 from .support import Json
 

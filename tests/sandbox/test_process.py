@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from syncctl.sandbox.process import SandboxError, down, status, up
+from syncctl.sandbox.host.process import SandboxError, down, status, up
 
 from .support import PODS_PATH, Client, Json, pod
 
@@ -192,9 +192,8 @@ def test_the_folder_is_the_owner_s_alone_and_holds_its_own_kubeconfig(folder: Pa
 
 
 def test_two_ups_at_once_start_one_sandbox(folder: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from syncctl.sandbox.process import up; print(up(Path(sys.argv[1])).pid)"
-    )
+    code = "import sys; from pathlib import Path; from syncctl.sandbox.host import process; "
+    code += "print(process.up(Path(sys.argv[1])).pid)"
     command = [sys.executable, "-c", code, str(folder)]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     pids = [run.communicate(timeout=60)[0].strip() for run in runs]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from syncctl.sandbox import NAMESPACES, PODS, ApiError, DeleteOptions, Kubelet, ListOptions, Sandbox, Store
-from syncctl.sandbox.tables import table
+from syncctl.sandbox.http.printers import table
 
 from .support import MERGE, PODS_PATH, STRATEGIC, Client, Json, make, pod
 

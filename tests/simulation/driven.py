@@ -13,9 +13,9 @@ from urllib3.exceptions import HTTPError
 from syncctl.kube.config import Connection
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.sandbox import ApiError, Store
-from syncctl.sandbox.api import answer
-from syncctl.sandbox.routes import Target, find_route
-from syncctl.sandbox.wire import Request, Response
+from syncctl.sandbox.http.messages import Request, Response
+from syncctl.sandbox.http.paths import Target, find_route
+from syncctl.sandbox.http.verbs import answer
 
 NAMESPACE = "trading"
 

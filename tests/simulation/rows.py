@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from syncctl.sandbox.quantities import parse
+from syncctl.sandbox.rules.units import parse
 
 ALGORITHMS = ("vwap", "twap", "hft")
 FLEET = "syncctl.io/fleet"

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from syncctl.sandbox.http.messages import Response
 from syncctl.sandbox.objects import Json
-from syncctl.sandbox.wire import Response
 
 _ALL = ["create", "delete", "get", "list", "patch", "update", "watch"]
 _READ = ["get", "list", "watch"]

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import msgspec
 
-from syncctl.sandbox.errors import bad_request, expired
 from syncctl.sandbox.objects import Clock, Record, Resource
-from syncctl.sandbox.selectors import Selection
+from syncctl.sandbox.refusals import bad_request, expired
+from syncctl.sandbox.store.selectors import Selection
 
 TOKEN_SECONDS = 300.0
 _SNAPSHOTS = 32

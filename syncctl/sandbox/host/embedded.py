@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from syncctl.sandbox.faults import Faults
-from syncctl.sandbox.kubeconfig import write_kubeconfig
-from syncctl.sandbox.kubelet import Kubelet
+from syncctl.sandbox.host.kubeconfig import write_kubeconfig
+from syncctl.sandbox.http.apiserver import ApiServer, RequestKey
+from syncctl.sandbox.http.injection import Faults
+from syncctl.sandbox.kubelet.kubelet import Kubelet
 from syncctl.sandbox.objects import Clock
-from syncctl.sandbox.server import ApiServer, RequestKey
-from syncctl.sandbox.store import Store
+from syncctl.sandbox.store.store import Store
 
 
 class Sandbox:

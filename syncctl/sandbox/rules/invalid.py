@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from syncctl.sandbox import quantities
-from syncctl.sandbox.defaults import all_containers, qos_class
-from syncctl.sandbox.errors import (
+from syncctl.sandbox.objects import Json
+from syncctl.sandbox.refusals import (
     Problem,
     duplicate_value,
     forbidden_value,
@@ -13,8 +12,14 @@ from syncctl.sandbox.errors import (
     too_long,
     unsupported_value,
 )
-from syncctl.sandbox.names import label_key_problems, label_name_problems, label_value_problems, subdomain_problems
-from syncctl.sandbox.objects import Json
+from syncctl.sandbox.rules import units
+from syncctl.sandbox.rules.defaults import all_containers, qos_class
+from syncctl.sandbox.rules.spelling import (
+    label_key_problems,
+    label_name_problems,
+    label_value_problems,
+    subdomain_problems,
+)
 
 ANNOTATION_BYTES = 256 * 1024
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
@@ -102,11 +107,11 @@ def resource_problems(resources: Json, path: str) -> list[Problem]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for part, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
-            if quantities.parse(amount) < 0:
+            if units.parse(amount) < 0:
                 problems.append(invalid_value(f"{path}.{part}[{name}]", amount, "must be greater than or equal to 0"))
     for name, amount in requests.items():
         limit = limits.get(name)
-        if limit is not None and amount != limit and quantities.parse(amount) > quantities.parse(limit):
+        if limit is not None and amount != limit and units.parse(amount) > units.parse(limit):
             detail = f"must be less than or equal to {name} limit of {limit}"
             problems.append(invalid_value(f"{path}.requests", amount, detail))
     return problems

@@ -8,13 +8,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from syncctl.sandbox import rules
-from syncctl.sandbox.decoding import WrongType, decode, shaped, unknown_field_warnings
-from syncctl.sandbox.deletion import DeleteOptions, check_preconditions, marked_for_deletion
-from syncctl.sandbox.errors import already_exists, forbidden, method_not_allowed, no_such_path, not_found
-from syncctl.sandbox.history import Watch
-from syncctl.sandbox.ledger import Ledger, Listener
-from syncctl.sandbox.listing import ListOptions, Page, Pager, version_number
 from syncctl.sandbox.objects import (
     NAMESPACES,
     NODES,
@@ -25,8 +18,15 @@ from syncctl.sandbox.objects import (
     Resource,
     timestamp,
 )
-from syncctl.sandbox.patches import STRATEGIC, apply_patch
-from syncctl.sandbox.selectors import parse_selection
+from syncctl.sandbox.refusals import already_exists, forbidden, method_not_allowed, no_such_path, not_found
+from syncctl.sandbox.rules import admission
+from syncctl.sandbox.rules.decoding import WrongType, decode, shaped, unknown_field_warnings
+from syncctl.sandbox.rules.deletion import DeleteOptions, check_preconditions, marked_for_deletion
+from syncctl.sandbox.rules.patches import STRATEGIC, apply_patch
+from syncctl.sandbox.store.ledger import Ledger, Listener
+from syncctl.sandbox.store.listing import ListOptions, Page, Pager, version_number
+from syncctl.sandbox.store.selectors import parse_selection
+from syncctl.sandbox.store.watches import Watch
 
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
@@ -71,7 +71,7 @@ class Store:
                 self.create(NAMESPACES, "", {"metadata": {"name": name}})
         for name in nodes:
             if not self._ledger.shelves[NODES].get("", name):
-                self._ledger.add(NODES, rules.node_object(name, str(uuid.uuid4()), timestamp(clock())))
+                self._ledger.add(NODES, admission.node_object(name, str(uuid.uuid4()), timestamp(clock())))
 
     @property
     def version(self) -> int:
@@ -151,14 +151,14 @@ class Store:
         field_validation: str = "Warn",
     ) -> Outcome:
         """Store a new object with the server's defaults. Raises ApiError 400, 403, 404, 409 or 422."""
-        if resource not in rules.SHAPES:
+        if resource not in admission.SHAPES:
             raise method_not_allowed()
-        content, warnings = decode(body, rules.SHAPES[resource], field_validation)
+        content, warnings = decode(body, admission.SHAPES[resource], field_validation)
         with self.lock:
             if resource.namespaced:
                 self._check_namespace_open(namespace, (content.get("metadata") or {}).get("name", ""))
             now = timestamp(self.clock())
-            new = rules.new_object(resource, namespace, content, str(uuid.uuid4()), now, self.priority_classes)
+            new = admission.new_object(resource, namespace, content, str(uuid.uuid4()), now, self.priority_classes)
             name = new["metadata"]["name"]
             if resource is PODS:
                 self._check_quota(namespace, name)
@@ -181,20 +181,20 @@ class Store:
         field_validation: str = "Warn",
     ) -> Outcome:
         """Change an object by a merge, strategic merge or JSON patch. A resourceVersion in it is a precondition."""
-        if resource not in rules.SHAPES:
+        if resource not in admission.SHAPES:
             raise method_not_allowed()
         if resize and not self.supports_resize:
             raise no_such_path()
         with self.lock:
             record = self.get(resource, namespace, name)
             patched = apply_patch(record.json, body, content_type)
-            shape = rules.SHAPES[resource]
+            shape = admission.SHAPES[resource]
             try:
                 content = shaped(patched, shape)
             except WrongType as error:
-                raise rules.wrong_patch(patched, str(error)) from error
+                raise admission.wrong_patch(patched, str(error)) from error
             warnings = unknown_field_warnings(patched, shape, field_validation)
-            new = rules.changed_object(record, content, resize=resize)
+            new = admission.changed_object(record, content, resize=resize)
             return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
 
     def replace(
@@ -208,19 +208,19 @@ class Store:
         field_validation: str = "Warn",
     ) -> Outcome:
         """PUT: the object becomes `body`. A uid and a resourceVersion in it are preconditions."""
-        if resource not in rules.SHAPES:
+        if resource not in admission.SHAPES:
             raise method_not_allowed()
-        content, warnings = decode(body, rules.SHAPES[resource], field_validation)
+        content, warnings = decode(body, admission.SHAPES[resource], field_validation)
         with self.lock:
             record = self.get(resource, namespace, name)
             precondition = (content.get("metadata") or {}).get("uid") or ""
-            new = rules.changed_object(record, content, resize=False, precondition_uid=precondition)
+            new = admission.changed_object(record, content, resize=False, precondition_uid=precondition)
             return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
 
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions | None = None) -> Record:
         """Begin (or shorten, or finish) the deletion of an object, and answer what is left of it."""
         options = options or DeleteOptions()
-        if resource not in rules.SHAPES:
+        if resource not in admission.SHAPES:
             raise method_not_allowed()
         with self.lock:
             record = self.get(resource, namespace, name)

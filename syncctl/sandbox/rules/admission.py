@@ -3,17 +3,17 @@
 import random
 from collections.abc import Mapping
 
-from syncctl.sandbox.defaults import apply_defaults, qos_class
-from syncctl.sandbox.errors import ApiError, Problem, bad_request, conflict, forbidden, invalid
 from syncctl.sandbox.objects import NAMESPACES, PODS, Json, Record, Resource, copy_json
-from syncctl.sandbox.schema import NAMESPACE, POD, Shape
-from syncctl.sandbox.validation import (
+from syncctl.sandbox.refusals import ApiError, Problem, bad_request, conflict, forbidden, invalid
+from syncctl.sandbox.rules.defaults import apply_defaults, qos_class
+from syncctl.sandbox.rules.invalid import (
     metadata_problems,
     metadata_update_problems,
     resize_problems,
     spec_problems,
     spec_update_problems,
 )
+from syncctl.sandbox.rules.shapes import NAMESPACE, POD, Shape
 
 SHAPES: dict[Resource, Shape] = {PODS: POD, NAMESPACES: NAMESPACE}
 _GIVEN = ("labels", "annotations", "ownerReferences", "finalizers")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from syncctl.sandbox.durations import human_duration
+from syncctl.sandbox.http.ages import human_duration
+from syncctl.sandbox.http.podstatus import pod_cells
 from syncctl.sandbox.objects import EVENTS, NAMESPACES, NODES, PODS, Json, Record, Resource, seconds_of
-from syncctl.sandbox.podstatus import pod_cells
 
 _NAME = (
     "Name must be unique within a namespace. Is required when creating resources, although some resources may "

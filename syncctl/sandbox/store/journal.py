@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from syncctl.sandbox.objects import RESOURCES, Event, Json, Record, Resource
-from syncctl.sandbox.store import Store
+from syncctl.sandbox.store.store import Store
 
 _SLACK_LINES = 10_000
 _LINES_PER_OBJECT = 4

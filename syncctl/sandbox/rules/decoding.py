@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from syncctl.sandbox.errors import ApiError, bad_request
 from syncctl.sandbox.objects import Json
-from syncctl.sandbox.schema import DELETE_OPTIONS, QUANTITIES, Shape
+from syncctl.sandbox.refusals import ApiError, bad_request
+from syncctl.sandbox.rules.shapes import DELETE_OPTIONS, QUANTITIES, Shape
 
 _JSON_NAMES = {
     "int": "number",

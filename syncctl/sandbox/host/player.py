@@ -4,9 +4,9 @@ import json
 import urllib.error
 import urllib.request
 
-from syncctl.sandbox.kubelet import ANNOTATION
-from syncctl.sandbox.podlife import CONDITIONS
-from syncctl.sandbox.process import SandboxError
+from syncctl.sandbox.host.process import SandboxError
+from syncctl.sandbox.kubelet.kubelet import ANNOTATION
+from syncctl.sandbox.kubelet.podlife import CONDITIONS
 
 DELETED = "Deleted"
 FATES = (*CONDITIONS, DELETED)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from syncctl.sandbox.errors import ApiError, bad_request
-from syncctl.sandbox.names import label_key_problems, label_value_problems
 from syncctl.sandbox.objects import NAMESPACES, NODES, PODS, Record, Resource
+from syncctl.sandbox.refusals import ApiError, bad_request
+from syncctl.sandbox.rules.spelling import label_key_problems, label_value_problems
 
 _TOKEN = re.compile(r"[ \t\r\n]*(==|!=|[=!(),<>]|[^=!(),<>\s]+|$)")
 _SYMBOLS = {"=", "==", "!=", "!", "(", ")", ",", "<", ">", ""}

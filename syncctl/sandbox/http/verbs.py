@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from syncctl.sandbox import tables
-from syncctl.sandbox.decoding import decode
-from syncctl.sandbox.deletion import DeleteOptions
-from syncctl.sandbox.errors import ApiError, bad_request, method_not_allowed, unsupported_media_type
-from syncctl.sandbox.history import Watch
-from syncctl.sandbox.listing import ListOptions
+from syncctl.sandbox.http import printers
+from syncctl.sandbox.http.messages import Request, Response
+from syncctl.sandbox.http.paths import Target
 from syncctl.sandbox.objects import Json, Record, Resource
-from syncctl.sandbox.routes import Target
-from syncctl.sandbox.schema import DELETE_OPTIONS
-from syncctl.sandbox.store import Outcome, Store
-from syncctl.sandbox.wire import Request, Response
+from syncctl.sandbox.refusals import ApiError, bad_request, method_not_allowed, unsupported_media_type
+from syncctl.sandbox.rules.decoding import decode
+from syncctl.sandbox.rules.deletion import DeleteOptions
+from syncctl.sandbox.rules.shapes import DELETE_OPTIONS
+from syncctl.sandbox.store.listing import ListOptions
+from syncctl.sandbox.store.store import Outcome, Store
+from syncctl.sandbox.store.watches import Watch
 
 LONGEST_WATCH_SECONDS = 3600.0
 _JSON_TYPES = {"", "application/json", "*/*", "application/*"}
@@ -97,7 +97,7 @@ def _shown(store: Store, request: Request, outcome: Outcome, form: str, status: 
     if form == "json":
         body = record.body
     elif form == "partial":
-        body = msgspec.json.encode(tables.partial_metadata(record))
+        body = msgspec.json.encode(printers.partial_metadata(record))
     else:
         body = _table(store, request, record.resource, [record], {"resourceVersion": str(record.version)})
     return Response(status, body, headers=headers)
@@ -126,7 +126,7 @@ def _list(store: Store, request: Request, target: Target, form: str) -> Response
     if form == "table":
         return Response(200, _table(store, request, resource, page.records, metadata))
     if form == "partial":
-        return Response(200, tables.partial_list(page.records, metadata))
+        return Response(200, printers.partial_list(page.records, metadata))
     start = b'{"kind":"%sList","apiVersion":"v1","metadata":' % resource.kind.encode()
     items = b",".join([record.blob for record in page.records])
     return Response(200, start + msgspec.json.encode(metadata) + b',"items":[' + items + b"]}")
@@ -134,7 +134,7 @@ def _list(store: Store, request: Request, target: Target, form: str) -> Response
 
 def _table(store: Store, request: Request, resource: Resource, records: list[Record], metadata: Json) -> bytes:
     include = request.query.get("includeObject", "Metadata")
-    return tables.table(resource, records, metadata, store.clock(), include)
+    return printers.table(resource, records, metadata, store.clock(), include)
 
 
 def begin_watch(store: Store, request: Request, target: Target) -> Watch:
@@ -181,7 +181,7 @@ class EventWriter:
         if initial_events_end:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         if self._form == "table":
-            body = tables.table(self._resource, [], metadata, 0.0, self._include, columns=False)
+            body = printers.table(self._resource, [], metadata, 0.0, self._include, columns=False)
         else:
             empty = {"metadata": {**metadata, "creationTimestamp": None}, "spec": {"containers": None}, "status": {}}
             body = msgspec.json.encode({"kind": self._resource.kind, "apiVersion": "v1", **empty})
@@ -194,10 +194,10 @@ class EventWriter:
         if self._form == "json":
             return record.body
         if self._form == "partial":
-            return msgspec.json.encode(tables.partial_metadata(record))
+            return msgspec.json.encode(printers.partial_metadata(record))
         first, self._columns = self._columns, False
         metadata = {"resourceVersion": str(record.version)}
-        return tables.table(self._resource, [record], metadata, self._store.clock(), self._include, columns=first)
+        return printers.table(self._resource, [record], metadata, self._store.clock(), self._include, columns=first)
 
 
 def _delete_options(request: Request) -> DeleteOptions:

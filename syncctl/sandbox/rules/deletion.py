@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from syncctl.sandbox.errors import conflict
 from syncctl.sandbox.objects import PODS, Json, Record, seconds_of, timestamp
+from syncctl.sandbox.refusals import conflict
 
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from syncctl.sandbox.durations import human_duration
+from syncctl.sandbox.http.ages import human_duration
 from syncctl.sandbox.objects import Json, seconds_of
 
 _TERMINAL = {"Succeeded", "Failed"}

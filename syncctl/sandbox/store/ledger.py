@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from syncctl.sandbox.deletion import TERMINAL_PHASES, goes_now
-from syncctl.sandbox.history import History
-from syncctl.sandbox.listing import Shelf
 from syncctl.sandbox.objects import NAMESPACES, PODS, RESOURCES, Event, EventType, Json, Record, Resource
+from syncctl.sandbox.rules.deletion import TERMINAL_PHASES, goes_now
+from syncctl.sandbox.store.listing import Shelf
+from syncctl.sandbox.store.watches import History
 
 Listener = Callable[[Event], None]
 

@@ -8,10 +8,10 @@ import heapq
 import itertools
 import threading
 
-from syncctl.sandbox import podlife
-from syncctl.sandbox.deletion import TERMINAL_PHASES
+from syncctl.sandbox.kubelet import podlife
 from syncctl.sandbox.objects import PODS, Clock, Event, Json, Record, seconds_of
-from syncctl.sandbox.store import Store
+from syncctl.sandbox.rules.deletion import TERMINAL_PHASES
+from syncctl.sandbox.store.store import Store
 
 ANNOTATION = "sandbox.syncctl.io/condition"
 RESIZE_ANNOTATION = "sandbox.syncctl.io/resize"

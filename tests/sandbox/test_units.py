@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from syncctl.sandbox import quantities
+from syncctl.sandbox.rules import units
 
 CANONICAL = {
     "1.5": "1500m",
@@ -37,8 +37,8 @@ CANONICAL = {
 
 @pytest.mark.parametrize(("written", "stored"), CANONICAL.items())
 def test_a_quantity_is_stored_in_its_canonical_form(written: str, stored: str) -> None:
-    assert quantities.canonical(written) == stored
-    assert quantities.canonical(stored) == stored
+    assert units.canonical(written) == stored
+    assert units.canonical(stored) == stored
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_a_quantity_is_stored_in_its_canonical_form(written: str, stored: str) -
 )
 def test_text_that_is_no_quantity_is_refused_in_the_server_s_words(written: str) -> None:
     with pytest.raises(ValueError, match="quantities must match the regular expression"):
-        quantities.canonical(written)
+        units.canonical(written)
 
 
 def test_quantities_are_compared_by_value() -> None:
-    assert quantities.parse("1.5") == quantities.parse("1500m") == Fraction(3, 2)
-    assert quantities.parse("1Gi") > quantities.parse("1G")
+    assert units.parse("1.5") == units.parse("1500m") == Fraction(3, 2)
+    assert units.parse("1Gi") > units.parse("1G")

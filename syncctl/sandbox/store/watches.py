@@ -3,9 +3,9 @@
 import threading
 from bisect import bisect_right
 
-from syncctl.sandbox.errors import expired, too_large_version
 from syncctl.sandbox.objects import Event, Record, Resource
-from syncctl.sandbox.selectors import Selection
+from syncctl.sandbox.refusals import expired, too_large_version
+from syncctl.sandbox.store.selectors import Selection
 
 
 class History:

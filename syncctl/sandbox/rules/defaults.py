@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from syncctl.sandbox import quantities
-from syncctl.sandbox.decoding import bad_quantity
 from syncctl.sandbox.objects import Json
+from syncctl.sandbox.rules import units
+from syncctl.sandbox.rules.decoding import bad_quantity
 
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _SPEC = (
@@ -41,7 +41,7 @@ def all_containers(spec: Json) -> list[Json]:
 
 def canonical_amounts(amounts: Json) -> dict[str, str]:
     try:
-        return {name: quantities.canonical(str(amount)) for name, amount in amounts.items()}
+        return {name: units.canonical(str(amount)) for name, amount in amounts.items()}
     except ValueError as error:
         raise bad_quantity(str(error)) from error
 

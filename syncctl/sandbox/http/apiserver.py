@@ -11,13 +11,22 @@ from typing import Any, cast
 
 import msgspec
 
-from syncctl.sandbox import api, discovery
-from syncctl.sandbox.errors import ApiError, bad_request, method_not_allowed, no_such_path, unauthorized
-from syncctl.sandbox.faults import Fault, Faults, wait_out
-from syncctl.sandbox.history import Watch
-from syncctl.sandbox.routes import Target, find_route
-from syncctl.sandbox.store import Store
-from syncctl.sandbox.wire import BadHttp, Request, Response, chunk, has_closed, head, read_request, write_response
+from syncctl.sandbox.http import discovery, verbs
+from syncctl.sandbox.http.injection import Fault, Faults, wait_out
+from syncctl.sandbox.http.messages import (
+    BadHttp,
+    Request,
+    Response,
+    chunk,
+    has_closed,
+    head,
+    read_request,
+    write_response,
+)
+from syncctl.sandbox.http.paths import Target, find_route
+from syncctl.sandbox.refusals import ApiError, bad_request, method_not_allowed, no_such_path, unauthorized
+from syncctl.sandbox.store.store import Store
+from syncctl.sandbox.store.watches import Watch
 
 RequestKey = tuple[str, str, str]
 RequestHook = Callable[[Request, str], None]
@@ -119,12 +128,12 @@ class ApiServer:
             raise method_not_allowed()
         if verb == "watch":
             return self._watch(request, target)
-        return api.answer(self.store, request, target, verb)
+        return verbs.answer(self.store, request, target, verb)
 
     def _watch(self, request: Request, target: Target) -> "Stream":
-        writer = api.EventWriter(self.store, request, target.route.resource)
+        writer = verbs.EventWriter(self.store, request, target.route.resource)
         try:
-            watch = api.begin_watch(self.store, request, target)
+            watch = verbs.begin_watch(self.store, request, target)
         except ApiError as error:
             if error.status != 410:
                 raise
@@ -146,7 +155,7 @@ class Stream:
         self,
         server: ApiServer,
         request: Request,
-        writer: api.EventWriter,
+        writer: verbs.EventWriter,
         watch: Watch | None,
         error: ApiError | None = None,
     ) -> None:
@@ -172,7 +181,7 @@ class Stream:
     def _events(self, client: socket.socket, watch: Watch) -> bool:
         """Send events; False when the connection is of no more use."""
         bookmarks = self._request.flag("allowWatchBookmarks")
-        end = time.monotonic() + api.watch_seconds(self._request)
+        end = time.monotonic() + verbs.watch_seconds(self._request)
         next_bookmark = time.monotonic() + _BOOKMARK_SECONDS
         initial_end = self._request.flag("sendInitialEvents") and bookmarks
         while not self._server.stopping.is_set():

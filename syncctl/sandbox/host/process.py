@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from syncctl.sandbox.embedded import Sandbox
-from syncctl.sandbox.journal import Journal, JournalError, load
-from syncctl.sandbox.kubeconfig import write_private
-from syncctl.sandbox.store import Store
+from syncctl.sandbox.host.embedded import Sandbox
+from syncctl.sandbox.host.kubeconfig import write_private
+from syncctl.sandbox.store.journal import Journal, JournalError, load
+from syncctl.sandbox.store.store import Store
 
 ALREADY_RUNNING = 75
 _LOCK_SECONDS = 2.0
@@ -229,7 +229,7 @@ def _usable(folder: Path) -> Iterator[None]:
 
 def _environment() -> dict[str, str]:
     """Ours, with the place of this package first: the new process may run in another folder."""
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from syncctl.sandbox.errors import ApiError, bad_request, unsupported_media_type
 from syncctl.sandbox.objects import Json, copy_json
+from syncctl.sandbox.refusals import ApiError, bad_request, unsupported_media_type
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"

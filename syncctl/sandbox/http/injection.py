@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from syncctl.sandbox.errors import ApiError, expired, forbidden
-from syncctl.sandbox.wire import Response
+from syncctl.sandbox.http.messages import Response
+from syncctl.sandbox.refusals import ApiError, expired, forbidden
 
 _REASONS = {500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout", 401: "Unauthorized", 409: "Conflict"}
 _TOO_MANY = b"Too many requests, please try again later.\n"

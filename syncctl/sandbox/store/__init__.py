@@ -1,0 +1,1 @@
+"""The objects that there are: kept, listed, watched, and written to disk."""
