@@ -1,4 +1,8 @@
-"""A small Kubernetes API on loopback, for trying syncctl out and for testing it."""
+"""A small Kubernetes API on loopback, for trying syncctl out and for testing it.
+
+Its rooms, outermost first: host (a process, or a part of one), http and kubelet (who asks, and who runs pods), store
+(the objects), rules (what may be asked).
+"""
 
 from syncctl.sandbox.host.embedded import Sandbox
 from syncctl.sandbox.http.apiserver import ApiServer

@@ -5,6 +5,7 @@ from typing import Any
 
 from syncctl.sandbox.http.ages import human_duration
 from syncctl.sandbox.objects import Json, seconds_of
+from syncctl.sandbox.rules.defaults import is_sidecar
 
 _TERMINAL = {"Succeeded", "Failed"}
 
@@ -116,11 +117,6 @@ def _ending(ended: Json) -> str:
     if ended.get("reason"):
         return str(ended["reason"])
     return f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode', 0)}"
-
-
-def is_sidecar(container: Json) -> bool:
-    """An init container that keeps running beside the others."""
-    return container.get("restartPolicy") == "Always"
 
 
 def _condition(status: Json, kind: str) -> dict[str, Any]:

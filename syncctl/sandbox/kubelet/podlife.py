@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syncctl.sandbox.http.podstatus import is_sidecar
 from syncctl.sandbox.objects import Json, seconds_of, timestamp
+from syncctl.sandbox.rules.defaults import is_sidecar
 
 _LONGEST_BACK_OFF = 300.0
 _EVICTED = (

@@ -39,6 +39,11 @@ def all_containers(spec: Json) -> list[Json]:
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
 
 
+def is_sidecar(container: Json) -> bool:
+    """An init container that keeps running beside the others."""
+    return container.get("restartPolicy") == "Always"
+
+
 def canonical_amounts(amounts: Json) -> dict[str, str]:
     try:
         return {name: units.canonical(str(amount)) for name, amount in amounts.items()}
