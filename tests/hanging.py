@@ -101,6 +101,8 @@ class Way:
             self._selector.register(one, selectors.EVENT_READ)
 
     def _pass_on(self, source: socket.socket) -> None:
+        if source not in self._peers:
+            return  # closed with its peer a moment ago
         try:
             sent = source.recv(1 << 20)
             if self._pattern and self._pattern in sent:

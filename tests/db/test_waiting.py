@@ -197,10 +197,10 @@ def test_b3_a_name_server_that_says_nothing_is_given_up_and_asked_once(monkeypat
         for _ in range(2):
             with (
                 taking(SHORT, LATE),
-                pytest.raises(DatabaseUnavailable, match=r"no answer about the name .db\.example. within"),
+                pytest.raises(DatabaseUnavailable, match=r"no answer about the name .silent\.example. within"),
             ):
-                read(connect("postgresql://alice@db.example/desk", SHORT))
-        assert asked == ["db.example"]
+                read(connect("postgresql://alice@silent.example/desk", SHORT))
+        assert asked == ["silent.example"]
     finally:
         answered.set()
 
@@ -210,9 +210,9 @@ def test_b3_a_name_that_is_none_is_told_as_libpq_tells_it(monkeypatch: pytest.Mo
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    told = 'could not translate host name "db.example" to address: Name or service not known'
+    told = 'could not translate host name "none.example" to address: Name or service not known'
     with pytest.raises(DatabaseUnavailable, match=told):
-        read(connect("postgresql://alice@db.example/desk"))
+        read(connect("postgresql://alice@none.example/desk"))
 
 
 # Statements -----------------------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def silent_name(_engine: Engine, _url: str) -> None:
     answered = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20) and [])
-        engine = connect("postgresql://alice@db.example/desk", NEVER)
+        engine = connect(f"postgresql://alice@{threading.get_native_id()}.example/desk", NEVER)
         waits_of(engine).may_go_on = waits_of(_engine).may_go_on
         try:
             read(engine)
