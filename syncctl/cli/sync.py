@@ -58,8 +58,14 @@ def step_data(step: Step) -> dict[str, Any]:
         "client_name": step.client_name,
         "algorithm": str(step.key.algorithm) if step.key else None,
         "reason": step.reason,
+        "unsure": step.unsure,
         "held": {"kind": str(step.held.kind), "why": step.held.why} if step.held else None,
     }
+
+
+def _reason(step: Step) -> str:
+    reason = f"{step.reason}; {step.unsure}" if step.unsure else step.reason
+    return f"{reason} ({step.held.kind}: {step.held.why})" if step.held else reason
 
 
 STEPS = View[Step](
@@ -69,9 +75,7 @@ STEPS = View[Step](
         Column("CLIENT", lambda step: step.client_name),
         _ALGORITHM,
         Column("CAUSE", lambda step: step.cause, wide=True),
-        Column(
-            "REASON", lambda step: f"{step.reason} ({step.held.kind}: {step.held.why})" if step.held else step.reason
-        ),
+        Column("REASON", lambda step: _reason(step)),
     ),
     data=step_data,
     name=lambda step: f"pod/{step.name}",

@@ -259,7 +259,7 @@ class _Planner:
     def _ending(self, step: Step) -> Step:
         """Note of a step that would end a process why that is not surely what a person has asked for."""
         unsure = self._claims.unsure.get(step.pod.uid, "")
-        ends = step.kind in (StepKind.DELETE, StepKind.REPLACE) and not step.pod.finished
+        ends = (step.kind is StepKind.DELETE or step.may_make_pod) and not step.pod.finished
         return replace(step, unsure=unsure) if unsure and ends else step
 
     def _invalid(self, key: PodKey, client: InvalidClient, pods: list[ObservedPod]) -> Iterator[Step]:

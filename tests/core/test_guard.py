@@ -596,3 +596,9 @@ def test_a1_a_pod_that_has_ended_is_nothing_to_be_unsure_of() -> None:
     pod = replace(pod_of(a_client(7)), environment=NO_ENVIRONMENT, phase="Failed", annotations={})
     judged = guard(make_plan(desired_by(a_client(7)), [pod], NOW, Others()), DEFAULTS)
     assert [(step.cause, step.held) for step in judged.plan.drifted] == [(Cause.FINISHED, None)]
+
+
+def test_a1_a_resize_that_may_come_to_a_replacement_is_unsure_too() -> None:
+    pod = replace(pod_of(a_client(7, cpu="1")), environment=NO_ENVIRONMENT)
+    (step,) = make_plan(desired_by(a_client(7)), [pod], NOW, Others()).drifted
+    assert (step.kind, step.cause, bool(step.unsure)) == (StepKind.UPDATE, Cause.RESOURCES_DIFFER, True)
