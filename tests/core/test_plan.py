@@ -801,3 +801,27 @@ def test_what_is_made_from_the_manifest_is_kept() -> None:
     desired = desired_by(a_client(7, enabled="vwap twap hft"))
     pods = [as_observed(pod_manifest(desired.blueprint, pod)) for pod in desired.pods.values()]
     assert {step.kind for step in planned(desired, *pods)} == {StepKind.KEEP}
+
+
+# A1: name and environment ---------------------------------------------------------------------------------------------
+
+
+def test_a1_a_pod_that_is_right_but_for_its_environment_is_no_match() -> None:
+    for environment in (POD.environment._replace(client_id="9"), POD.environment._replace(algorithm="hft")):
+        step = only(WANTED, replace(POD, environment=environment))
+        assert (step.kind, step.cause) == (StepKind.CONFLICT, Cause.IDS_MOVED)
+
+
+def test_a1_a_new_pod_waits_for_an_ended_one_by_its_name_that_was_another_keys() -> None:
+    steps = planned(desired_by(a_client(8, status_id=107)), replace(POD, phase="Failed"))
+    assert in_brief(steps) == [("delete", "ids-moved", "vwap-107"), ("wait", "terminating", "vwap-107")]
+    # Under another name, as after the numbers have moved on, it keeps nothing waiting.
+    steps = planned(desired_by(a_client(8, status_id=108), adopted={107: 8}), replace(POD, phase="Failed"))
+    assert in_brief(steps) == [("delete", "ids-moved", "vwap-107"), ("create", "missing", "vwap-108")]
+
+
+def test_a1_a_pod_of_moved_ids_that_goes_is_waited_for_by_both_its_keys() -> None:
+    desired = desired_by(a_client(7, status_id=300), a_client(8, status_id=107))
+    steps = planned(desired, replace(POD, deleted_at=LEAVING))
+    assert {(step.kind, step.cause) for step in steps} == {(StepKind.WAIT, Cause.TERMINATING)}
+    assert {step.name for step in steps} == {"vwap-300", "vwap-107"}

@@ -201,6 +201,19 @@ def test_a1_a_pod_of_another_bucket_gets_its_label_and_nothing_else(desk: Desk) 
     assert (labels[names.BUCKET], labels[names.INSTANCE]) == (str(client.id % BUCKETS), "another")
 
 
+@pytest.mark.parametrize("bucket", ["nowhere", None], ids=str)
+def test_a1_a_pod_whose_bucket_is_none_is_found_and_stopped_all_the_same(desk: Desk, bucket: str | None) -> None:
+    clients = fleet_of(desk, 2)
+    edit(desk, "labels", BUCKET=bucket)
+    for name in ("client 0", "client 1"):
+        desk.switch(name, vwap=False)
+    # Nothing is missing to any shard, so none looks at the pods of the others.
+    for _ in range(2):
+        for index in range(2):
+            desk.run(shard=Shard(index, 2))
+    desk.until_gone(*map(vwap, clients))
+
+
 def test_a1_a_shard_reads_a_name_by_the_tables_of_the_whole_fleet(desk: Desk, swapped: tuple[Client, Client]) -> None:
     before = uids(desk)
     for index in (0, 1, 0, 1):

@@ -8,7 +8,7 @@ import pytest
 
 from syncctl.core import names
 from syncctl.core.health import pod_health
-from syncctl.core.model import NO_RESOURCES, ContainerState, ObservedPod, Resources
+from syncctl.core.model import NO_RESOURCES, ContainerState, Environment, ObservedPod, Resources
 from syncctl.kube import codec
 
 PODS = Path(__file__).parent / "pods"
@@ -159,6 +159,29 @@ def test_a_pod_of_the_go_service_has_none_of_what_syncctl_sets() -> None:
     pod = read("go-service")
     assert (pod.labels, pod.annotations, pod.image, pod.resources) == ({}, {}, "", NO_RESOURCES)
     assert names.owner(pod.labels) == "a pod that syncctl did not make"
+
+
+def of_variables(*variables: dict[str, object]) -> Environment:
+    """Return what is read of a container that has these variables, beside a sidecar that has others."""
+    pod = json.loads((PODS / "running.json").read_text())
+    own = {"name": "algorithm", "image": "x", "env": list(variables)}
+    sidecar = {"name": "sidecar", "image": "x", "env": [{"name": "CLIENT_ID", "value": "9"}]}
+    pod["spec"]["containers"] = [sidecar, own]
+    return codec.read_pod(json.dumps(pod).encode()).environment
+
+
+def test_a1_the_environment_is_that_of_the_container_by_its_name_and_of_a_doubled_variable_the_last_counts() -> None:
+    told = [
+        {"name": "ALGORITHM", "value": "vwap"},
+        {"name": "CLIENT_ID", "value": "7"},
+        {"name": "SYNCCTL_SPEC", "value": "a"},
+    ]
+    assert of_variables(*told) == ("vwap", "7", "a")
+    again = [{**variable, "value": f"{variable['value']} again"} for variable in told]
+    assert of_variables(*told, *again) == ("vwap again", "7 again", "a again")
+    # There, and with no literal value, is not the same as not there.
+    assert of_variables(told[0], {"name": "SYNCCTL_SPEC", "valueFrom": {"fieldRef": {}}}) == ("vwap", None, "")
+    assert of_variables() == (None, None, None)
 
 
 def test_a_pod_of_a_replica_set_is_controlled() -> None:
