@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from syncctl.sandbox.wire import Request
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode
@@ -15,7 +16,6 @@ from syncctl.core.report import Result
 from syncctl.db.engine import connect, writing
 from syncctl.sandbox import PODS
 from syncctl.sandbox.objects import Event
-from syncctl.sandbox.wire import Request
 
 from .world import NAMESPACE, World, add_rows
 

@@ -11,48 +11,64 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from syncctl.kube.config import Connection
-from syncctl.operations.clock import SYSTEM, Clock
+from syncctl.operations.clock import Clock
 from syncctl.sandbox import ApiError, Store
 from syncctl.sandbox.http.messages import Request, Response
 from syncctl.sandbox.http.paths import Target, find_route
 from syncctl.sandbox.http.verbs import answer
 
 NAMESPACE = "trading"
+_EPOCH = 1_795_557_600.0
 
 
 class DrivenTime:
     """The time of the cluster, of the passes and of the database.
 
-    Passes and the database may have other ideas of the time of day (`skew`, `database_skew`). Passes may stand still
-    while the time of all others goes on (`frozen`); the lease goes by the machine's own clock plus what was frozen.
+    Passes may have another idea of the time of day (`skew`), and so may the database (`database_skew`). The machine's
+    own clock, by which a pass knows when its lease ends, and the database's stand still while a pass is at work: its
+    lease is renewed by a thread that this world does not have. `catch_up` makes up for it; `stand_still` lets all
+    clocks go on while no pass does.
     """
 
     def __init__(self) -> None:
-        self.seconds = 1_795_557_600.0
+        self.seconds = _EPOCH
         self.skew = 0.0
         self.database_skew = 0.0
-        self.frozen = 0.0
         self.on_advance: Callable[[], object] = lambda: None
+        self._machine = _EPOCH
 
     def cluster(self) -> float:
         """Return the epoch seconds by which the cluster goes."""
         return self.seconds
 
-    def database(self) -> datetime:
-        """Return the time that the database tells, but to the lease."""
-        return datetime.fromtimestamp(self.seconds + self.database_skew, UTC)
+    def machine(self) -> float:
+        """Return the seconds by which a lease runs out."""
+        return self._machine
+
+    def database(self) -> float:
+        """Return the epoch seconds by which the database goes."""
+        return self._machine + self.database_skew
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.seconds += seconds
         self.on_advance()
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass for all but the passes: nothing renews a lease."""
+        self._machine += seconds
+        self.advance(seconds)
+
+    def catch_up(self) -> None:
+        """Let the machine's and the database's clock go as far as the others have come."""
+        self._machine = self.seconds
+
     def clock(self) -> Clock:
         """Return the clock of a pass."""
         return Clock(
             now=lambda: datetime.fromtimestamp(self.seconds + self.skew, UTC),
             monotonic=lambda: self.seconds,
-            boottime=lambda: SYSTEM.boottime() + self.frozen,
+            boottime=self.machine,
             sleep=self.advance,
         )
 
@@ -84,13 +100,16 @@ class Answer:
 
 
 class Wire:
-    """A connection pool whose other end is a store. `before` may say what goes wrong; `after` hears what came of it."""
+    """A connection pool whose other end is a store.
+
+    `before` may say what goes wrong; `after` hears what came of it, "" when all went well.
+    """
 
     def __init__(
         self,
         store: Store,
         before: Callable[[Call], Fault | None],
-        after: Callable[[Call, int], None],
+        after: Callable[[Call, str], None],
     ) -> None:
         self._store = store
         self._before = before
@@ -115,12 +134,14 @@ class Wire:
         call = Call(target.route.methods[method], target, request)
         fault = self._before(call)
         if fault and not fault.after:
+            self._after(call, fault.kind)
             return _faulty(fault)
+        said = ""
         try:
             response = answer(self._store, request, target, call.verb)
         except ApiError as error:
-            response = Response(error.status, error.body())
-        self._after(call, response.status)
+            response, said = Response(error.status, error.body()), f"{error.status} {error.reason}"
+        self._after(call, fault.kind if fault else said)
         return _faulty(fault) if fault else Answer(response.status, response.body)
 
 
@@ -131,7 +152,31 @@ def _faulty(fault: Fault) -> Answer:
         raise urllib3.exceptions.ReadTimeoutError(None, None, "Read timed out.")  # type: ignore[arg-type]
     if fault.kind in ("reset", "cut"):
         raise urllib3.exceptions.ProtocolError("Connection broken", HTTPError(fault.kind))
-    if fault.kind == "429":
-        return Answer(429, b"Too many requests, please try again later.\n", {"retry-after": "1"})
-    reason = {"410": "Expired", "403": "Forbidden", "401": "Unauthorized"}.get(fault.kind, "InternalError")
-    return Answer(int(fault.kind), ApiError(int(fault.kind), reason, "injected by the simulation").body())
+    if fault.kind in ("429", "429 for long", "429 without"):
+        wait = {"429": {"retry-after": "1"}, "429 for long": {"retry-after": "7"}}.get(fault.kind, {})
+        return Answer(429, b"Too many requests, please try again later.\n", wait)
+    status, reason, message = REFUSALS.get(fault.kind) or (int(fault.kind), *_WORDS.get(fault.kind, _WORDS["500"]))
+    return Answer(status, ApiError(status, reason, message).body())
+
+
+_WORDS = {
+    "400": ("BadRequest", "the API version in the data does not match the expected one"),
+    "401": ("Unauthorized", "Unauthorized"),
+    "403": ("Forbidden", "injected by the simulation"),
+    "404": ("NotFound", "the server could not find the requested resource"),
+    "408": ("Timeout", "request did not complete within the allotted timeout"),
+    "410": ("Expired", "injected by the simulation"),
+    "413": ("RequestEntityTooLarge", "limit is 3145728"),
+    "422": ("Invalid", 'Pod "x" is invalid: spec: injected by the simulation'),
+    "500": ("InternalError", "injected by the simulation"),
+}
+_CONFLICT = "the object has been modified; please apply your changes to the latest version and try again"
+_FORBIDDEN = 'pods "x" is forbidden:'
+REFUSALS = {
+    "quota": (403, "Forbidden", f"{_FORBIDDEN} exceeded quota: desk, requested: pods=1, used: pods=9, limited: pods=9"),
+    "quota conflict": (409, "Conflict", f'Operation cannot be fulfilled on resourcequotas "desk": {_CONFLICT}'),
+    "webhook": (500, "InternalError", 'Internal error occurred: failed calling webhook "desk.example.com": EOF'),
+    "limit range": (403, "Forbidden", f"{_FORBIDDEN} maximum memory usage per Container is 64Mi, but limit is 256Mi"),
+    "conflict": (409, "Conflict", f'Operation cannot be fulfilled on pods "x": {_CONFLICT}'),
+}
+"""What an API server answers to a creation, by what is in the way: status, reason, message."""

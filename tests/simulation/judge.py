@@ -1,16 +1,18 @@
 """What no pass may ever do: watched at every request and every change of a pod, by rules of its own."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core.exits import exit_code_of_report
 from syncctl.core.guard import Policy
 from syncctl.core.report import Outcome, Report, Result
-from syncctl.core.steps import Step, StepKind
+from syncctl.core.shard import WHOLE
+from syncctl.core.steps import StepKind
 from syncctl.operations.planning import JudgedPlan, PassOptions
 from syncctl.sandbox import PODS, Record, Store
 from syncctl.sandbox.objects import Event
@@ -18,15 +20,24 @@ from syncctl.settings import Settings
 
 from .driven import NAMESPACE, Call
 from .rows import (
+    BUCKET,
+    BY_HAND,
     FLEET,
     GENERATION,
+    INSTANCE,
+    MANAGED_BY,
     REPLACED,
+    SPEC,
+    SPEC_HASH,
+    Identity,
     Json,
     Key,
     Rows,
     Wanted,
-    go_service_names,
+    bucket_of,
+    environment,
     key_of,
+    key_of_environment,
     read_rows,
     same_image,
     same_resources,
@@ -34,6 +45,21 @@ from .rows import (
 )
 
 PACE_AT_LEAST = 10
+BEYOND_DEADLINE = 90.0
+"""Seconds after its deadline in which a pass may still make what it has ended."""
+BEYOND_SIGNAL = 10.0
+LAST_BREATH = 30.0
+"""Seconds in which a pass ends that may write no more: a request's limit, and two of the database."""
+GRACE_OF_THE_PASS = 45.0
+"""Seconds after a signal at which the process is killed."""
+SAME_WORDS = {"quota": 120.0}
+"""Seconds for which a successor is tried that is refused with the same words all the time; 60 for the others."""
+NOT_OFTEN = ("400", "422")
+"""What three attempts are enough for."""
+SLACK = 15.0
+"""Seconds that lie between two attempts."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_HASH = re.compile(r"[0-9a-f]{16}")
 _FINISHED = ("Failed", "Succeeded", "Unknown")
 
 
@@ -51,10 +77,15 @@ class PassRun:
     template: str
     database: str
     rows: Rows = field(default_factory=Rows)
+    # What it has read, when the database has lost that since.
+    as_read: Rows | None = None
+    selector: str = ""
     listed: dict[str, Record] = field(default_factory=dict)
     judged: JudgedPlan | None = None
     on_plan: Callable[["PassRun"], None] = lambda _run: None
-    refused: bool = False
+    moved: dict[Key, Record] | None = None
+    # The kinds of deletion that it refuses from now on.
+    refuses: set[str] = field(default_factory=set)
     report: Report | None = None
     error: Exception | None = None
     killed: bool = False
@@ -66,6 +97,19 @@ class PassRun:
     touched: set[str] = field(default_factory=set)
     disruptive: set[str] = field(default_factory=set)
     resize_refused: set[str] = field(default_factory=set)
+    started: float = 0.0
+    # The same by the database.
+    began_at: datetime = _NEVER
+    ended: float = 0.0
+    # Seconds in which others were at work, or nobody was, and when a signal came.
+    excused: float = 0.0
+    told: float | None = None
+    # What was begun: names that were written to before the deadline, and those of pods that were ended for new ones.
+    begun: set[str] = field(default_factory=set)
+    successors: dict[str, str] = field(default_factory=dict)
+    # By name, when a creation was sent and what came of it; "" when it was taken.
+    attempts: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    dry_runs: dict[str, str] = field(default_factory=dict)
     # How it lost its lease: "" while it has it.
     lost: str = ""
     asked_since: bool = False
@@ -76,7 +120,7 @@ class PassRun:
     def planned(self, judged: JudgedPlan) -> None:
         """Read the rows as they are at this moment: nothing changes them between the pass's reading and this."""
         self.judged = judged
-        self.rows = read_rows(self.database)
+        self.rows = self.as_read or read_rows(self.database)
         self.on_plan(self)
 
     def settled(self, outcome: Outcome) -> None:
@@ -89,7 +133,7 @@ class PassRun:
 
 
 class Judge:
-    """The rules. `hand_edited` holds the uids of pods whose identity somebody has changed by hand."""
+    """The rules. `looks_for_go` tells that the fleet was adopted and nobody has said that the Go service is gone."""
 
     def __init__(self, store: Store, fleet: str, database_time: Callable[[], datetime]) -> None:
         self._store = store
@@ -97,10 +141,13 @@ class Judge:
         self._database_time = database_time
         # What each digest of a back-off stands for, by the rows that were there when it was stored.
         self._makes: dict[str, tuple[Any, ...]] = {}
-        # Whether orphans were refused and no pass has seen the end of it, and the uids that a person has let go.
-        self._latched = False
+        # In which buckets what was refused is refused until further notice, by kind; and the uids that a person let go.
+        self._latched: dict[str, set[int]] = {"orphan": set(), "unsure": set()}
         self._allowed: set[str] = set()
-        self.hand_edited: set[str] = set()
+        self.looks_for_go = False
+        # By the hash of a spec, the generation and the template's revision that pods of it were made by.
+        self._specs: dict[str, tuple[str, str]] = {}
+        self._environments: dict[str, Key | None] = {}
         # Keys whose pod a pass has stopped for something new, and that are not back; with the number of the pass.
         self.stopped: dict[Key, int] = {}
         self.checks = 0
@@ -113,14 +160,72 @@ class Judge:
         """Whether a pod carries our fleet's label."""
         return labels.get(FLEET) == self._fleet
 
+    def identity(self, rows: Rows, record: Record) -> Identity:
+        """Say whose a pod is."""
+        if record.uid not in self._environments:
+            # Nobody can change it while the pod runs.
+            self._environments[record.uid] = key_of_environment(record.content)
+        return Identity(rows.named(record.name), self._environments[record.uid], key_of(record.labels))
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts back all that passes have written down: for a database that loses the last seconds."""
+        latched, stopped = {kind: set(buckets) for kind, buckets in self._latched.items()}, dict(self.stopped)
+
+        def put_back() -> None:
+            # What a person let go meanwhile stays let go: the pass that was told so may be at it.
+            self._latched, self.stopped = latched, stopped
+
+        return put_back
+
+    def selected(self, run: PassRun, record: Record) -> bool:
+        """Whether a pod of ours is one of those that a pass lists."""
+        if not self.ours(record.labels):
+            return False
+        shard, bucket = run.options.shard, bucket_of(record.labels)
+        return shard == WHOLE or (shard.index == 0 if bucket is None else bucket % shard.of == shard.index)
+
+    def _claims(self, run: PassRun, record: Record) -> set[Key]:
+        """Return the keys of which no pod may be made beside this one."""
+        rows, ended = run.rows, record.phase in ("Failed", "Succeeded")
+        if self.ours(record.labels):
+            who = self.identity(rows, record)
+            return set() if ended and not who.agrees else who.claims
+        if FLEET in record.labels or ended:
+            return set()
+        claims = {rows.named(record.name)}
+        if record.labels.get(MANAGED_BY) == "syncctl":
+            claims.add(key_of(record.labels))
+        word, _, number = record.name.partition("-")
+        if former := rows.former.get(int(number)) if number.isdigit() else None:
+            algorithm = "vwap" if word == "vmap" else word
+            claims |= {key for key, one in rows.wanted.items() if one.client_name == former and key[1] == algorithm}
+        return claims - {None}  # type: ignore[return-value]
+
+    def _moved(self, run: PassRun, key: Key) -> Record | None:
+        """Return a pod that this pass has listed, and whose name and environment disagree whether it is of this key."""
+        if run.moved is None or run.judged is None:
+            run.moved = {}
+            for record in run.listed.values():
+                who = self.identity(run.rows, record)
+                if who.disagrees and self.selected(run, record) and not _has_ended(record):
+                    run.moved |= dict.fromkeys(who.claims, record)
+        return run.moved.get(key)
+
+    def _mine(self, run: PassRun, key: Key) -> bool:
+        shard = run.options.shard
+        return key[0] % 256 % shard.of == shard.index
+
     # Before a request
 
-    def request(self, run: PassRun, call: Call, *, on_its_way: bool) -> None:
+    def request(self, run: PassRun, call: Call, now: float, *, on_its_way: bool) -> None:
         """Look at a request before it has its effect. One that is on its way when the lease is lost is let go."""
         run.requests += 1
         if call.verb == "list":
             if run.judged is None and "continue" not in call.request.query and f"{FLEET}=" in _selector(call):
-                run.listed = {record.uid: record for record in self.pods()}
+                # The first is of what it looks after; that may begin anew. Others look for more of what that has shown.
+                run.selector = run.selector or _selector(call)
+                if _selector(call) == run.selector:
+                    run.listed = {record.uid: record for record in self.pods()}
             return
         if call.verb == "get":
             return
@@ -136,10 +241,46 @@ class Judge:
                 raise Violation(f"delete of {name} with a grace that is not the pod's own: {body}")
         if call.verb == "patch" and not body["metadata"].get("uid"):
             raise Violation(f"patch of {name} without a uid")
+        self._in_time(run, call, name, now)
+        self._latch(run)
         run.writes.append((call.verb, name))
         before, run.phase = run.phase, self._phase(run, call, body)
         if not on_its_way:
             self._has_lease(run, f"{call.verb} of {name}", before)
+
+    def answered(self, run: PassRun, call: Call, now: float, said: str) -> None:
+        """Hear what came of a request; "" when all went well."""
+        if call.target.route.subresource == "resize" and said.startswith("4"):
+            run.resize_refused.add(call.target.name)
+        if call.verb == "create":
+            name = json.loads(call.request.body)["metadata"]["name"]
+            if "dryRun" in call.request.query:
+                run.dry_runs[name] = said
+            else:
+                run.attempts.setdefault(name, []).append((now, said))
+
+    def _in_time(self, run: PassRun, call: Call, name: str, now: float) -> None:
+        """Nothing is begun after the deadline, and what was begun is not seen through for ever."""
+        deadline = run.started + run.settings.pass_deadline
+        over = now - deadline
+        known = name in run.begun or name in run.successors
+        if not known and over > 0.2:
+            raise Violation(f"began {call.verb} of {name} {over:.1f} s after the deadline")
+        if not known and run.told is not None and now - run.told > 0.2:
+            raise Violation(f"began {call.verb} of {name} {now - run.told:.1f} s after a signal")
+        if over - run.excused > BEYOND_DEADLINE + 1:
+            raise Violation(f"{call.verb} of {name} {over:.1f} s after the deadline")
+        if run.told is not None and now - run.told - run.excused > BEYOND_SIGNAL + 1:
+            raise Violation(f"{call.verb} of {name} {now - run.told:.1f} s after a signal")
+        run.begun.add(name)
+        if call.verb == "create" and "dryRun" not in call.request.query and name not in run.successors:
+            due = {
+                step.name
+                for step in _steps(run)
+                if step.kind is StepKind.CREATE and step.held is None and step.key in run.rows.begun
+            }
+            if name not in due and (waiting := due - run.attempts.keys()):
+                raise Violation(f"made {name}, which was merely missing, before {min(waiting)}, which a pass has ended")
 
     def _has_lease(self, run: PassRun, what: str, before: str) -> None:
         if run.lost == "expired":
@@ -187,35 +328,52 @@ class Judge:
             self._patched(run, previous, record)
 
     def _created(self, run: PassRun, record: Record) -> None:
-        key = key_of(record.labels)
+        key, pod = key_of(record.labels), record.content
         wanted = run.rows.wanted.get(key) if key else None
-        if not self.ours(record.labels) or wanted is None or wanted.name != record.name:
+        if key is None or not self.ours(record.labels) or wanted is None or wanted.name != record.name:
             raise Violation(f"created {record.name}, for which no row asks")
-        names = go_service_names(wanted.name)
+        if self.identity(run.rows, record).by_environment != key:
+            raise Violation(f"created {record.name} with the environment of {self.identity(run.rows, record)}")
         for other in self.pods():
-            same_key = self.ours(other.labels) and key_of(other.labels) == key
-            same_by_go = FLEET not in other.labels and other.name in names
-            if other.uid != record.uid and (same_key or same_by_go):
-                state = "terminating" if other.terminating else "alive"
-                raise Violation(f"created {record.name} while {other.name} of the same key is {state}")
+            if other.uid == record.uid or key not in self._claims(run, other):
+                continue
+            if self.ours(other.labels) and not self.selected(run, other) and record.name in run.successors:
+                # A shard that ends a pod for a new one does not look for others of its key in other buckets.
+                continue
+            state = "terminating" if other.terminating else "alive"
+            raise Violation(f"created {record.name} while {other.name} of the same key is {state}")
         run.created[record.name] += 1
-        if self.stopped.pop(wanted.key, 0) and REPLACED not in record.content["metadata"]["annotations"]:
+        annotations = pod["metadata"]["annotations"]
+        spec = environment(pod).get(SPEC, annotations[SPEC_HASH])
+        self._specs[spec] = self._specs[annotations[SPEC_HASH]] = annotations[GENERATION], template_of(pod)
+        if self.stopped.pop(wanted.key, 0) and REPLACED not in annotations:
             raise Violation(f"created {record.name} for one that was stopped for it, and does not say so")
 
     def _deleted(self, run: PassRun, previous: Record) -> None:
-        cause = self._why(run, previous)
+        cause, guarded = self._why(run, previous)
         run.deleted[previous.uid] = cause
-        if cause in ("orphan", "switched off"):
-            self._guarded(run, previous.uid)
-        if cause not in ("orphan", "switched off", "second", "finished"):
+        if guarded or cause == "switched off":
+            self._guarded(run, previous, cause)
+        if cause in ("orphan", "switched off", "second", "ended"):
+            return
+        step = next(step for step in _steps(run) if step.observed and step.observed.uid == previous.uid)
+        if step.desired is None:
+            raise Violation(f"deleted {previous.name} for good ({step.reason}), and the rows ask for it")
+        self._quota_allows(run, previous.name)
+        run.successors[step.wanted.name] = previous.uid
+        if cause != "finished":
             self._disrupted(run, previous.name)
-            key = next(step.key for step in _steps(run) if step.observed and step.observed.uid == previous.uid)
             if not run.lost:
                 # Another pass may have seen it alive, and so know nothing of it.
-                self.stopped[key] = run.number
+                self.stopped[step.key] = run.number
 
-    def _why(self, run: PassRun, pod: Record) -> str:
-        """Explain a deletion by the rows and the list of this pass, or raise."""
+    def _quota_allows(self, run: PassRun, name: str) -> None:
+        for other in run.successors:
+            if (tried := run.attempts.get(other)) and tried[-1][1] == "quota":
+                raise Violation(f"ended {name} for something new while {other} is refused for the quota")
+
+    def _why(self, run: PassRun, pod: Record) -> tuple[str, bool]:
+        """Explain a deletion by the rows and the list of this pass, or raise; and whether it counts for the guard."""
         rows, name = run.rows, pod.name
         if run.options.policy is not Policy.SYNC and run.options.policy is not Policy.UPSERT_ONLY:
             raise Violation(f"deleted {name} under --policy {run.options.policy}")
@@ -223,79 +381,86 @@ class Judge:
         if seen is None:
             raise Violation(f"deleted {name}, a pod that was not there when the pods were listed")
         if not self.ours(pod.labels):
-            return self._adopted(run, seen)
-        key = key_of(pod.labels)
-        if key is None:
-            raise Violation(f"deleted {name}, whose labels name nobody")
-        if key in rows.invalid:
+            return self._adopted(run, seen), False
+        who, ended = self.identity(rows, seen), seen.phase in ("Failed", "Succeeded")
+        if who.disagrees:
+            if _has_ended(seen):
+                return "ended", False
+            raise Violation(f"deleted {name}, which is {who.by_name} by name and {who.by_environment} by environment")
+        if who.key is None:
+            raise Violation(f"deleted {name}, of which nothing says whose it is")
+        if not self._mine(run, who.key):
+            raise Violation(f"deleted {name} of a client of another shard")
+        if who.key in rows.invalid:
             raise Violation(f"deleted {name} of an invalid client")
-        if rows.switched_off(key) or rows.orphaned(key):
+        if other := self._moved(run, who.key):
+            raise Violation(f"deleted {name}, and {other.name} may be of {who.key} too")
+        if rows.switched_off(who.key) or rows.orphaned(who.key):
             if run.options.policy is not Policy.SYNC:
                 raise Violation(f"deleted {name} under --policy {run.options.policy}")
-            return "orphan" if rows.orphaned(key) else "switched off"
-        return self._replaced(run, seen, rows.wanted[key])
+            if ended:
+                return "ended", False
+            sure = who.agrees and rows.switched_off(who.key)
+            return ("switched off", False) if sure else ("orphan", True)
+        return self._replaced(run, seen, rows.wanted[who.key], who)
 
     def _adopted(self, run: PassRun, seen: Record) -> str:
-        names = {
-            name: client
-            for client, status in run.rows.known.items()
-            for name in (f"vwap-{status}", f"vmap-{status}", f"twap-{status}", f"hft-{status}")
-        }
-        content = seen.content
-        owned = FLEET in seen.labels or content["metadata"].get("ownerReferences")
-        if not run.options.adopt or owned or seen.name not in names:
+        rows, key = run.rows, run.rows.named(seen.name)
+        owned = FLEET in seen.labels or seen.content["metadata"].get("ownerReferences")
+        if not run.options.adopt or owned or key is None or seen.labels.get(MANAGED_BY) == "syncctl":
             raise Violation(f"deleted {seen.name}, a pod of somebody else")
-        client = names[seen.name]
-        if any(key[0] == client for key in run.rows.invalid):
+        if key in rows.invalid:
             raise Violation(f"deleted {seen.name} of an invalid client")
-        wanted = next((one for one in run.rows.wanted.values() if seen.name in go_service_names(one.name)), None)
-        if wanted is None:
+        if not self._mine(run, key):
+            raise Violation(f"deleted {seen.name} of a client of another shard")
+        if key not in rows.wanted:
+            if not rows.switched_off(key):
+                raise Violation(f"deleted {seen.name}, whose client nobody knows")
             return "switched off"
-        return "second" if len(self._of_key(run, wanted)) > 1 else "adopted"
+        return "second" if len(self._of_key(run, rows.wanted[key])) > 1 else "adopted"
 
     def _of_key(self, run: PassRun, wanted: Wanted) -> list[Record]:
-        names = go_service_names(wanted.name) if run.options.adopt else ()
-        return [
-            record
-            for record in run.listed.values()
-            if (self.ours(record.labels) and key_of(record.labels) == wanted.key)
-            or (FLEET not in record.labels and record.name in names)
-        ]
+        """Return the listed pods that are of a key: ours, and with --adopt those of the Go service."""
+        found = []
+        for record in run.listed.values():
+            if self.ours(record.labels):
+                found += [record] if self.identity(run.rows, record).key == wanted.key else []
+            elif run.options.adopt and FLEET not in record.labels and run.rows.named(record.name) == wanted.key:
+                found.append(record)
+        return found
 
-    def _replaced(self, run: PassRun, seen: Record, wanted: Wanted) -> str:
-        pod = seen.content
-        if len(self._of_key(run, wanted)) > 1 and seen.name != wanted.name:
-            return "second"
+    def _replaced(self, run: PassRun, seen: Record, wanted: Wanted, who: Identity) -> tuple[str, bool]:
+        pod, ended = seen.content, _has_ended(seen)
         if seen.name != wanted.name:
-            return "misnamed"
-        if seen.phase in _FINISHED or pod["status"].get("reason") == "NodeLost":
+            beside = len(self._of_key(run, wanted)) > 1
+            return "second" if beside else "misnamed", not (who.agrees or ended)
+        if ended:
             self._backed_off(run, seen, wanted)
-            return "finished"
-        if seen.uid in self.hand_edited:
-            return "edited"
-        if pod["metadata"]["annotations"].get(GENERATION) != str(wanted.generation):
-            return "restart"
-        if template_of(pod) != run.template:
-            return "template"
+            return "finished", False
+        said, hashed = environment(pod).get(SPEC), pod["metadata"].get("annotations", {}).get(SPEC_HASH, "")
+        if self._other_spec(run, wanted, said, hashed):
+            return "spec", said is None
         if not same_resources(wanted, pod):
             if not same_image(wanted, pod):
-                return "image and resources"
+                return "image and resources", False
             if seen.name in run.resize_refused:
-                return "resize refused"
+                return "resize refused", False
         if any(one.get("reason") == "Infeasible" for one in _resizes(pod)):
-            return "resize infeasible"
+            return "resize infeasible", False
         raise Violation(f"deleted {seen.name}, which was as the rows ask")
+
+    def _other_spec(self, run: PassRun, wanted: Wanted, said: str | None, hashed: str) -> bool:
+        """Whether a pod was made of something else; what it was made of says its environment, else its annotation."""
+        if said is not None and not _HASH.fullmatch(said):
+            return False
+        return self._specs.get(hashed if said is None else said) != (str(wanted.generation), run.template)
 
     def _backed_off(self, run: PassRun, seen: Record, wanted: Wanted) -> None:
         """A pod that keeps ending waits, unless it is made of something else by now, or its end was never answered."""
         back_off = run.rows.back_offs.get(wanted.key)
-        waits = back_off is not None and back_off.until > self._database_time()
-        if (
-            back_off
-            and waits
-            and back_off.pod != seen.uid
-            and self._makes[back_off.made_of] == wanted.make(run.template)
-        ):
+        if back_off is None or back_off.pod == seen.uid or back_off.until <= self._database_time():
+            return
+        if self._makes.get(back_off.made_of) == wanted.make(run.template):
             raise Violation(f"replaced {seen.name}, which has to wait until {back_off.until}")
 
     def _note_makes(self, run: PassRun) -> None:
@@ -308,69 +473,99 @@ class Judge:
 
     def weigh(self, run: PassRun) -> None:
         """Note what a pass that has its plan refuses from now on, and what a person lets through from now on."""
-        orphans, switched_off, over, too_many_off = self._groups(run)
-        suspicious = (orphans if over else set()) | (switched_off if too_many_off else set())
+        kinds, switched_off, _ = self._groups(run)
+        refused = set[str]().union(*kinds.values(), switched_off)
         allowed = run.options.allow_deletions
-        if run.options.policy is not Policy.SYNC:
-            return
-        if allowed is not None and len(suspicious) <= allowed:
-            self._allowed |= suspicious
-        elif over:
-            self._latched = run.refused = True
+        if allowed is not None and len(refused) <= allowed:
+            self._allowed |= refused
+        else:
+            run.refuses = set(kinds)
 
-    def _settled(self, run: PassRun, report: Report) -> None:
+    def _settled(self, run: PassRun) -> None:
         """Note what a pass has seen the end of; one that lost its lease has settled nothing."""
-        if run.lost or run.killed or run.error:
+        if run.lost or run.killed or run.error or run.options.policy is not Policy.SYNC:
             return
-        orphans, switched_off, _ = self._suspects(run)
-        deleted = any(step.cause == "orphan" and result is Result.DELETED for step, result in _results(report))
-        if not run.refused and (deleted or not orphans):
-            self._latched = False
-        self._allowed &= orphans | switched_off
+        kinds, switched_off, _ = self._suspects(run)
+        for kind, buckets in self._latched.items():
+            if kind not in run.refuses and (not kinds[kind] or run.deleted.keys() & kinds[kind]):
+                buckets.difference_update(run.options.shard.buckets)
+        if run.options.shard == WHOLE:
+            self._allowed &= set[str]().union(*kinds.values(), switched_off)
 
-    def _groups(self, run: PassRun) -> tuple[set[str], set[str], bool, bool]:
-        """Return orphans and switched-off pods that nobody has allowed, and whether either are too many."""
-        orphans, switched_off, live = self._suspects(run)
-        orphans, switched_off, settings = orphans - self._allowed, switched_off - self._allowed, run.settings
-        number = len(orphans)
-        over = number > settings.orphan_limit or number * 100 > settings.orphan_percent * live or self._latched
-        return orphans, switched_off, bool(orphans) and over, 0 < settings.switch_off_limit < len(switched_off)
+    def _latch(self, run: PassRun) -> None:
+        """Remember what a pass has refused that has come so far as to have written it down."""
+        for kind in run.refuses:
+            self._latched[kind].update(run.options.shard.buckets)
 
-    def _guarded(self, run: PassRun, uid: str) -> None:
-        orphans, switched_off, over, too_many_off = self._groups(run)
-        if (uid in orphans and over) or (uid in switched_off and too_many_off):
-            latched = " Orphans are refused until further notice." if self._latched else ""
-            numbers = f"{len(orphans)} orphans and {len(switched_off)} switched-off pods that nobody has allowed"
-            raise Violation(f"deleted a pod though the guard should have refused it: {numbers}.{latched}")
+    def _groups(self, run: PassRun) -> tuple[dict[str, set[str]], set[str], int]:
+        """Return what is refused unless a person allows it, by kind; what somebody's word ends; and how many live."""
+        kinds, switched_off, live = self._suspects(run)
+        kinds = {kind: uids - self._allowed for kind, uids in kinds.items()}
+        switched_off -= self._allowed
+        number, settings = sum(map(len, kinds.values())), run.settings
+        over = number > settings.orphan_limit or number * 100 > settings.orphan_percent * live
+        mine = set(run.options.shard.buckets)
+        refused = {kind: uids for kind, uids in kinds.items() if uids and (over or self._latched[kind] & mine)}
+        return refused, switched_off if 0 < settings.switch_off_limit < len(switched_off) else set(), live
 
-    def _suspects(self, run: PassRun) -> tuple[set[str], set[str], int]:
-        """Return the uids of orphans and of pods that a person has switched off, and how many pods there are."""
-        orphans: set[str] = set()
+    def _guarded(self, run: PassRun, pod: Record, cause: str) -> None:
+        kinds, switched_off, live = self._groups(run)
+        for kind, uids in {**kinds, "switched off": switched_off}.items():
+            if pod.uid in uids:
+                raise Violation(f"deleted {pod.name} ({cause}), one of {len(uids)} of {live} pods ({kind})")
+
+    def _suspects(self, run: PassRun) -> tuple[dict[str, set[str]], set[str], int]:
+        """Return whom nobody's word ends, by kind, and whom somebody's does; of what runs, and at the least.
+
+        The last number is how many pods live, at the most.
+        """
+        kinds: dict[str, set[str]] = {"orphan": set(), "unsure": set()}
         switched_off: set[str] = set()
         live = 0
-        go = {
-            f"{word}-{status}": client
-            for client, status in run.rows.known.items()
-            for word in ("vmap", "vwap", "twap", "hft")
-        }
         for record in run.listed.values():
             if record.terminating:
                 continue
-            if self.ours(record.labels):
+            if self.selected(run, record):
                 live += 1
-                key = key_of(record.labels)
-                if key and key not in run.rows.invalid:
-                    orphans |= {record.uid} if run.rows.orphaned(key) else set()
-                    switched_off |= {record.uid} if run.rows.switched_off(key) else set()
-            elif run.options.adopt and record.name in go and FLEET not in record.labels:
+                who = self.identity(run.rows, record)
+                if who.key is None or not self._mine(run, who.key) or _has_ended(record):
+                    continue
+                if kind := self._suspicion(run, record, who):
+                    kinds[kind].add(record.uid)
+                elif who.agrees and run.rows.switched_off(who.key) and run.options.policy is Policy.SYNC:
+                    switched_off.add(record.uid)
+            elif run.options.adopt and FLEET not in record.labels and (key := run.rows.named(record.name)):
                 live += 1
-                wanted = [one for one in run.rows.wanted.values() if record.name in go_service_names(one.name)]
-                switched_off |= set() if wanted else {record.uid}
-        return orphans, switched_off, live
+                switched_off |= {record.uid} if run.rows.switched_off(key) else set()
+        return kinds, switched_off, live
+
+    def _suspicion(self, run: PassRun, record: Record, who: Identity) -> str:
+        """Say what kind of deletion that of this pod would be, "" when it is none or is somebody's word."""
+        key = who.key
+        assert key is not None
+        if self._moved(run, key):
+            return ""
+        if run.rows.orphaned(key) or (run.rows.switched_off(key) and not who.agrees):
+            kind = "orphan" if run.rows.orphaned(key) else "unsure"
+            return kind if run.options.policy is Policy.SYNC else ""
+        wanted = run.rows.wanted.get(key)
+        if wanted is None:
+            return ""
+        if record.name != wanted.name:
+            return "" if who.agrees else "unsure"
+        pod = record.content
+        if environment(pod).get(SPEC) is not None:
+            return ""
+        hashed = pod["metadata"].get("annotations", {}).get(SPEC_HASH, "")
+        return "unsure" if self._other_spec(run, wanted, None, hashed) else ""
 
     def _disrupted(self, run: PassRun, name: str) -> None:
         run.disruptive.add(name)
-        away = sum(not self._is_back(run, key) for key, number in self.stopped.items() if number != run.number)
+        away = sum(
+            self._mine(run, key) and not self._is_back(run, key)
+            for key, number in self.stopped.items()
+            if number != run.number
+        )
         share = int((self._suspects(run)[2] + away) * run.settings.replace_percent / 100)
         budget = max(0, max(PACE_AT_LEAST, share) - away)
         if len(run.disruptive) > budget:
@@ -383,27 +578,42 @@ class Judge:
         wanted = run.rows.wanted.get(key)
         if wanted is None and key not in run.rows.invalid:
             return True
-        of_key = self._of_key(run, wanted) if wanted else [
-            record for record in run.listed.values() if self.ours(record.labels) and key_of(record.labels) == key
-        ]  # fmt: skip
-        return any(not record.terminating for record in of_key)
+        return any(not record.terminating and key in self._claims(run, record) for record in run.listed.values())
 
     def _patched(self, run: PassRun, previous: Record, record: Record) -> None:
         if not self.ours(previous.labels):
             raise Violation(f"patched {previous.name}, a pod of somebody else")
-        key = key_of(previous.labels)
-        if key is None or key_of(record.labels) != key or key not in run.rows.wanted:
-            raise Violation(f"patched {previous.name}, for which no row asks, or made it another's")
+        who = self.identity(run.rows, previous)
+        if who.key is None:
+            raise Violation(f"patched {previous.name}, which is of {sorted(who.claims) or 'nobody'}")
         if run.options.policy is Policy.CREATE_ONLY:
             raise Violation(f"patched {previous.name} under --policy create-only")
-        before, after = previous.content["spec"], record.content["spec"]
-        if before != after:
+        before, after = previous.content, record.content
+        if not self._mine(run, who.key):
+            for one in (before, after):
+                one["metadata"].get("labels", {}).pop(BUCKET, "")
+            if any(
+                before["metadata"].get(part) != after["metadata"].get(part) for part in ("labels", "annotations")
+            ) or (before["spec"] != after["spec"]):
+                raise Violation(f"patched more than the bucket of {previous.name} of a client of another shard")
+            return
+        if who.key not in run.rows.wanted or key_of(record.labels) != who.key:
+            raise Violation(f"patched {previous.name}, for which no row asks, or made it another's")
+        if other := self._moved(run, who.key):
+            raise Violation(f"patched {previous.name}, and {other.name} may be of {who.key} too")
+        if before["spec"] != after["spec"]:
             self._disrupted(run, record.name)
 
     # After a pass
 
-    def verdict(self, run: PassRun) -> None:
+    def verdict(self, run: PassRun, now: float) -> None:
         """Look at a pass that has ended."""
+        took = now - run.started - run.excused
+        if took > run.settings.pass_deadline + BEYOND_DEADLINE + LAST_BREATH:
+            raise Violation(f"took {took:.0f} s, and its deadline is {run.settings.pass_deadline:.0f}")
+        if run.told is not None and now - run.told - run.excused > GRACE_OF_THE_PASS:
+            raise Violation(f"ended {now - run.told:.0f} s after a signal")
+        run.ended = now
         self._note_makes(run)
         report = run.report
         if report is None or run.judged is None:
@@ -411,7 +621,8 @@ class Judge:
                 raise Violation(f"ended with {run.error!r} after {len(run.writes)} writes, and without a report")
             return
         plan = run.judged.plan
-        self._settled(run, report)
+        self._latch(run)
+        self._settled(run)
         if not report.lease_lost:
             self.stopped = {
                 key: number
@@ -438,6 +649,9 @@ class Judge:
             self._true(run, outcome)
         if report.refusals and exit_code_of_report(report) not in (4, 5, 130, 143):
             raise Violation("something was refused, and the exit code does not say so")
+        self._exits(run, report)
+        for name, uid in run.successors.items():
+            self._brought_back(run, report, name, uid)
         expected = sum(outcome.result in (Result.CREATED, Result.REPLACED) for outcome in report.outcomes)
         uncertain = sum(outcome.result is Result.FAILED for outcome in report.outcomes)
         if not run.rivals and not expected <= sum(run.created.values()) <= expected + uncertain:
@@ -447,14 +661,86 @@ class Judge:
         """Every pod of ours and every key that is wanted has its step."""
         steps = _steps(run)
         named = Counter(step.observed.uid for step in steps if step.observed is not None)
+        claimed: set[Key] = set()
         for record in run.listed.values():
-            if self.ours(record.labels) and named[record.uid] != 1:
-                raise Violation(f"{record.name} has {named[record.uid]} steps")
-        wanted = Counter(step.key for step in steps if step.desired is not None or step.observed is None)
-        for key in [*run.rows.wanted, *run.rows.invalid]:
-            has_pod = any(self.ours(one.labels) and key_of(one.labels) == key for one in run.listed.values())
-            if wanted[key] > 1 or (wanted[key] == 0 and not has_pod):  # type: ignore[index]
-                raise Violation(f"{key} has {wanted[key]} steps")  # type: ignore[index]
+            if self.selected(run, record):
+                claimed |= self.identity(run.rows, record).claims
+                if named[record.uid] != 1:
+                    raise Violation(f"{record.name} has {named[record.uid]} steps")
+        # A conflict may be of a pod that is not ours, and name the key that it may be of.
+        wanted = Counter(step.key for step in steps if step.desired is not None or step.cause == "client-invalid")
+        for key in filter(lambda key: self._mine(run, key), [*run.rows.wanted, *run.rows.invalid]):
+            if (wanted[key] > 1 and key in run.rows.wanted) or (wanted[key] == 0 and key not in claimed):
+                raise Violation(f"{key} has {wanted[key]} steps")
+
+    def _exits(self, run: PassRun, report: Report) -> None:
+        """What is not done and waits for somebody, and what is down and held, makes the pass exit with 6."""
+        code, results = exit_code_of_report(report), {}
+        for outcome in report.outcomes:
+            if outcome.step.observed is not None:
+                results[outcome.step.observed.uid] = outcome
+        for record in run.listed.values():
+            why = self._waits_for_somebody(run, record, results.get(record.uid))
+            if why and code not in (4, 5, 6, 130, 143):
+                raise Violation(f"exit code {int(code)}, and {record.name} {why}")
+
+    def _waits_for_somebody(self, run: PassRun, record: Record, outcome: Outcome | None) -> str:
+        rows, ended = run.rows, _has_ended(record)
+        if record.terminating:
+            return ""
+        if not self.selected(run, record):
+            key = rows.named(record.name) if FLEET not in record.labels and not run.options.adopt else None
+            if ended or not self.looks_for_go or key not in rows.wanted or not self._mine(run, key):
+                return ""
+            ours = [
+                one for one in self._of_key(run, rows.wanted[key]) if not one.terminating and self.selected(run, one)
+            ]
+            return f"of the Go service runs beside {ours[0].name}" if ours else ""
+        who = self.identity(rows, record)
+        if who.key is None:
+            if not ended and (outcome is None or outcome.result is not Result.CONFLICT):
+                raise Violation(f"{record.name} is of {sorted(who.claims)}, and that is not said: {outcome}")
+            return "" if ended else f"is of {sorted(who.claims)}"
+        held = outcome is not None and outcome.step.held is not None and outcome.result is Result.DEFERRED
+        if not held or not ended or not who.agrees or run.options.policy is Policy.CREATE_ONLY:
+            return ""
+        wanted = rows.wanted.get(who.key)
+        if wanted is not None and record.name == wanted.name and self._other_pod(run, record, wanted):
+            raise Violation(f"{record.name} has ended and is held, though its row asks for another: {outcome}")
+        back_off = rows.back_offs.get(who.key)
+        if wanted is not None and (back_off is None or back_off.until <= run.began_at):
+            raise Violation(f"{record.name} has ended and is held, and has nothing to wait for: {outcome}")
+        return "has ended and is held" if wanted is not None else ""
+
+    def _other_pod(self, run: PassRun, record: Record, wanted: Wanted) -> bool:
+        """Whether the rows ask for something else than this pod was made of; what a person did to it is not theirs."""
+        pod = record.content
+        said, hashed = environment(pod).get(SPEC), pod["metadata"].get("annotations", {}).get(SPEC_HASH, "")
+        other_image = not same_image(wanted, pod) and not same_image(replace(wanted, image=BY_HAND), pod)
+        return (
+            other_image
+            or not same_resources(wanted, pod)
+            or ((said or hashed) in self._specs and self._other_spec(run, wanted, said, hashed))
+        )
+
+    def _brought_back(self, run: PassRun, report: Report, name: str, uid: str) -> None:
+        """What was ended for something new is tried as long as there is time, whatever refuses it for the moment."""
+        tried = run.attempts.get(name)
+        gone = not any(one.uid == uid for one in self.pods())
+        if not tried or not tried[-1][1] or not gone or run.rivals or report.lease_lost or run.created[name]:
+            return
+        said = tried[-1][1]
+        since = next(at for at, words in tried if all(later == said for when, later in tried if when >= at))
+        enough = (
+            run.told is not None
+            or said == "409 AlreadyExists"
+            or (said in NOT_OFTEN and len(tried) >= 3)
+            or run.ended - run.started >= run.settings.pass_deadline + BEYOND_DEADLINE - SLACK
+            or run.ended - since >= SAME_WORDS.get(said, 60.0) - SLACK
+        )
+        if not enough:
+            took = f"{len(tried)} attempts in {run.ended - tried[0][0]:.1f} s"
+            raise Violation(f"gave up {name}, whose pod it has ended, after {took}: {said}")
 
     def _true(self, run: PassRun, outcome: Outcome) -> None:
         """What is said of a step has happened, and what is said to be left alone was."""
@@ -464,19 +750,31 @@ class Judge:
         pod = run.listed.get(step.observed.uid) if step.observed is not None else None
         if pod is not None and not pod.terminating and self._is_to_stop(run, pod):
             self._stopped(run, outcome)
+        refused = run.dry_runs.get(step.name, "") not in ("", "409 AlreadyExists", "quota")
+        left = result is Result.FAILED and pod is not None and pod.uid not in run.deleted
+        if left and refused and "left as it is" not in outcome.detail:
+            raise Violation(f"{step.name} was left as it is, and that is not said: {outcome.detail}")
         alone = result in (Result.UNCHANGED, Result.REFUSED)
         if alone and step.observed is not None and step.observed.uid in run.deleted:
             raise Violation(f"{step.name} is said to be {result} and was told to go")
         if result is Result.DELETED and step.observed is not None:
-            left = next((one for one in self.pods() if one.uid == step.observed.uid), None)
-            if left is not None and not left.terminating:
+            there = next((one for one in self.pods() if one.uid == step.observed.uid), None)
+            if there is not None and not there.terminating:
                 raise Violation(f"{step.name} is said to be deleted and was not")
         if result in (Result.CREATED, Result.REPLACED) and not run.rivals and not run.created[step.wanted.name]:
             raise Violation(f"{step.wanted.name} is said to be {result} and was not")
 
     def _is_to_stop(self, run: PassRun, pod: Record) -> bool:
-        key = key_of(pod.labels)
-        return self.ours(pod.labels) and key is not None and run.rows.switched_off(key)
+        if not self.selected(run, pod):
+            return False
+        who = self.identity(run.rows, pod)
+        return (
+            who.agrees
+            and who.key is not None
+            and self._mine(run, who.key)
+            and run.rows.switched_off(who.key)
+            and self._moved(run, who.key) is None
+        )
 
     def _stopped(self, run: PassRun, outcome: Outcome) -> None:
         """Stop means stop: what a person has switched off or deleted goes at once, however many they are."""
@@ -486,16 +784,18 @@ class Judge:
         if outcome.step.held is not None and not limited:
             raise Violation(f"{outcome.step.name} is switched off, and was held: {outcome.step.held.why}")
 
-    def settled(self, rows: Rows, template: str) -> list[str]:
+    def settled(self, rows: Rows, template: str, run: PassRun) -> list[str]:
         """Say what is not as the rows ask, after everything has calmed down."""
         problems: list[str] = []
         pods: dict[Key, list[Record]] = {}
         for record in self.pods():
-            key = key_of(record.labels)
-            if self.ours(record.labels) and key is not None:
+            if not self.ours(record.labels):
+                continue
+            key = self.identity(rows, record).key
+            if key is None:
+                problems.append(f"{record.name} says of nobody that it is theirs")
+            else:
                 pods.setdefault(key, []).append(record)
-            elif self.ours(record.labels):
-                problems.append(f"{record.name} has labels that name nobody")
         for key, found in pods.items():
             if len(found) > 1 and key not in rows.invalid:
                 problems.append(f"{key} has {len(found)} pods")
@@ -505,26 +805,37 @@ class Judge:
             if key not in pods:
                 problems.append(f"{wanted.name} is missing")
             else:
-                problems += _differences(wanted, pods[key][0], template)
+                problems += self._differences(wanted, pods[key][0], template, run)
         return problems
 
+    def _differences(self, wanted: Wanted, record: Record, template: str, run: PassRun) -> list[str]:
+        pod = record.content
+        annotations, labels = pod["metadata"].get("annotations", {}), record.labels
+        said = environment(pod).get(SPEC, annotations.get(SPEC_HASH))
+        checks: dict[str, Any] = {
+            "name": record.name == wanted.name,
+            "running": record.phase == "Running" and not record.terminating,
+            "image": same_image(wanted, pod),
+            "resources": same_resources(wanted, pod),
+            "generation": annotations.get(GENERATION) == str(wanted.generation),
+            "template": template_of(pod) == template,
+            "spec": self._specs.get(said or "") == (str(wanted.generation), template),
+            "hash": annotations.get(SPEC_HASH) == said,
+            "client name": annotations.get("syncctl.io/client-name") == wanted.client_name,
+            "version": annotations.get("syncctl.io/version") == str(wanted.version),
+            "key": key_of(labels) == wanted.key,
+            "bucket": bucket_of(labels) == wanted.key[0] % 256,
+            "manager": labels.get(MANAGED_BY) == "syncctl",
+            "instance": labels.get(INSTANCE) == run.settings.fleet_name,
+            "resized": not _resizes(pod),
+        }
+        return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]
 
-def _differences(wanted: Wanted, record: Record, template: str) -> list[str]:
-    pod = record.content
-    annotations = pod["metadata"]["annotations"]
-    checks: dict[str, Any] = {
-        "name": record.name == wanted.name,
-        "running": record.phase == "Running" and not record.terminating,
-        "image": same_image(wanted, pod),
-        "resources": same_resources(wanted, pod),
-        "generation": annotations.get(GENERATION) == str(wanted.generation),
-        "template": template_of(pod) == template,
-        "client name": annotations.get("syncctl.io/client-name") == wanted.client_name,
-        "version": annotations.get("syncctl.io/version") == str(wanted.version),
-        "manager": record.labels.get("app.kubernetes.io/managed-by") == "syncctl",
-        "resized": not _resizes(pod),
-    }
-    return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]
+
+def _has_ended(record: Record) -> bool:
+    """Whether a pod will never run again by itself; one whose node is lost counts, though its process may still run."""
+    lost = b"NodeLost" in record.blob and record.content["status"].get("reason") == "NodeLost"
+    return lost or record.phase in _FINISHED
 
 
 def _resizes(pod: Json) -> list[Json]:
@@ -534,10 +845,6 @@ def _resizes(pod: Json) -> list[Json]:
 
 def _steps(run: PassRun) -> tuple[Any, ...]:
     return run.judged.plan.steps if run.judged else ()
-
-
-def _results(report: Report) -> list[tuple[Step, Result]]:
-    return [(outcome.step, outcome.result) for outcome in report.outcomes]
 
 
 def _selector(call: Call) -> str:

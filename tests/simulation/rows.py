@@ -1,5 +1,6 @@
 """What the rows ask for, worked out once more: by plain SQL and without a line of syncctl's own core."""
 
+import re
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +12,18 @@ from syncctl.sandbox.rules.units import parse
 ALGORITHMS = ("vwap", "twap", "hft")
 FLEET = "syncctl.io/fleet"
 CLIENT_ID = "syncctl.io/client-id"
+BUCKET = "syncctl.io/bucket"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+INSTANCE = "app.kubernetes.io/instance"
 ALGORITHM = "app.kubernetes.io/name"
 GENERATION = "syncctl.io/restart-generation"
 REPLACED = "syncctl.io/replaced"
+SPEC_HASH = "syncctl.io/spec-hash"
+SPEC = "SYNCCTL_SPEC"
+BUCKETS = 256
 DEFAULT_IMAGE = "desk/default:1"
 GOOD_IMAGES = ("desk/algo:1", "desk/algo:2", "desk/algo:3", "")
+BY_HAND = "by/hand:1"
 BROKEN_IMAGE = "desk/broken:1"
 BAD_IMAGES = ("Desk Algo", "desk/algo:", "@")
 GOOD_CPU = ("250m", "0.5", "1", "")
@@ -25,6 +33,8 @@ BAD_MEMORY = ("512m", "1,5Gi")
 
 Key = tuple[int, str]
 Json = dict[str, Any]
+
+_NAME = re.compile(r"(vwap|vmap|twap|hft)-([1-9][0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,12 @@ class StoredBackOff:
 
 @dataclass(slots=True)
 class Rows:
-    """The rows at one moment, and what they mean."""
+    """The rows at one moment, and what they mean.
+
+    `by_status` leads from the id in a pod's name to a client: by a living row, else a tombstone, else what was taken
+    out of algorithm_status when the Go service's database was adopted. `former` has the names of deleted clients by the
+    ids of their rows there, `adopted` the ids that were taken out.
+    """
 
     fleet: str = ""
     wanted: dict[Key, Wanted] = field(default_factory=dict)
@@ -73,6 +88,15 @@ class Rows:
     asked: set[int] = field(default_factory=set)
     back_offs: dict[Key, StoredBackOff] = field(default_factory=dict)
     begun: set[Key] = field(default_factory=set)
+    by_status: dict[int, int] = field(default_factory=dict)
+    former: dict[int, str] = field(default_factory=dict)
+    adopted: dict[int, int | None] = field(default_factory=dict)
+
+    def named(self, name: str) -> Key | None:
+        """Return the key that a pod's name says, None when it says none that any row knows."""
+        found = _NAME.fullmatch(name)
+        client = self.by_status.get(int(found[2])) if found else None
+        return None if found is None or client is None else (client, "vwap" if found[1] == "vmap" else found[1])
 
     def switched_off(self, key: Key) -> bool:
         """Whether a person has said that this pod is to go."""
@@ -97,11 +121,17 @@ def read_rows(path: str) -> Rows:
             )
         }
         rows.begun = set(connection.execute("SELECT client_id, algorithm FROM begun_replacements"))
+        rows.adopted = dict(connection.execute("SELECT id, client_id FROM adopted_algorithm_status"))
+        tombs = connection.execute("SELECT algorithm_status_id, client_id, client_name FROM deleted_clients").fetchall()
         found = connection.execute(
             "SELECT c.id, client_name, version, image, cpu, memory, priority, need_restart, restart_generation, a.id,"
             " vwap, twap, hft FROM clients c LEFT JOIN algorithm_status a ON a.client_id = c.id ORDER BY c.id"
         ).fetchall()
     connection.close()
+    rows.by_status = {number: client for number, client in rows.adopted.items() if client is not None}
+    for number, client, name in tombs:
+        if number is not None:
+            rows.by_status[number], rows.former[number] = client, name
     for client, name, version, image, cpu, memory, priority, asked, generation, status, *flags in found:
         rows.clients.add(client)
         rows.generations[client] = generation
@@ -110,6 +140,8 @@ def read_rows(path: str) -> Rows:
         if status is None:
             continue
         rows.known[client] = status
+        rows.by_status[status] = client
+        rows.former.pop(status, None)
         bad = image in BAD_IMAGES or cpu in BAD_CPU or memory in BAD_MEMORY or priority == float("inf")
         for algorithm, flag in zip(ALGORITHMS, flags, strict=True):
             key = (client, algorithm)
@@ -135,6 +167,53 @@ def key_of(labels: dict[str, str]) -> Key | None:
     if algorithm not in ALGORITHMS or not number.isdigit() or str(int(number)) != number or number == "0":
         return None
     return int(number), algorithm
+
+
+def key_of_environment(pod: Json) -> Key | None:
+    """Return the key that the environment of the container `algorithm` says; of a doubled variable the last counts."""
+    said = environment(pod)
+    return key_of({CLIENT_ID: said.get("CLIENT_ID", ""), ALGORITHM: said.get("ALGORITHM", "")})
+
+
+def environment(pod: Json) -> dict[str, str]:
+    """Return the plain variables of the container `algorithm`."""
+    return {one["name"]: one.get("value", "") for one in _own(pod).get("env") or ()}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a pod of ours says of itself where nobody can edit it while it runs, and what its labels claim."""
+
+    by_name: Key | None
+    by_environment: Key | None
+    by_labels: Key | None
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether name and environment say different things."""
+        return None not in (self.by_name, self.by_environment) and self.by_name != self.by_environment
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same: what rests on that is as sure as can be."""
+        return self.by_name is not None and self.by_name == self.by_environment
+
+    @property
+    def key(self) -> Key | None:
+        """The one key that it says, None when it says none, or two."""
+        return None if self.disagrees else self.by_name or self.by_environment
+
+    @property
+    def claims(self) -> set[Key]:
+        """The keys of which no pod is to be made beside it."""
+        said = [one for one in (self.by_name, self.by_environment) if one is not None]
+        return set(said) or {one for one in (self.by_labels,) if one is not None}
+
+
+def bucket_of(labels: dict[str, str]) -> int | None:
+    """Return the bucket on a pod's label, None when it is none of them."""
+    text = labels.get(BUCKET, "")
+    return int(text) if text.isdigit() and str(int(text)) == text and int(text) < BUCKETS else None
 
 
 def go_service_names(wanted_name: str) -> tuple[str, ...]:

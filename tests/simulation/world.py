@@ -12,23 +12,34 @@ from syncctl.core.errors import ClientExists
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
 from syncctl.db.engine import writing
 from syncctl.operations import algorithms, clients
-from syncctl.sandbox import ANNOTATION, PODS, ApiError, DeleteOptions, Kubelet, Record, Store
+from syncctl.sandbox import ANNOTATION, PODS, DeleteOptions, Kubelet, Record, Store
+from syncctl.sandbox.objects import Event
 
 from .driven import NAMESPACE, DrivenTime
-from .judge import Judge
+from .judge import Judge, Violation
 from .rows import (
     ALGORITHM,
+    ALGORITHMS,
     BAD_CPU,
     BAD_IMAGES,
     BAD_MEMORY,
     BROKEN_IMAGE,
+    BUCKET,
+    BY_HAND,
     CLIENT_ID,
     FLEET,
+    GENERATION,
     GOOD_CPU,
     GOOD_IMAGES,
     GOOD_MEMORY,
+    INSTANCE,
+    MANAGED_BY,
+    REPLACED,
+    SPEC,
+    SPEC_HASH,
+    Rows,
+    environment,
     go_service_names,
-    key_of,
     read_rows,
 )
 
@@ -45,10 +56,31 @@ spec:
   terminationGracePeriodSeconds: {grace}
   containers: [{{name: algorithm, env: [{{name: TEMPLATE, value: "{revision}"}}]}}]
 """
+LABELS: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (CLIENT_ID, ("1", "2", "5", "9", "007", "nobody", None)),
+    (ALGORITHM, ("vwap", "twap", "hft", "martingale", None)),
+    (FLEET, ("another", None, None)),
+    (BUCKET, ("0", "1", "2", "7", "255", "256", "none", None)),
+    (INSTANCE, ("another", None)),
+    (MANAGED_BY, ("somebody", None)),
+    ("desk", ("x", None)),
+)
+"""What people write on pods, by the label; None takes it away."""
+ANNOTATIONS: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (SPEC_HASH, ("x", "0123456789abcdef", None)),
+    (GENERATION, ("7", "0", "x", None)),
+    ("syncctl.io/template", ("x", None)),
+    (REPLACED, ("2026-01-01T00:00:00+00:00", "x", None)),
+    ("syncctl.io/admitted", ("x", None)),
+    ("syncctl.io/client-name", ("somebody", None)),
+    ("syncctl.io/version", ("x", None)),
+)
 
 
 class World:
     """Everything around the passes. `generations` counts the restarts that people have asked for, by client."""
+
+    generations: dict[int, int]
 
     def __init__(
         self, chance: random.Random, engine: Engine, store: Store, kubelet: Kubelet, judge: Judge, time: DrivenTime,
@@ -66,7 +98,29 @@ class World:
         self.generations: dict[int, int] = {}
         self._names = 0
         self._buried: list[dict[str, Any]] = []
+        # Rows of a backup; ids of rows of algorithm_status as they were before a restore moved them, by client.
+        self._backup: list[dict[str, Any]] = []
+        self._ids_before: dict[int, int] = {}
+        self._copies = 0
+        # What the Go service would do: whether it is at work, and whether somebody has said that it is gone for good.
+        self.go_service_runs = False
+        # Until when the webhook of all creations is away, and of which; how large the quota is and how far it lags.
+        self.webhook_away = 0.0
+        self.webhook_of = "both"
+        self.quota: int | None = None
+        self.quota_lag = 0.0
+        self.quota_conflicts = 0.0
+        self._gone: list[float] = []
         self.change_template()
+
+    def remember(self) -> Callable[[], None]:
+        """Return what puts back all that follows from the rows: for a database that loses the last seconds."""
+        generations, buried, before = dict(self.generations), list(self._buried), dict(self._ids_before)
+
+        def put_back() -> None:
+            self.generations, self._buried, self._ids_before = generations, buried, before
+
+        return put_back
 
     # Rows
 
@@ -75,7 +129,13 @@ class World:
         flags = frozenset(one for one in Algorithm if self._chance.random() < 0.6)
         new = NewClient(f"client {self._names}", *self._parts(), priority=float(self._chance.randint(-3, 3)),
                         algorithms=flags)  # fmt: skip
+        before = read_rows(self._database)
         client = clients.add_client(self._engine, new)
+        assert client.algorithms is not None
+        if client.id in before.deleted | {one for one in before.adopted.values() if one is not None}:
+            raise Violation(f"client {client.id} has the id of one that was there before")
+        if client.algorithms.id in before.by_status.keys() | before.adopted.keys():
+            raise Violation(f"client {client.id} has pods by the names of another's: {client.algorithms.id}")
         self.generations[client.id] = 0
         return f"added client {client.id} with {'/'.join(sorted(flags))}"
 
@@ -161,7 +221,9 @@ class World:
                     " :need_restart, :restart_generation)",
                     **row,
                 )
-                if row["status"] is not None:
+                if row["status"] is not None and not self._sql(
+                    "SELECT 1 FROM algorithm_status WHERE id = :status", **row
+                ):
                     self._sql(
                         "INSERT INTO algorithm_status (id, client_id, vwap, twap, hft)"
                         " VALUES (:status, :id, :vwap, :twap, :hft)",
@@ -204,6 +266,54 @@ class World:
             )  # fmt: skip
         return f"renumbered the pods of client {client}"
 
+    def move_ids(self) -> str:
+        """A restore gives clients other ids in algorithm_status: swapped, or all shifted."""
+        known = read_rows(self._database).known
+        if len(known) < 2:
+            raise NothingThere
+        if self._chance.random() < 0.6:
+            one, other = self._chance.sample(sorted(known), 2)
+            moved = {one: known[other], other: known[one]}
+        else:
+            numbers = sorted(known.values())
+            moved = dict(zip(sorted(known, key=known.__getitem__), [*numbers[1:], numbers[0]], strict=True))
+        self._renumbered(moved)
+        self._ids_before = {**{client: known[client] for client in moved}, **self._ids_before}
+        return f"moved the ids of {sorted(moved)}"
+
+    def put_ids_back(self) -> str:
+        rows = read_rows(self._database)
+        taken = {number for client, number in rows.known.items() if client not in self._ids_before}
+        moved = {
+            client: number
+            for client, number in self._ids_before.items()
+            if client in rows.known and number not in taken
+        }
+        self._renumbered(moved)
+        self._ids_before = {}
+        return f"put back the ids of {sorted(moved)}"
+
+    def _renumbered(self, numbers: dict[int, int]) -> None:
+        # By way of numbers that nobody has, for no two rows may have the same one.
+        for client, number in [*((client, -number) for client, number in numbers.items()), *numbers.items()]:
+            self._sql(
+                "UPDATE algorithm_status SET id = :number WHERE client_id = :client", number=number, client=client
+            )
+
+    def back_up(self) -> str:
+        self._backup = self._rows_of("true")
+        return f"made a backup of {len(self._backup)} clients"
+
+    def restore_backup(self) -> str:
+        """The rows become those of a backup: who came later has vanished, who was deleted is there again."""
+        if not self._backup:
+            raise NothingThere
+        self._sql("DELETE FROM clients")
+        self._buried, (kept, self._buried) = [], (self._buried, self._backup)
+        self.restore_rows()
+        self._buried = kept
+        return f"restored a backup of {len(self._backup)} clients"
+
     def change_template(self) -> str:
         if self._chance.random() < 0.6 or not self.template:
             self.template = str(self._chance.randint(1, 4))
@@ -238,55 +348,152 @@ class World:
         self._patch(pod, {"metadata": {"finalizers": ["desk.example.com/hold"]}})
         return f"{pod.name} has a finalizer"
 
-    def drop_fleet_label(self) -> str:
-        pod = self._pod()
-        self._patch(pod, {"metadata": {"labels": {FLEET: None}}})
-        self._judge.hand_edited.add(pod.uid)
-        return f"{pod.name} lost its fleet label"
+    def label_pod(self) -> str:
+        return self._edit("labels", LABELS, [self._pod()])
 
-    def mislabel(self) -> str:
-        pod = self._pod()
-        labels = self._chance.choice(
-            [{CLIENT_ID: str(self._chance.randint(1, 12))}, {ALGORITHM: self._chance.choice(("vwap", "twap", "hft"))},
-             {ALGORITHM: "martingale"}, {CLIENT_ID: "007"}, {"app.kubernetes.io/managed-by": "somebody"}, {"desk": "x"}]
-        )  # fmt: skip
-        self._patch(pod, {"metadata": {"labels": labels}})
-        self._judge.hand_edited.add(pod.uid)
-        return f"{pod.name} was labelled {labels}"
+    def label_pods(self) -> str:
+        """`kubectl label pods --all --overwrite`, or those of a selector."""
+        return self._edit("labels", LABELS, self._many())
 
-    def annotate_by_hand(self) -> str:
+    def move_buckets(self) -> str:
+        return self._edit("labels", LABELS[3:4], self._many())
+
+    def annotate_pod(self) -> str:
+        return self._edit("annotations", ANNOTATIONS, [self._pod()])
+
+    def annotate_pods(self) -> str:
+        return self._edit("annotations", ANNOTATIONS, self._many())
+
+    def _edit(self, what: str, table: tuple[tuple[str, tuple[str | None, ...]], ...], pods: list[Record]) -> str:
+        key, values = self._chance.choice(table)
+        edit = {key: self._chance.choice(values)}
+        for pod in pods:
+            self._patch(pod, {"metadata": {what: edit}})
+        return f"{', '.join(pod.name for pod in pods)} got the {what} {edit}"
+
+    def copy_pod(self) -> str:
+        """`kubectl get pod -o yaml`, another name, `kubectl create`."""
         pod = self._pod()
-        key = self._chance.choice(("syncctl.io/spec-hash", "syncctl.io/restart-generation", "syncctl.io/client-name"))
-        self._annotate(pod, {key: self._chance.choice((None, "by hand"))})
-        self._judge.hand_edited.add(pod.uid)
-        return f"{key} of {pod.name} was changed by hand"
+        self._copies += 1
+        name = self._chance.choice(
+            (f"{pod.name}-debug{self._copies}", f"copy-{self._copies}", f"twap-{900 + self._copies}")
+        )
+        content = pod.content
+        if self._chance.random() < 0.3:
+            content["metadata"].get("labels", {}).pop(FLEET, "")
+        return self._make(name, content["metadata"], content["spec"])
+
+    def make_pod_by_hand(self) -> str:
+        """A pod with labels like ours, and an environment that says nothing, the same, or something else."""
+        rows = read_rows(self._database)
+        if not rows.known:
+            raise NothingThere
+        self._copies += 1
+        client, status = self._chance.choice(sorted(rows.known.items()))
+        algorithm = self._chance.choice(ALGORITHMS)
+        name = self._chance.choice(
+            (f"{algorithm}-{status}", f"{algorithm}-{status}", f"hand-{self._copies}", f"hft-{800 + self._copies}")
+        )
+        labels = {
+            FLEET: rows.fleet,
+            CLIENT_ID: str(client),
+            ALGORITHM: algorithm,
+            MANAGED_BY: "syncctl",
+            BUCKET: str(client % 256),
+        }
+        said = [{"name": "ALGORITHM", "value": algorithm}, {"name": "CLIENT_ID", "value": str(client)}]
+        env = self._chance.choice((
+            [], [], said[:1], said, [*said, {"name": SPEC, "value": "what?"}],
+            [{"name": "CLIENT_ID", "value": "1"}, {"name": "ALGORITHM", "value": "hft"}, *said],
+        ))  # fmt: skip
+        container = {"name": self._chance.choice(("algorithm", "algorithm", "main")), "image": BY_HAND, "env": env}
+        return self._make(name, {"labels": labels}, {"containers": [container]})
+
+    def remake_as_before(self) -> str:
+        """All pods become such as the syncctl before this one has made: they do not say of what they are made."""
+        made = 0
+        for pod in self._judge.pods():
+            content = pod.content
+            if not self._judge.ours(pod.labels) or pod.terminating or SPEC not in environment(content):
+                continue
+            for container in content["spec"]["containers"]:
+                container["env"] = [one for one in container.get("env") or () if one["name"] != SPEC]
+            self._patch(pod, {"metadata": {"finalizers": None}})
+            self._store.delete(PODS, NAMESPACE, pod.name, DeleteOptions(0))
+            self._make(pod.name, content["metadata"], content["spec"])
+            made += 1
+        return f"{made} pods are of the version before"
+
+    def _make(self, name: str, metadata: dict[str, Any], spec: dict[str, Any]) -> str:
+        if self._store.find(PODS, NAMESPACE, name):
+            return f"{name} is there already"
+        kept = {part: metadata[part] for part in ("labels", "annotations") if part in metadata}
+        kept.get("annotations", {}).pop(ANNOTATION, "")
+        spec = {part: value for part, value in spec.items() if part not in ("nodeName", "priority")}
+        self._store.create(PODS, NAMESPACE, {"metadata": {"name": name, **kept}, "spec": spec})
+        return f"somebody made {name} with {kept.get('labels')}"
 
     def edit_image(self) -> str:
         """`kubectl set image`."""
         pod = self._pod()
         if "algorithm" in [one["name"] for one in pod.content["spec"]["containers"]]:
-            image = {"containers": [{"name": "algorithm", "image": "by/hand:1"}]}
+            image = {"containers": [{"name": "algorithm", "image": BY_HAND}]}
             body = msgspec.json.encode({"spec": image})
             self._store.patch(PODS, NAMESPACE, pod.name, body, "application/strategic-merge-patch+json")
         return f"{pod.name} got another image by hand"
 
     def start_go_service(self) -> str:
         """The Go service makes a pod for a row, if the name is free."""
-        rows = read_rows(self._database)
-        names = [f"{word}-{status}" for status in rows.known.values() for word in ("vmap", "vwap", "twap", "hft")]
+        names = self._go_names(read_rows(self._database))
         if not names:
             return "no row for the Go service"
         return self._foreign(self._chance.choice(names), {}, self._chance.random() < 0.1)
 
     def start_go_service_for_all(self) -> str:
         """The Go service has been running all the while, and has made pods by either spelling."""
-        made = [
-            self._foreign(f"{word}-{status}", {}, controlled=False)
-            for status in read_rows(self._database).known.values()
-            for word in ("vmap", "vwap", "twap")
-            if self._chance.random() < 0.6
-        ]
+        names = self._go_names(read_rows(self._database))
+        made = [self._foreign(name, {}, controlled=False) for name in names if self._chance.random() < 0.5]
         return f"the Go service was started: {len(made)} pods"
+
+    def start_go_service_for_good(self) -> str:
+        self.go_service_runs = True
+        return "the Go service runs, and nobody stops it"
+
+    def stop_go_service(self) -> str:
+        self.go_service_runs = False
+        return "the Go service was stopped"
+
+    def let_go_service_work(self) -> str:
+        """It makes what its rows ask for, as it knows them: those that were taken out of its table too."""
+        rows, made = read_rows(self._database), []
+        for client, algorithm in sorted(rows.wanted.keys() | rows.invalid):
+            word = "vmap" if algorithm == "vwap" else algorithm
+            taken_out = [number for number, of in sorted(rows.adopted.items()) if of == client]
+            made += [
+                self._foreign(f"{word}-{number}", {}, controlled=False) for number in (rows.known[client], *taken_out)
+            ]
+        return f"the Go service made pods: {made}"
+
+    def _go_names(self, rows: Rows) -> list[str]:
+        """Names of its pods by rows that are there, that were doubled, and of clients that were deleted."""
+        numbers = sorted(rows.by_status.keys() | rows.adopted.keys())
+        return [f"{word}-{number}" for number in numbers for word in ("vmap", "twap", "hft")]
+
+    def adopt_database(self) -> None:
+        """The database was the Go service's: there were rows in excess, and rows of nobody."""
+        highest = self._sql("SELECT max(id) AS id FROM algorithm_status")[0]["id"] or 0
+        for number in range(highest + 1, highest + 1 + self._chance.randint(1, 4)):
+            client = self._client() if self._chance.random() < 0.7 else self._chance.choice((None, 77))
+            # Its number was given, and will not be given again.
+            self._sql(
+                "UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = 'algorithm_status'", number=number
+            )
+            self._sql("UPDATE sqlite_sequence SET seq = max(seq, 77) WHERE name = 'clients'")
+            self._sql(
+                "INSERT INTO adopted_algorithm_status (id, client_id, reason, original, adopted_at)"
+                " VALUES (:number, :client, 'merged', '{}', '2026-01-01 00:00:00')", number=number, client=client,
+            )  # fmt: skip
+        self._judge.looks_for_go = True
 
     def take_name(self) -> str:
         """A pod of another fleet, or of nobody in particular, takes a name of ours."""
@@ -306,10 +513,7 @@ class World:
             ]
         container = {"name": "algorithm-container", "image": "algorithm-image"}
         body = {"metadata": metadata, "spec": {"containers": [container], "terminationGracePeriodSeconds": 5}}
-        try:
-            self._store.create(PODS, NAMESPACE, body)
-        except ApiError:
-            return f"the quota let nobody make {name}"
+        self._store.create(PODS, NAMESPACE, body)
         return f"somebody made {name} with {labels}"
 
     # The cluster
@@ -322,9 +526,39 @@ class World:
         return f"the kubelet stops pods in {self._kubelet.stop_delay} s"
 
     def change_quota(self) -> str:
-        quota = self._chance.choice((None, None, 5, 12))
-        self._store.set_quota(NAMESPACE, quota)
-        return f"the quota is {quota}"
+        """The quota may be as large as the fleet, its status may lag, and two servers may be in each other's way."""
+        living = len(self._judge.pods())
+        self.quota = self._chance.choice((None, 5, 12, living, living, living + 1))
+        self.quota_lag = self._chance.choice((0.0, 3.0, 20.0, 115.0))
+        self.quota_conflicts = self._chance.choice((0.0, 0.2))
+        return f"the quota is {self.quota}, {self.quota_lag} s late"
+
+    def over_quota(self) -> str:
+        """Say what the quota answers to a creation now, "" when it lets it pass."""
+        if self.quota is None:
+            return ""
+        if self._chance.random() < self.quota_conflicts:
+            return "quota conflict"
+        now = self._time.cluster()
+        self._gone = [when for when in self._gone if now - when < self.quota_lag]
+        living = sum(pod.phase not in ("Failed", "Succeeded") for pod in self._judge.pods())
+        return "quota" if living + len(self._gone) >= self.quota else ""
+
+    def hear(self, change: Event) -> None:
+        """Remember when pods went, for the quota hears of it late."""
+        if change.type == "DELETED":
+            self._gone.append(self._time.cluster())
+
+    def lose_webhook(self) -> str:
+        seconds = self._chance.choice((5.0, 12.0, 60.0, 200.0))
+        self.webhook_away = self._time.cluster() + seconds
+        self.webhook_of = self._chance.choice(("both", "creations", "dry runs"))
+        return f"the webhook is away for {seconds} s, for {self.webhook_of}"
+
+    def step_database_clock(self) -> str:
+        step = self._chance.choice((-3600.0, -90.0, -5.0, 5.0, 90.0, 3600.0, 86400.0, -86400.0))
+        self._time.database_skew += step
+        return f"the database's clock went {step:+} s"
 
     def compact(self) -> str:
         self._store.expire()
@@ -333,10 +567,6 @@ class World:
     def skew(self) -> str:
         self._time.skew = self._chance.choice((0.0, -7200.0, 7200.0, 86400.0, -3.0))
         return f"the clock of the passes is {self._time.skew:+} s off"
-
-    def skew_database(self) -> str:
-        self._time.database_skew = self._chance.choice((0.0, -3600.0, 3600.0, 86400.0))
-        return f"the database's clock is {self._time.database_skew:+} s off"
 
     def image_fates(self) -> None:
         """Pods with the broken image do not start; pods that got a good one do."""
@@ -354,13 +584,17 @@ class World:
         self._kubelet.stop_delay = self._kubelet.start_delay = 0.5
         self._kubelet.resize_answer = ""
         self._store.supports_resize = True
-        self._store.set_quota(NAMESPACE, None)
+        self.quota, self.webhook_away, self.go_service_runs = None, 0.0, False
+        if self._chance.random() < 0.5:
+            self.put_ids_back()
         rows = read_rows(self._database)
         names = {one for wanted in rows.wanted.values() for one in go_service_names(wanted.name)}
         for pod in self._judge.pods():
-            ours, key = self._judge.ours(pod.labels), key_of(pod.labels)
-            in_the_way = pod.name in names and (not ours or key in rows.invalid)
-            if in_the_way or (ours and key is None) or pod.terminating:
+            ours, who = self._judge.ours(pod.labels), self._judge.identity(rows, pod)
+            in_the_way = pod.name in names and (not ours or who.key in rows.invalid)
+            # Of the Go service, or without the label of a fleet that it had: the passes leave it to a person.
+            foreign = FLEET not in pod.labels and (rows.named(pod.name) or pod.labels.get(MANAGED_BY) == "syncctl")
+            if in_the_way or foreign or (ours and who.key is None) or pod.terminating:
                 self._patch(pod, {"metadata": {"finalizers": None}})
                 if self._store.find(PODS, NAMESPACE, pod.name):
                     self._store.delete(PODS, NAMESPACE, pod.name, DeleteOptions(0))
@@ -372,19 +606,29 @@ class World:
         (6, add_client), (8, update_client), (2, release_image), (8, flip_flags), (1, close_the_day),
         (1, open_the_day), (6, restart), (1, restart_all), (3, delete_client), (3, lose_client), (1, lose_many),
         (1, lose_all), (4, restore_rows), (3, spoil_client), (2, mend_clients), (1, lose_status), (2, renumber),
+        (2, move_ids), (2, put_ids_back), (3, back_up), (2, restore_backup),
         (3, change_template), (10, play_fate), (1, lose_node), (5, delete_pod), (2, hold_by_finalizer),
-        (2, drop_fleet_label), (4, mislabel), (2, annotate_by_hand), (2, edit_image), (4, start_go_service),
-        (2, start_go_service_for_all),
-        (3, take_name), (4, change_kubelet), (2, change_quota), (1, compact), (2, skew),
-        (2, skew_database),
+        (4, label_pod), (2, label_pods), (2, move_buckets), (2, annotate_pod), (2, annotate_pods), (2, edit_image),
+        (2, copy_pod), (2, make_pod_by_hand), (1, remake_as_before),
+        (4, start_go_service), (2, start_go_service_for_all), (1, start_go_service_for_good), (1, stop_go_service),
+        (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (1, compact), (2, skew),
+        (2, step_database_clock),
     )  # fmt: skip
     """With weights."""
     DURING_A_PASS: tuple[Callable[["World"], str], ...] = (
         add_client, update_client, flip_flags, restart, delete_client, lose_client, lose_many, spoil_client, renumber,
         change_template, play_fate, play_fate, delete_pod, delete_pod, lose_node, take_name, change_kubelet, compact,
-        skew,
+        skew, change_quota, lose_webhook, lose_webhook,
     )  # fmt: skip
     """What changes nobody's identity behind the back of a pass that has just looked."""
+
+    def _many(self) -> list[Record]:
+        """All pods, or a part of them."""
+        share = self._chance.choice((1.0, 1.0, 0.5))
+        pods = [pod for pod in self._judge.pods() if self._chance.random() <= share]
+        if not pods:
+            raise NothingThere
+        return pods
 
     def _client(self) -> int:
         found = sorted(read_rows(self._database).clients)
@@ -404,13 +648,15 @@ class World:
         return self._chance.choice(images), self._chance.choice(GOOD_CPU), self._chance.choice(GOOD_MEMORY)
 
     def _bury(self, which: str, **values: Any) -> None:
-        rows = self._sql(
+        self._buried += self._rows_of(which, **values)
+        self._sql(f"DELETE FROM clients AS c WHERE {which}", **values)
+
+    def _rows_of(self, which: str, **values: Any) -> list[dict[str, Any]]:
+        return self._sql(
             "SELECT c.*, a.id AS status, vwap, twap, hft FROM clients c LEFT JOIN algorithm_status a"
             f" ON a.client_id = c.id WHERE {which}",
             **values,
         )
-        self._buried += rows
-        self._sql(f"DELETE FROM clients AS c WHERE {which}", **values)
 
     def _sql(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         with writing(self._engine) as connection:
