@@ -16,7 +16,7 @@ from syncctl.core.guard import NOBODY_ELSE, Counts, allowance_of, is_refused_dup
 from syncctl.core.latch import to_disallow, to_settle
 from syncctl.core.others import unclaimed
 from syncctl.core.report import Outcome, Report, Result, unhealthy
-from syncctl.core.shard import WHOLE
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Plan
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
@@ -199,7 +199,7 @@ class _Pass:
                 allowances = judged.allowances | set(map(allowance_of, judged.allow))
                 forget_allowances(connection, to_disallow(report, allowances))
             record = self._record(exit_code_of_report(report), report.summary, counts)
-            old = record_pass(connection, record, *_steps(report), keep_days=self.settings.history_days)
+            old = record_pass(connection, record, *_steps(report, self.options.shard), keep_days=self.settings.history_days)
         self._forget(old)
 
     def record_failure(self, error: SyncctlError) -> None:
@@ -285,8 +285,11 @@ def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
     return client_ids, {read[1] for _, name in pods if (read := names.read_name(name))}
 
 
-def _steps(report: Report) -> tuple[list[StepRecord], dict[str, StepRecord]]:
-    """Return what was done, and what was left undone by what tells whether an earlier pass has left it so."""
+def _steps(report: Report, shard: Shard) -> tuple[list[StepRecord], dict[str, StepRecord]]:
+    """Return what was done, and what was left undone by what tells whether an earlier pass has left it so.
+
+    Of a pod that another shard looks after, it is that shard which tells from pass to pass.
+    """
     done: list[StepRecord] = []
     standing: dict[str, StepRecord] = {}
     for outcome in report.outcomes:
@@ -301,7 +304,7 @@ def _steps(report: Report) -> tuple[list[StepRecord], dict[str, StepRecord]]:
             result=outcome.result.value,
             reason=": ".join(filter(None, (step.reason, outcome.detail))),
         )
-        if left := outcome.standing:
+        if (left := outcome.standing) and step.key and shard.has(step.key.client_id):
             standing[left] = record
         else:
             done.append(record)
