@@ -517,7 +517,7 @@ class Simulation:
         self._say("calm")
         self._put_back.clear()
         self._world.calm_down()
-        self._judge.looks_for_go = False
+        self._world.forget_go_service()
         self._time.advance(4000.0)
         self._time.catch_up()
         self._settings = self._settings.model_copy(update={"pass_deadline": 3600.0})

@@ -493,7 +493,13 @@ class World:
                 "INSERT INTO adopted_algorithm_status (id, client_id, reason, original, adopted_at)"
                 " VALUES (:number, :client, 'merged', '{}', '2026-01-01 00:00:00')", number=number, client=client,
             )  # fmt: skip
+        self._sql("UPDATE fleet SET go_service = true")
         self._judge.looks_for_go = True
+
+    def forget_go_service(self) -> None:
+        """A person says that the Go service is gone for good."""
+        self._sql("UPDATE fleet SET go_service = false")
+        self._judge.looks_for_go = False
 
     def take_name(self) -> str:
         """A pod of another fleet, or of nobody in particular, takes a name of ours."""
