@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PostgresServer
-from hanging import Way
+from hanging import Way, silent_port
 from sqlalchemy import text
 
 from syncctl.db.engine import connect, writing
@@ -192,6 +192,27 @@ def test_b3_a_command_behind_an_open_alter_table_can_be_interrupted(live: Live, 
     assert (end.code, end.out, end.err) == (130, "", "\nstopped: nothing was changed\n")
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_b3_a_command_that_waits_for_a_connection_hears_signals(world: World) -> None:
+    with silent_port() as port:
+        url = f"postgresql://alice@127.0.0.1:{port}/desk?connect_timeout=600"
+        for number, code, err in ((signal.SIGINT, 130, "\nstopped: nothing was changed\n"), (signal.SIGTERM, 143, "")):
+            options = ("--database-url", url, "--database-timeout", "600")
+            with Child(world, "client", "list", *options) as child:
+                poll(lambda child=child: holds(child.pid, "socket:"))
+                time.sleep(0.5)
+                child.signal(number)
+                end = child.ended()
+            assert (end.code, end.out, end.err) == (code, "", err)
+
+
+def holds(pid: int, what: str) -> bool:
+    """Whether a process has something open in whose name this is."""
+    with contextlib.suppress(OSError):
+        return any(what in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def waiting_for_a_lock(world: World) -> bool:
     """Whether somebody else waits for a lock of this database."""
     engine = connect(world.engine.url.render_as_string(hide_password=False))
@@ -230,13 +251,6 @@ def test_b3_a_command_on_sqlite_can_be_interrupted(world: World) -> None:
             end = child.ended()
         assert time.monotonic() - told_at < 20
         assert (end.code, end.err) == (130, "\nstopped: nothing was changed\n")
-
-
-def holds(pid: int, ending: str) -> bool:
-    """Whether a process has a file open whose name ends so."""
-    with contextlib.suppress(OSError):
-        return any(str(each.readlink()).endswith(ending) for each in Path(f"/proc/{pid}/fd").iterdir())
-    return False
 
 
 # A whole server

@@ -95,6 +95,16 @@ def test_a_pass_with_nothing_to_do_sends_as_many_statements_for_a_large_fleet_as
     assert sum(map(len, transactions)) <= STATEMENTS
 
 
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_b3_each_transaction_of_a_pass_has_its_limits_by_one_statement(small: Fleet) -> None:
+    small.sync()
+    with small.listening() as transactions:
+        small.sync()
+    assert [kind(each) for each in transactions] == ["lease", "read", "record", "lease"]
+    assert [sum("set_config" in statement for statement in each) for each in transactions] == [1, 1, 1, 1]
+    assert not [statement for each in transactions for statement in each if statement.startswith("SET")]
+
+
 def test_the_record_of_many_steps_takes_no_more_statements_than_that_of_one(small: Fleet) -> None:
     with small.listening() as transactions:
         small.sync()
