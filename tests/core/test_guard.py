@@ -296,7 +296,8 @@ def test_c6_what_was_allowed_neither_counts_nor_is_refused_later(latches: dict[G
 
 def test_c6_an_allowance_is_for_this_pod_and_no_other_of_its_name() -> None:
     plan = a_plan(live=40, orphans=13)
-    known = {Allowance(pod, "uid of another") for pod, _ in allowances(plan, Cause.ORPHAN)}
+    known = {Allowance(pod, "uid of another") for pod, uid in allowances(plan, Cause.ORPHAN) if uid == f"uid-of-{pod}"}
+    assert len(known) == 13
     assert held(guarded(plan, DEFAULTS, allowances=known)[0], Cause.ORPHAN) == 13
 
 

@@ -18,7 +18,6 @@ from syncctl.db.engine import connect, reading, writing
 from syncctl.db.rows import BATCH
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, deleted_clients, fleet
-from syncctl.db.times import database_time
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 A_MOMENT = timedelta(seconds=20)
@@ -63,7 +62,7 @@ def test_b4_a_snapshot_that_had_to_wait_for_a_lock_is_not_as_old_as_its_transact
             connection.execute(text("SELECT id FROM clients FOR UPDATE"))
             waiting = pool.submit(read_snapshot, engine, consume_restarts=True)
             _until_somebody_waits(engine)
-            let_go = connection.execute(select(database_time())).scalar_one()
+            let_go = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         assert waiting.result().now > let_go
 
 

@@ -261,6 +261,20 @@ def test_c6_a_shard_leaves_alone_what_was_allowed_in_others(desk: Desk) -> None:
     assert left_to_allow(desk) == 0
 
 
+def test_c6_what_was_allowed_in_a_shard_is_no_orphan_to_the_others(desk: Desk) -> None:
+    def told() -> int:
+        with reading(desk.engine) as connection:
+            return int(connection.execute(text("SELECT orphans FROM lease WHERE name = '0/2'")).scalar_one())
+
+    rows = many(desk, 20)
+    lose(desk, *(each for each in rows if each.id % 2 == 0))
+    desk.set(pass_deadline=1e-9)
+    desk.run(shard=Shard(0, 2), allow_deletions=10)
+    assert told() == 10
+    desk.run(shard=Shard(0, 2))
+    assert told() == 0
+
+
 def test_c6_switched_off_pods_over_their_limit_stay_allowed_too(desk: Desk) -> None:
     rows = many(desk, 12)
     desk.set(switch_off_limit=3, pass_deadline=1e-9)

@@ -81,3 +81,16 @@ def test_b4_the_databases_clock_set_back_lets_no_pod_wait_for_longer_than_its_ba
     assert outcome_of(desk.run(), pod).result is Result.DEFERRED
     desk.later += timedelta(minutes=2)
     assert outcome_of(desk.run(), pod).result is Result.REPLACED
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=-1)], ids=["fast", "slow"])
+def test_b4_another_host_whose_clock_is_wrong_ends_no_wait(
+    sandbox_desk: Desk, sandbox: SandboxCluster, ahead: timedelta
+) -> None:
+    desk = sandbox_desk
+    pod = always_ending(desk, sandbox)
+    for host in (ahead, timedelta()):
+        desk.host_ahead = host
+        assert outcome_of(desk.run(), pod).result is Result.DEFERRED
+    desk.later += timedelta(minutes=21)
+    assert outcome_of(desk.run(), pod).result is Result.REPLACED
