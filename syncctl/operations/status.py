@@ -1,5 +1,6 @@
 """Desired beside observed."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ from syncctl.core import names
 from syncctl.core.errors import ClientNotFound
 from syncctl.core.health import MISSING, Health, pod_health
 from syncctl.core.model import Snapshot
-from syncctl.core.others import Others
+from syncctl.core.others import Others, unclaimed
 from syncctl.core.plan import make_plan
 from syncctl.core.steps import Step
 from syncctl.db.engine import Engine
@@ -16,6 +17,8 @@ from syncctl.kube.cluster import Cluster
 from syncctl.operations.connect import read_template
 from syncctl.operations.planning import read_desired
 from syncctl.settings import Settings
+
+log = logging.getLogger("syncctl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
     pods = cluster.list_pods(names.fleet_selector(snapshot.fleet))
     others = cluster.list_others(names.foreign_selector(snapshot.fleet)) if snapshot.go_service else ()
     plan = make_plan(desired, pods, now, Others(tuple(others)))
+    if plan.unclaimed:
+        log.warning("%s", unclaimed(plan.unclaimed))
     client_names = {client.id: client.name for client in snapshot.clients}
     rows = [
         StatusRow(

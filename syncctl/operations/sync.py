@@ -199,7 +199,9 @@ class _Pass:
                 allowances = judged.allowances | set(map(allowance_of, judged.allow))
                 forget_allowances(connection, to_disallow(report, allowances))
             record = self._record(exit_code_of_report(report), report.summary, counts)
-            old = record_pass(connection, record, *_steps(report, self.options.shard), keep_days=self.settings.history_days)
+            old = record_pass(
+                connection, record, *_steps(report, self.options.shard), keep_days=self.settings.history_days
+            )
         self._forget(old)
 
     def record_failure(self, error: SyncctlError) -> None:

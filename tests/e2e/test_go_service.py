@@ -154,13 +154,19 @@ def test_a4_no_replacement_begins_beside_a_go_pod(adopted: Desk) -> None:
     assert adopted.uid(vwap(client)) == uid
 
 
-def test_a4_pods_by_go_names_that_no_row_claims_are_listed_and_left(adopted: Desk) -> None:
+def test_a4_pods_by_go_names_that_no_row_claims_are_listed_and_left(
+    adopted: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     take_out(adopted, 31, None)
     go_pods(adopted, "vmap-31", "hft-9999", "web")
     for adopt in (False, True):
         report = adopted.run(adopt=adopt)
         assert report.plan.unclaimed == ("hft-9999", "vmap-31")
         assert exit_code_of_report(report) is ExitCode.DONE
+        assert "left alone, for no row claims them: hft-9999, vmap-31" in caplog.text
+        caplog.clear()
+    read_status(adopted.engine, adopted.api, adopted.settings, None)
+    assert "left alone, for no row claims them: hft-9999, vmap-31" in caplog.text
     assert adopted.cluster.pods().keys() == {"vmap-31", "hft-9999", "web"}
 
 
