@@ -2,14 +2,30 @@
 
 Before a pass tells an old pod to go it writes down that it will, and at its end it forgets what it has seen through.
 In between the pod is away, however many passes that takes and however many of them are killed.
+
+Once it is gone, its successor is asked for again and again: nearly everything that an API server says against a pod is
+true for the moment only, and meanwhile nothing runs.
 """
 
 from collections.abc import Iterable
 from datetime import datetime
 
+from msgspec import Struct
+
+from syncctl.core.errors import ClusterError, QuotaExceeded
 from syncctl.core.model import Begun, PodKey
 from syncctl.core.report import Report, Result
 from syncctl.core.steps import Cause, Plan, Step, StepKind
+
+SAME_WORDS = 60.0
+"""Seconds of one and the same refusal after which a pass does not stay for it alone: longer than a webhook's pod or an
+API server takes to be back."""
+SAME_WORDS_OF_QUOTA = 120.0
+"""The same where a quota is said to be used up: its status follows the pods that have gone, by up to two minutes."""
+MALFORMED_TRIES = 3
+"""How often a pod is asked for that the API server calls malformed. It is the same pod each time, but what is laid over
+it (defaults, a mutating webhook) may be mended meanwhile."""
+_MALFORMED = (400, 422)
 
 _BACK = (Result.CREATED, Result.REPLACED, Result.UPDATED)
 
@@ -40,6 +56,39 @@ def to_forget(report: Report, known: Iterable[PodKey]) -> set[PodKey]:
         if step.key is not None and (outcome.result in _BACK or put_off):
             left.discard(step.key)
     return (begins | set(known)) - left
+
+
+class Refusals(Struct, frozen=True):
+    """How often a request was refused: the last words, and since when they have been the same.
+
+    `malformed` counts those that called the pod itself malformed; `of_quota` tells whether the last one was a quota's.
+    Times are seconds by one clock.
+    """
+
+    words: str
+    since: float
+    number: int
+    malformed: int
+    of_quota: bool
+
+    def stale(self, now: float) -> bool:
+        """Whether it has been the same for so long that a pass need not stay for it."""
+        return now - self.since >= (SAME_WORDS_OF_QUOTA if self.of_quota else SAME_WORDS)
+
+    @property
+    def final(self) -> bool:
+        """Whether to ask again is of no use."""
+        return self.malformed >= MALFORMED_TRIES
+
+
+def refused(before: Refusals | None, error: ClusterError, now: float) -> Refusals:
+    """Return the refusals with one more."""
+    malformed = error.status in _MALFORMED
+    of_quota = isinstance(error, QuotaExceeded)
+    if before is None:
+        return Refusals(error.message, now, 1, int(malformed), of_quota)
+    since = before.since if before.words == error.message else now
+    return Refusals(error.message, since, before.number + 1, before.malformed + malformed, of_quota)
 
 
 def _begins(step: Step) -> bool:

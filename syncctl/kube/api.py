@@ -1,13 +1,14 @@
 """The pods of a cluster over HTTP: raw JSON, no models of the kubernetes package.
 
-A request that may have had its effect is not simply sent again: GET, DELETE (by uid) and PATCH (by uid) are the same
-twice; a POST whose answer was lost is settled by reading the pod back.
+GET, DELETE (by uid) and PATCH (by uid) are the same twice, so they are sent again while that may help. The POST of a
+pod is not: it is sent once, and one whose answer was lost is settled by reading the pod back.
 """
 
 import copy
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -15,6 +16,7 @@ import msgspec
 
 from syncctl.core import names
 from syncctl.core.errors import (
+    ClusterError,
     ClusterUnavailable,
     ListExpired,
     NamespaceNotFound,
@@ -26,7 +28,7 @@ from syncctl.core.errors import (
 from syncctl.core.model import ObservedPod, OtherPod
 from syncctl.kube import codec
 from syncctl.kube.config import Connection
-from syncctl.kube.transport import ATTEMPTS, Pause, Permit, Transport
+from syncctl.kube.transport import Pause, Permit, Transport
 
 LIST_STARTS = 3
 """How often a list is begun before its expiry in mid-way counts as a failure."""
@@ -99,27 +101,31 @@ class ApiCluster:
         except PodNotFound:
             return None
 
-    def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
+    def create_pod(self, manifest: Mapping[str, Any], *, again: bool = False) -> ObservedPod:
         """Create a pod; see Cluster."""
-        name = manifest["metadata"]["name"]
         # Strict: a misspelt field of the template is an error, not silently dropped.
         url = f"{self._pods_url}?fieldValidation=Strict"
-        body = msgspec.json.encode(manifest)
-        uncertain = False
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return _decoded(codec.read_pod, self._transport.send_once("POST", url, f"create pod {name}", body))
-            except PodExists:
-                found = self.get_pod(name) if uncertain else None
-                if found is None or not _made_by(manifest, found):
-                    raise
+        doing = f"create pod {manifest['metadata']['name']}"
+        try:
+            return _decoded(
+                codec.read_pod, self._transport.send_once("POST", url, doing, msgspec.json.encode(manifest))
+            )
+        except PodExists:
+            if again and (found := self._made_by(manifest)):
                 return found
-            except ClusterUnavailable as error:
-                uncertain = uncertain or error.sent
-                if error.sent and (found := self.get_pod(name)) is not None and _made_by(manifest, found):
-                    return found
-                self._transport.back_off_or_raise(error, attempt)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            raise
+        except ClusterUnavailable as error:
+            if error.sent:
+                # What came of it is only asked; when nobody says, the refusal stands.
+                with suppress(ClusterError):
+                    if found := self._made_by(manifest):
+                        return found
+            raise
+
+    def _made_by(self, manifest: Mapping[str, Any]) -> ObservedPod | None:
+        """Return the pod by the manifest's name if it is what that asked for. The lease lets only one pass create."""
+        found = self.get_pod(manifest["metadata"]["name"])
+        return found if found and _is_of(manifest, found) else None
 
     def try_pod(self, manifest: Mapping[str, Any]) -> None:
         """Return when the API server would take this pod; see Cluster."""
@@ -214,15 +220,7 @@ def _decoded(read: Callable[[bytes], _T], body: bytes) -> _T:
         raise ClusterUnavailable(f"the API server's answer cannot be read: {error}; it starts: {start}") from error
 
 
-def _made_by(manifest: Mapping[str, Any], pod: ObservedPod) -> bool:
-    """Whether the pod is what the manifest asked for, of this fleet and key. The lease lets only one pass create."""
-    metadata = manifest["metadata"]
-    return all(
-        found.get(key) == metadata[section][key]
-        for found, section, key in (
-            (pod.labels, "labels", names.FLEET),
-            (pod.labels, "labels", names.CLIENT_ID),
-            (pod.labels, "labels", names.ALGORITHM),
-            (pod.annotations, "annotations", names.SPEC_HASH),
-        )
-    )
+def _is_of(manifest: Mapping[str, Any], pod: ObservedPod) -> bool:
+    """Whether the pod is what the manifest asked for: of this fleet, and told the same at its start."""
+    fleet = manifest["metadata"]["labels"].get(names.FLEET)
+    return pod.labels.get(names.FLEET) == fleet and pod.environment == codec.environment_of(manifest)

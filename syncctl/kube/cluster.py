@@ -38,13 +38,18 @@ class Cluster(Protocol):
     def get_pod(self, name: str) -> ObservedPod | None:
         """Return the pod by this name, None when there is none."""
 
-    def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
-        """Create a pod. When the answer is lost, the pod is read back: an own pod found there is the one created.
+    def create_pod(self, manifest: Mapping[str, Any], *, again: bool = False) -> ObservedPod:
+        """Create a pod; it is asked for once. When the answer is lost, the pod is read back: ours is the one created.
+
+        Args:
+            manifest: of the pod.
+            again: an earlier attempt may have had its effect, so a pod of ours that holds the name is the one created.
 
         Raises:
             PodExists: another pod holds the name.
-            PodRejected: the API server will never take this pod.
-            QuotaExceeded, AccessDenied, ClusterUnavailable
+            PodRejected: the API server does not take this pod.
+            ClusterUnavailable: not for the moment.
+            QuotaExceeded, AccessDenied, ClusterError
         """
 
     def try_pod(self, manifest: Mapping[str, Any]) -> None:
@@ -53,8 +58,8 @@ class Cluster(Protocol):
         Where a webhook of the cluster cannot be asked without effect, that counts as a yes.
 
         Raises:
-            PodRejected, AccessDenied: it would not.
-            ClusterUnavailable: it, or a webhook that it asks, does not answer.
+            PodRejected, AccessDenied, ClusterError: it would not.
+            ClusterUnavailable: not for the moment, or it, or a webhook that it asks, does not answer.
         """
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:

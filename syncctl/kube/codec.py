@@ -7,6 +7,7 @@ package take ten times as long and five times the memory (docs/performance.md).
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from sys import intern
+from typing import Any
 
 import msgspec
 
@@ -201,6 +202,11 @@ def read_pod(body: bytes) -> ObservedPod:
         ValueError: the body is no pod, or ends early.
     """
     return _observed(_pod.decode(body))
+
+
+def environment_of(manifest: Mapping[str, Any]) -> Environment:
+    """Return what a pod that is made from this manifest is told at its start."""
+    return read_pod(msgspec.json.encode(manifest)).environment
 
 
 def read_uid(body: bytes) -> str:

@@ -27,7 +27,7 @@ class ReadOnlyCluster:
         """Return this cluster: permission changes nothing."""
         return self
 
-    def create_pod(self, manifest: Mapping[str, Any]) -> ObservedPod:
+    def create_pod(self, manifest: Mapping[str, Any], *, again: bool = False) -> ObservedPod:  # noqa: ARG002
         """Refuse."""
         _refuse("create", manifest["metadata"]["name"])
 

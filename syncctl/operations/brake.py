@@ -1,4 +1,4 @@
-"""What makes a pass begin no further step: its deadline, a signal, a lost lease."""
+"""What makes a pass begin no further step, and then go on with nothing: its deadline, a signal, a lost lease."""
 
 import os
 import signal
@@ -14,6 +14,8 @@ from syncctl.operations.clock import SYSTEM, Clock
 PATIENCE = 10.0
 """Seconds after a signal in which a failed request may still be tried again: what was ended should find its successor.
 With the last attempt's timeout it is less than the grace of the CronJob's pod."""
+OVERTIME = 90.0
+"""The same after the deadline. However often a request is repeated that began in the last moment, it has ended then."""
 
 DATABASE_PATIENCE = 15.0
 """Seconds after a signal that may be spent waiting for the database, by all waits together: enough for a record that
@@ -29,7 +31,8 @@ def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
 class Brake:
     """Asked before every step. Once it says stop, it goes on saying so.
 
-    `patience` is how many seconds after a signal a failed request may still be tried again.
+    `patience` is how many seconds after a signal a failed request may still be tried again. `check_lease` raises
+    LeaseLost when the lease is lost.
     """
 
     def __init__(self, deadline: float, check_lease: Callable[[], None], clock: Clock = SYSTEM) -> None:
@@ -37,11 +40,11 @@ class Brake:
 
         Args:
             deadline: by the clock's monotonic().
-            check_lease: raises LeaseLost when the lease is lost.
+            check_lease: costs nothing, for it is asked before every write.
             clock: also what `wait` waits by.
         """
+        self.check_lease = check_lease
         self._deadline = deadline
-        self._check_lease = check_lease
         self._clock = clock
         self._told_at = 0.0
         self._waited = 0.0
@@ -52,11 +55,11 @@ class Brake:
     def reason(self, *, begun: bool = False) -> str:
         """Return why no further step may begin, "" while one may.
 
-        What has `begun` may be finished at any time, as long as the lease is held.
+        What has `begun` may be recorded at any time, as long as the lease is held.
         """
         if self.lease_lost is None:
             try:
-                self._check_lease()
+                self.check_lease()
             except LeaseLost as error:
                 self.lease_lost = error
         if self.lease_lost:
@@ -67,18 +70,27 @@ class Brake:
             return f"the pass was told to stop by {signal.Signals(self.signal).name}"
         return "the pass's deadline came first" if self._clock.monotonic() >= self._deadline else ""
 
+    def over(self) -> str:
+        """Return why what was begun is left to the next pass too, "" while it is gone on with."""
+        return self.reason(begun=True) or (self.reason() if self._too_late() else "")
+
     def lost(self, error: LeaseLost) -> None:
         """Remember that the lease is lost."""
         self.lease_lost = error
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not beyond a signal or the deadline."""
-        self._sleep(min(seconds, self._deadline - self._clock.monotonic()), unless=lambda: self.signal != 0)
+        """Sleep, but not beyond the moment at which this brake has something else to say."""
+        told, now = self.signal, self._clock.monotonic()
+        ends = [self._deadline, self._deadline + OVERTIME]
+        if told:
+            ends.append(self._told_at + self.patience)
+        ahead = [end - now for end in ends if end > now]
+        self._sleep(min([seconds, *ahead]), unless=lambda: self.signal != told)
 
     def pause(self, seconds: float) -> bool:
-        """Wait between two attempts at a request; False when a signal leaves no time for another one."""
-        self._sleep(seconds, unless=self._in_a_hurry)
-        return not self._in_a_hurry()
+        """Wait between two attempts at a request; False when there is no time left for another one."""
+        self._sleep(seconds, unless=self._too_late)
+        return not self._too_late()
 
     def may_wait(self, waited: float) -> bool:
         """Tell whether to go on waiting for the database, after so many seconds since this was asked last.
@@ -89,8 +101,9 @@ class Brake:
             self._waited += waited
         return self._waited < DATABASE_PATIENCE
 
-    def _in_a_hurry(self) -> bool:
-        return self.signal != 0 and self._clock.monotonic() >= self._told_at + self.patience
+    def _too_late(self) -> bool:
+        now = self._clock.monotonic()
+        return (self.signal != 0 and now >= self._told_at + self.patience) or now >= self._deadline + OVERTIME
 
     def _sleep(self, seconds: float, unless: Callable[[], bool]) -> None:
         # In small steps, for a signal handler may not touch the locks of threading.Event.
@@ -100,7 +113,8 @@ class Brake:
 
     def tell(self, number: int, _frame: FrameType | None = None) -> None:
         """Begin no further step because of this signal; a second signal ends the process at once."""
-        self.signal, self._told_at = number, self._clock.monotonic()
+        # In this order: threads look at the signal first.
+        self._told_at, self.signal = self._clock.monotonic(), number
         if os.isatty(2):
             # Not by way of Python's streams, which may be in the middle of something.
             os.write(2, b"\nstopping: what was begun is finished; once more ends it at once\n")

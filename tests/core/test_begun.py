@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from syncctl.core.begun import to_begin, to_forget
+from syncctl.core.begun import MALFORMED_TRIES, SAME_WORDS, SAME_WORDS_OF_QUOTA, Refusals, refused, to_begin, to_forget
+from syncctl.core.errors import AccessDenied, ClusterError, ClusterUnavailable, PodRejected, QuotaExceeded
 from syncctl.core.model import Begun, Client, ObservedPod, PodKey
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
@@ -155,3 +156,44 @@ def test_what_stays_known_is_of_pods_asked_for_and_nothing_unknown_is_forgotten(
     assert forgotten <= known | begins
     wanted = {key(row.id) for row, state in zip(rows, states, strict=True) if state not in ("off", "new")}
     assert (known | begins) - forgotten <= wanted
+
+
+# Refused
+
+
+def told(*errors: tuple[float, ClusterError]) -> Refusals:
+    """Return the refusals by these errors at these moments."""
+    refusals = None
+    for moment, error in errors:
+        refusals = refused(refusals, error, moment)
+    assert refusals
+    return refusals
+
+
+AWAY, DENIED, FULL = ClusterUnavailable("away", status=503), AccessDenied("denied"), QuotaExceeded("full", status=403)
+
+
+def test_b1_the_same_words_are_stale_after_a_minute_and_a_quotas_after_two() -> None:
+    assert not told((100, AWAY), (100 + SAME_WORDS - 1, AWAY)).stale(100 + SAME_WORDS - 0.1)
+    assert told((100, AWAY), (100 + SAME_WORDS - 1, AWAY)).stale(100 + SAME_WORDS)
+    assert not told((100, FULL)).stale(100 + SAME_WORDS_OF_QUOTA - 0.1)
+    assert told((100, FULL)).stale(100 + SAME_WORDS_OF_QUOTA)
+
+
+def test_b1_other_words_are_a_new_beginning() -> None:
+    refusals = told((0, AWAY), (50, AWAY), (55, DENIED), (58, AWAY))
+    assert (refusals.words, refusals.since, refusals.number) == ("away", 58, 4)
+    assert not refusals.stale(58 + SAME_WORDS - 1)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_b1_what_is_called_malformed_three_times_is_not_asked_for_again(status: int) -> None:
+    rejected = PodRejected("no such field", status=status)
+    assert MALFORMED_TRIES == 3
+    assert not told((0, rejected), (1, rejected)).final
+    assert told((0, rejected), (1, AWAY), (2, rejected), (3, rejected)).final
+
+
+@pytest.mark.parametrize("error", [AWAY, DENIED, FULL, ClusterError("302"), PodRejected("too large", status=413)])
+def test_b1_all_else_is_never_final(error: ClusterError) -> None:
+    assert not told(*((float(moment), error) for moment in range(100))).final

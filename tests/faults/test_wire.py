@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from clusters import poll
 
+from syncctl.core.begun import SAME_WORDS
 from syncctl.core.exits import ExitCode
 from syncctl.core.report import Result
 from syncctl.db.history import list_passes
 from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations import brake
-from syncctl.operations.apply import GRACE_MARGIN
+from syncctl.operations.leaving import GRACE_MARGIN
 from syncctl.sandbox import PODS
 from syncctl.sandbox.http.messages import Request
 
@@ -67,6 +68,8 @@ EXPIRED = {"status": 410}
 ALL_FAULTS = TRANSIENT | NOT_TAKEN | {"410": EXPIRED, "401": DENIED}
 LONGEST_STEP = ATTEMPTS * LONGEST_BACK_OFF
 """Seconds that a step may take after the last moment in which it may begin; requests are answered at once here."""
+LONGEST_SUCCESSOR = SAME_WORDS + LONGEST_STEP
+"""Seconds that a pass may take that has nothing to do but a successor that is never taken."""
 
 
 def harm(world: World, call: dict[str, Any], fault: dict[str, Any], **how: Any) -> dict[str, Any]:
@@ -177,17 +180,20 @@ def test_what_goes_wrong_for_ever_fails_alone(harmed: World, call: str, fault: s
     harm(harmed, WRITES[call], TRANSIENT[fault], after=after, times=None)
     ended = harmed.run()
     name = WRITES[call]["name"]
-    if (after or fault == "cut") and call in CREATES:
-        # The pod is read back: it is there, and it is ours.
+    if (after or fault == "cut") and (call in CREATES or call == "delete to replace"):
+        # The pod is read back: it is there, and it is ours; or it goes.
         assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
     else:
         assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, name: Result.FAILED})
         assert "cannot " in ended.details()[name]
-    assert ended.seconds <= LONGEST_STEP
+    assert ended.seconds <= (LONGEST_SUCCESSOR if call == "create a successor" else LONGEST_STEP)
     unharmed(harmed)
 
 
-@pytest.mark.parametrize(("call", "fault", "after"), variants(WRITES, ["401"]) + variants(CREATES, ["401 after"]))
+@pytest.mark.parametrize(
+    ("call", "fault", "after"),
+    variants({**OTHER_WRITES, "create": None}, ["401"]) + variants(["create"], ["401 after"]),
+)
 def test_a_write_that_is_denied_fails_at_once(harmed: World, call: str, fault: str, after: bool) -> None:
     harm(harmed, WRITES[call], ALL_FAULTS[fault], after=after, times=None)
     ended = harmed.run()
@@ -336,13 +342,22 @@ def wake_main_thread() -> None:
 
 
 def test_a_pass_that_is_told_to_stop_soon_gives_up_on_a_server_that_refuses(harmed: World) -> None:
-    harmed.sandbox.faults.add(verb="create", status=503, retry_after=9, times=None)
-    tell_to_stop_at(harmed, "create", "vwap-10")
+    harmed.sandbox.faults.add(verb="create", name="vwap-5", skip=1, status=503, retry_after=9, times=None)
+    tell_to_stop_at(harmed, "create", "vwap-5")
     ended = harmed.run()
     assert ended.code is ExitCode.TERMINATED
-    assert ended.results()["vwap-10"] == Result.FAILED
-    # Not the four times nine seconds that it would wait otherwise.
+    assert ended.results()["vwap-5"] == Result.FAILED
+    # Not the minute for which it would be tried otherwise.
     assert brake.PATIENCE <= ended.seconds < brake.PATIENCE + 9
+    unharmed(harmed)
+
+
+def test_a_pass_that_is_told_to_stop_does_not_stay_for_what_was_not_there_before(harmed: World) -> None:
+    harmed.sandbox.faults.add(verb="create", name="vwap-10", status=503, retry_after=9, times=None)
+    tell_to_stop_at(harmed, "create", "vwap-10")
+    ended = harmed.run()
+    assert (ended.code, ended.results()["vwap-10"]) == (ExitCode.TERMINATED, Result.FAILED)
+    assert ended.seconds < 1
     unharmed(harmed)
 
 

@@ -36,7 +36,9 @@ def api(sandbox: SandboxCluster, waits: list[float]) -> ApiCluster:
 
 
 def wanted(name: str = "vwap-1", spec_hash: str = "0123456789abcdef") -> Json:
-    return a_pod(name, fleet=OURS, annotations={names.SPEC_HASH: spec_hash})
+    manifest = a_pod(name, fleet=OURS)
+    manifest["spec"]["containers"][0]["env"].append({"name": names.SPEC_VARIABLE, "value": spec_hash})
+    return manifest
 
 
 def act_on(api: ApiCluster, verb: str, made: ObservedPod) -> object:
@@ -88,10 +90,10 @@ def test_waits_grow_and_differ(sandbox: SandboxCluster, api: ApiCluster) -> None
 @pytest.mark.parametrize("fault", FAULTS)
 def test_patience_ends(sandbox: SandboxCluster, api: ApiCluster, waits: list[float], fault: str) -> None:
     rule = sandbox.sandbox.faults.add(times=None, **FAULTS[fault])
-    for verb, words in (("list", "list pods"), ("get", "get pod vwap-1"), ("create", "create pod vwap-1")):
+    for verb, words in (("list", "list pods"), ("get", "get pod vwap-1"), ("delete", "delete pod vwap-1")):
         rule.verb, rule.hits = verb, 0
         with pytest.raises(ClusterUnavailable, match=f"cannot {words}: ") as caught:
-            api.create_pod(wanted()) if verb == "create" else act_on(api, verb, ObservedPod("vwap-1", "", {}, {}))
+            act_on(api, verb, ObservedPod("vwap-1", "", {}, {}))
         assert rule.hits == ATTEMPTS
         assert caught.value.status == FAULTS[fault].get("status", 0)
 
@@ -119,20 +121,24 @@ def test_b1_a_conflict_that_is_not_about_the_uid_is_tried_again(
 
 
 @pytest.mark.parametrize("message", [CONTENTION, "the UID in the precondition does not match"])
-def test_b1_a_conflict_of_a_creation_is_tried_again_without_reading_back_for_it_had_no_effect(
+def test_b1_a_conflict_of_a_creation_passes_and_was_without_effect(
     sandbox: SandboxCluster, api: ApiCluster, waits: list[float], message: str
 ) -> None:
-    sandbox.sandbox.faults.add(verb="create", status=409, message=message, times=2)
-    api.create_pod(wanted())
-    assert (len(waits), sandbox.asked()) == (2, {"create": 3})
+    sandbox.sandbox.faults.add(verb="create", status=409, message=message, retry_after=60)
+    with pytest.raises(ClusterUnavailable, match=f"cannot create pod vwap-1: {message}") as caught:
+        api.create_pod(wanted())
+    assert (caught.value.status, caught.value.sent, caught.value.retry_after) == (409, False, 60)
+    # Who asks decides when to ask again.
+    assert (waits, sandbox.asked()) == ([], {"create": 1})
+    api.create_pod(wanted(), again=True)
 
 
 def test_a_server_that_is_not_there_is_told_with_its_address(sandbox: SandboxCluster, waits: list[float]) -> None:
     api = sandbox.api(sleep=waits.append)
     url = sandbox.sandbox.url
     sandbox.sandbox.server.stop()
-    with pytest.raises(ClusterUnavailable, match=r"cannot create pod vwap-1: .*Connection refused") as caught:
-        api.create_pod(wanted())
+    with pytest.raises(ClusterUnavailable, match=r"cannot delete pod vwap-1: .*Connection refused") as caught:
+        api.delete_pod("vwap-1", "some uid")
     assert not caught.value.sent
     assert caught.value.hint == f"is {url} the right cluster, and is it up?"
     assert "object at 0x" not in str(caught.value)
@@ -152,9 +158,11 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(sandbox: Sandbo
 def test_the_servers_wish_to_wait_is_obeyed_for_every_verb(
     sandbox: SandboxCluster, api: ApiCluster, waits: list[float], status: int
 ) -> None:
-    sandbox.sandbox.faults.add(verb="create", status=status, retry_after=3, times=2)
-    made = api.create_pod(wanted())
-    assert waits == [3, 3]
+    sandbox.sandbox.faults.add(verb="create", status=status, retry_after=3600)
+    with pytest.raises(ClusterUnavailable) as caught:
+        api.create_pod(wanted())
+    assert (caught.value.retry_after, waits) == (3600, [])
+    made = api.create_pod(wanted(), again=True)
     for verb in ("list", "get", "patch", "delete"):
         waits.clear()
         sandbox.sandbox.faults.add(verb=verb, status=status, retry_after=7)
@@ -168,12 +176,12 @@ def test_a_wish_beyond_all_measure_is_cut(sandbox: SandboxCluster, api: ApiClust
     assert waits == [LONGEST_BACK_OFF]
 
 
-def test_a_429_is_sent_again_without_reading_back_for_it_had_no_effect(
-    sandbox: SandboxCluster, api: ApiCluster
-) -> None:
-    sandbox.sandbox.faults.add(verb="create", status=429, times=ATTEMPTS - 1)
-    api.create_pod(wanted())
-    assert sandbox.asked() == {"create": ATTEMPTS}
+def test_nothing_is_read_back_after_a_429_for_it_had_no_effect(sandbox: SandboxCluster, api: ApiCluster) -> None:
+    sandbox.sandbox.faults.add(verb="create", status=429)
+    with pytest.raises(ClusterUnavailable) as caught:
+        api.create_pod(wanted())
+    assert not caught.value.sent
+    assert sandbox.asked() == {"create": 1}
 
 
 def test_an_answer_in_plain_text_becomes_the_message(sandbox: SandboxCluster, api: ApiCluster) -> None:
@@ -196,12 +204,25 @@ def test_a_pod_whose_creation_was_not_heard_of_is_found_by_reading_back(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_creation_without_effect_is_sent_again_when_reading_back_finds_nothing(
+def test_a_creation_without_effect_is_refused_when_reading_back_finds_nothing(
     sandbox: SandboxCluster, api: ApiCluster, fault: str
 ) -> None:
     sandbox.sandbox.faults.add(verb="create", **FAULTS[fault])
-    made = api.create_pod(wanted())
-    assert sandbox.asked() == {"create": 2, "get": 1}
+    with pytest.raises(ClusterUnavailable, match="cannot create pod vwap-1: "):
+        api.create_pod(wanted())
+    assert sandbox.asked() == {"create": 1, "get": 1}
+    made = api.create_pod(wanted(), again=True)
+    assert sandbox.pods()["vwap-1"]["metadata"]["uid"] == made.uid
+
+
+def test_a_creation_that_cannot_be_read_back_is_refused_with_its_own_words_and_found_later(
+    sandbox: SandboxCluster, api: ApiCluster
+) -> None:
+    sandbox.sandbox.faults.add(verb="create", reset=True, after=True)
+    sandbox.sandbox.faults.add(verb="get", status=403)
+    with pytest.raises(ClusterUnavailable, match="cannot create pod vwap-1: "):
+        api.create_pod(wanted())
+    made = api.create_pod(wanted(), again=True)
     assert sandbox.pods()["vwap-1"]["metadata"]["uid"] == made.uid
 
 
@@ -218,7 +239,9 @@ def test_a_creation_that_takes_effect_after_it_was_read_back_is_still_ours(
             sandbox.api().create_pod(wanted())
 
     sandbox.sandbox.server.on_request = arrive_late
-    made = api.create_pod(wanted())
+    with pytest.raises(ClusterUnavailable):
+        api.create_pod(wanted())
+    made = api.create_pod(wanted(), again=True)
     assert sandbox.pods()["vwap-1"]["metadata"]["uid"] == made.uid
 
 
@@ -232,8 +255,10 @@ def test_a_pod_found_by_reading_back_that_is_not_the_wanted_one_is_a_conflict(
 ) -> None:
     holder = sandbox.api().create_pod(theirs)
     sandbox.sandbox.faults.add(verb="create", reset=True)
-    with pytest.raises(PodExists):
+    with pytest.raises(ClusterUnavailable):
         api.create_pod(wanted())
+    with pytest.raises(PodExists):
+        api.create_pod(wanted(), again=True)
     assert sandbox.pods()["vwap-1"]["metadata"]["uid"] == holder.uid
 
 
@@ -347,13 +372,13 @@ def test_a_web_page_of_a_proxy_does_not_become_the_message(sandbox: SandboxClust
 # Permission, rights and rate ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["create", "patch", "delete"])
+@pytest.mark.parametrize("verb", ["patch", "delete"])
 def test_permission_is_asked_again_before_each_retry(sandbox: SandboxCluster, api: ApiCluster, verb: str) -> None:
-    made = api.create_pod(wanted()) if verb != "create" else None
+    made = api.create_pod(wanted())
     sandbox.sandbox.faults.add(verb=verb, status=503, times=3)
     asked: list[str] = []
     permitted = api.working_under(lambda: asked.append("may I?"), lambda _seconds: True)
-    permitted.create_pod(wanted()) if made is None else act_on(permitted, verb, made)
+    act_on(permitted, verb, made)
     assert len(asked) == 4
 
 
@@ -364,11 +389,13 @@ def test_who_may_no_longer_write_does_not_retry(sandbox: SandboxCluster, api: Ap
         if not next(answers, ""):
             raise LeaseLost("the lease was lost")
 
-    sandbox.sandbox.faults.add(verb="create", status=503)
+    made = api.create_pod(wanted())
+    sandbox.asked()
+    sandbox.sandbox.faults.add(verb="delete", status=503)
     with pytest.raises(LeaseLost):
-        api.working_under(permit, lambda _seconds: True).create_pod(wanted())
-    assert sandbox.asked() == {"create": 1, "get": 1}
-    assert sandbox.pods() == {}
+        act_on(api.working_under(permit, lambda _seconds: True), "delete", made)
+    assert sandbox.asked() == {"delete": 1}
+    assert "deletionTimestamp" not in sandbox.pods()["vwap-1"]["metadata"]
 
 
 def test_whom_the_server_does_not_know_is_told_so_at_once(sandbox: SandboxCluster, waits: list[float]) -> None:

@@ -1,0 +1,285 @@
+"""Make pods: those that are missing, and those for which another pod has to go first.
+
+What is to be done for a pod is cut into parts of one request, and a part that is refused for the moment goes back
+to its queue with a moment before which it is not tried again. No thread sleeps for it, so no other pod waits for it.
+Everything is decided in the caller's thread; the threads of the pool do nothing but ask.
+
+    ask     would the API server take the successor? A pod that is ended for one that nobody takes would be missing
+    end     tell the old pod to go
+    look    which of those that were told to go are still there? lists tell of all of them together
+    check   is each pod surely gone that has a claim to the key? by its name and uid, for labels may be edited
+    make    create the pod
+
+Until its old pod is told to go, a step may be put off to another pass. From then on it is a successor: it comes first,
+and it is tried for as long as that may be of use.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from syncctl.core.begun import refused
+from syncctl.core.errors import ClusterError, ClusterUnavailable, LeaseLost
+from syncctl.core.model import ObservedPod
+from syncctl.core.report import Outcome, Result
+from syncctl.core.steps import Cause, Plan, Step, StepKind
+from syncctl.kube.cluster import Cluster
+from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF, a_while
+from syncctl.operations.brake import Brake
+from syncctl.operations.clock import Clock
+from syncctl.operations.leaving import Leaving
+from syncctl.operations.parts import Item, Parts
+from syncctl.operations.waiting import NOT_BEGUN, SUCCESSORS, Place, Waiting
+
+BATCH = 100
+"""Steps between two questions to the database whether the lease is still ours."""
+LONGEST_WISH = 60.0
+"""Seconds of a Retry-After that are obeyed. Nobody waits for them but one pod, which may be down meanwhile."""
+LISTEN = 0.1
+"""Seconds to wait for an answer before the brake and the clock are asked again."""
+
+NOT_TAKEN = "left as it is, for its successor would not be taken: {}"
+DOWN = "nothing runs until the next pass makes it: {}"
+STILL_THERE = "its old pod is still terminating; the next pass goes on"
+
+
+class Making:
+    """One run over the steps of a plan by which pods are made."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cluster: Cluster,
+        brake: Brake,
+        confirmed: Callable[[], bool],
+        pool: ThreadPoolExecutor,
+        threads: int,
+        clock: Clock,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            plan: tells what has a claim to each key.
+            cluster: where.
+            brake: says when nothing more is begun, and when nothing is gone on with.
+            confirmed: asked before each batch of writes; False when the lease is lost, which the brake knows by then.
+            pool: of as many `threads`, each for one request at a time.
+            threads: how many.
+            clock: by which pods get their time to go, and refusals theirs to pass.
+        """
+        self._claims = plan.claims
+        parts = Parts(plan.blueprint, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
+        self._look = parts.look
+        self._part: dict[Place, Callable[[Item], bool | Outcome | None]] = {
+            **dict.fromkeys((Place.FRESH, Place.AGAIN, Place.MISSING), parts.make),
+            Place.END: parts.end,
+            Place.GONE: parts.is_gone,
+            Place.ASK: parts.ask,
+        }
+        self._brake = brake
+        self._confirmed = confirmed
+        self._pool = pool
+        self._threads = threads
+        self._clock = clock
+        self._waiting = Waiting()
+        self._leaving = Leaving()
+        self._told_before_look = False
+        # Requests, and what goes on when they are answered.
+        self._under_way: dict[Future[Any], Callable[[Future[Any]], Iterator[Outcome]]] = {}
+        self._answers: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._retrying = 0
+        self._batch: tuple[StepKind, bool] | None = None
+        self._left_of_batch = 0
+
+    def run(self, creations: list[Step], replacements: list[Step]) -> Iterator[Outcome]:
+        """Carry out steps, in this order as far as nothing is refused; yield what became of each when it is known."""
+        for step in creations:
+            # Of a replacement that an earlier pass has begun, or of nothing that ever was.
+            begun = step.cause is Cause.REPLACEMENT_BEGUN
+            self._waiting.add(Place.FRESH if begun else Place.MISSING, Item(step))
+        for step in replacements:
+            self._waiting.add(Place.ASK, Item(step, self._claims[step.key] if step.key else ()))
+        while True:
+            yield from self._give_up()
+            if not self._begin():
+                continue
+            if self._under_way:
+                yield from self._hear()
+            elif not self._waiting and not self._leaving:
+                return
+            elif self._is_stale():
+                yield from self._leave(SUCCESSORS, "")
+            else:
+                self._brake.wait(self._next_moment() - self._clock.monotonic())
+
+    # What is left to the next pass
+
+    def _give_up(self) -> Iterator[Outcome]:
+        if stop := self._brake.reason():
+            yield from self._leave(NOT_BEGUN, stop)
+        if over := self._brake.over():
+            yield from self._leave(SUCCESSORS, over)
+            yield from self._stop_waiting(self._leaving.take_all(), over)
+
+    def _leave(self, places: tuple[Place, ...], why: str) -> Iterator[Outcome]:
+        for place, item in self._waiting.take_all(places):
+            if item.refusals or (place in SUCCESSORS and self._brake.lease_lost is None):
+                yield self._failed(place, item, item.refusals.words if item.refusals else why)
+            else:
+                yield Outcome(item.step, Result.DEFERRED, why)
+
+    def _failed(self, place: Place, item: Item, words: str) -> Outcome:
+        if place is Place.ASK:
+            words = NOT_TAKEN.format(words)
+        elif place in (Place.FRESH, Place.AGAIN) and item.made is None:
+            words = DOWN.format(words)
+        return Outcome(item.step, Result.FAILED, words)
+
+    def _stop_waiting(self, items: list[Item], why: str) -> Iterator[Outcome]:
+        for item in items:
+            yield Outcome(item.step, Result.WAITING, why)
+
+    def _is_stale(self) -> bool:
+        """Whether all that is left is refused as it was long ago."""
+        now = self._clock.monotonic()
+        return not self._leaving and all(
+            place in SUCCESSORS and item.refusals is not None and item.refusals.stale(now)
+            for place, item in self._waiting.later
+        )
+
+    # What comes next
+
+    def _next_moment(self) -> float:
+        look_at = self._leaving.look_at if self._leaving else math.inf
+        return min(look_at, self._waiting.next_moment)
+
+    def _begin(self) -> bool:
+        """Send as many requests as there are threads for; False when the brake has something to say to that."""
+        now = self._clock.monotonic()
+        self._waiting.wake(now)
+        while len(self._under_way) < self._threads:
+            place = next(filter(self._may_come, Place), None)
+            if place is not Place.FRESH and self._begin_look(now):
+                continue
+            if place is None:
+                break
+            if place is not Place.GONE and not self._may_write(place):
+                return False
+            self._begin_part(place, self._waiting.take(place))
+        return True
+
+    def _may_come(self, place: Place) -> bool:
+        if self._waiting.first(place) is None:
+            return False
+        if place is Place.AGAIN:
+            # What is refused, and perhaps late each time, leaves threads to all else.
+            return self._retrying < max(1, self._threads // 2)
+        return True
+
+    def _may_write(self, place: Place) -> bool:
+        """Ask the database before each batch of the same kind, and the brake anew: that may have taken its time."""
+        item = self._waiting.first(place)
+        batch = (item.step.kind, place in (Place.FRESH, Place.AGAIN, Place.MISSING)) if item else None
+        if batch != self._batch or not self._left_of_batch:
+            if not self._confirmed():
+                return False
+            self._batch, self._left_of_batch = batch, BATCH
+        self._left_of_batch -= 1
+        return not (self._brake.over() if place in SUCCESSORS else self._brake.reason())
+
+    def _begin_part(self, place: Place, item: Item) -> None:
+        self._retrying += place is Place.AGAIN
+        self._send(partial(self._part[place], item), partial(self._settle, place, item))
+
+    def _send(self, part: Callable[[], Any], then: Callable[[Future[Any]], Iterator[Outcome]]) -> None:
+        future = self._pool.submit(part)
+        self._under_way[future] = then
+        future.add_done_callback(self._answers.put)
+
+    # What is answered
+
+    def _hear(self) -> Iterator[Outcome]:
+        """Wait for an answer, though not for long, and go on with all that are there."""
+        with suppress(Empty):
+            future = self._answers.get(timeout=LISTEN)
+            while True:
+                yield from self._under_way.pop(future)(future)
+                future = self._answers.get_nowait()
+
+    def _settle(self, place: Place, item: Item, future: Future[bool | Outcome | None]) -> Iterator[Outcome]:
+        self._retrying -= place is Place.AGAIN
+        try:
+            came = future.result()
+        except LeaseLost as error:
+            self._brake.lost(error)
+            yield Outcome(item.step, Result.DEFERRED, error.message)
+        except ClusterError as error:
+            yield from self._refused(place, item, error)
+        else:
+            if isinstance(came, Outcome):
+                self._leaving.look_soon(self._clock.monotonic())
+                yield came
+                return
+            item.refusals = None
+            if place is Place.ASK:
+                self._waiting.add(Place.END, item)
+            elif place is Place.GONE and came:
+                self._waiting.add(Place.FRESH, item)
+            else:
+                yield from self._wait_for_old(place, item)
+
+    def _refused(self, place: Place, item: Item, error: ClusterError) -> Iterator[Outcome]:
+        now = self._clock.monotonic()
+        item.refusals = refused(item.refusals, error, now)
+        if place in SUCCESSORS:
+            place, of_use = place if place is Place.GONE else Place.AGAIN, not item.refusals.final
+        else:
+            of_use = isinstance(error, ClusterUnavailable) and item.refusals.number < ATTEMPTS
+        if of_use:
+            moment = now + min(_wish(error), LONGEST_WISH) + a_while(item.refusals.number)
+            self._waiting.add(place, item, moment)
+        else:
+            yield self._failed(place, item, error.message)
+
+    def _wait_for_old(self, place: Place, item: Item) -> Iterator[Outcome]:
+        """Let an item wait until its old pod is gone, which was told to go just now, or is there against all signs."""
+        now = self._clock.monotonic()
+        if place is not Place.GONE:
+            self._leaving.begin(item, now)
+        elif self._brake.signal or now >= item.until:
+            yield from self._stop_waiting([item], self._brake.reason() if self._brake.signal else STILL_THERE)
+        else:
+            self._leaving.go_on(item)
+
+    # Looking at what is on its way out
+
+    def _begin_look(self, now: float) -> bool:
+        # A signal ends the waiting, after one more look.
+        told = self._brake.signal != 0
+        lists = list(self._leaving.lists_due(now, at_once=told))
+        for clients in lists:
+            self._told_before_look = told
+            self._send(partial(self._look, clients), partial(self._looked, clients))
+        return bool(lists)
+
+    def _looked(self, clients: list[int], future: Future[list[ObservedPod]]) -> Iterator[Outcome]:
+        now = self._clock.monotonic()
+        try:
+            for item in self._leaving.heard(clients, future.result(), now):
+                self._waiting.add(Place.GONE, item)
+        except ClusterError as error:
+            # When the cluster does not answer, all are still there.
+            self._leaving.unheard(now, min(_wish(error), LONGEST_BACK_OFF))
+        if not self._leaving.is_looked_at:
+            if self._told_before_look:
+                yield from self._stop_waiting(self._leaving.take_all(), self._brake.reason())
+            yield from self._stop_waiting(self._leaving.take_late(now), STILL_THERE)
+
+
+def _wish(error: ClusterError) -> float:
+    """Return for how many seconds the server wishes to be left alone."""
+    return (error.retry_after or 0.0) if isinstance(error, ClusterUnavailable) else 0.0

@@ -1,0 +1,103 @@
+"""The requests by which one pod is made in another's place, part by part. Each is sent once, and nothing waits here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from syncctl.core import names
+from syncctl.core.begun import Refusals
+from syncctl.core.drift import admission, image_difference, resources_difference
+from syncctl.core.errors import ClusterError, ClusterUnavailable, PodExists
+from syncctl.core.manifest import Blueprint, pod_manifest
+from syncctl.core.model import ObservedPod
+from syncctl.core.report import Outcome, Result
+from syncctl.core.steps import Cause, Step, StepKind
+from syncctl.kube.cluster import Cluster
+from syncctl.operations.clock import Clock
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """A pod to be made, and how far that has come.
+
+    `claims` are the pods that have to be gone before, `until` the moment to which they are waited for. `refusals` are
+    those of the part that it is in. `made` is there as soon as the pod is.
+    """
+
+    step: Step
+    claims: tuple[ObservedPod, ...] = ()
+    until: float = 0.0
+    refusals: Refusals | None = None
+    made: ObservedPod | None = None
+
+
+class Parts:
+    """What the threads do; each method raises leaves of ClusterError, or LeaseLost."""
+
+    def __init__(self, blueprint: Blueprint, cluster: Cluster, clock: Clock) -> None:
+        self._blueprint = blueprint
+        self._cluster = cluster
+        self._clock = clock
+
+    def ask(self, item: Item) -> None:
+        """Return when the API server would take the successor."""
+        self._cluster.try_pod(pod_manifest(self._blueprint, item.step.wanted))
+
+    def end(self, item: Item) -> None:
+        """Tell the old pod to go."""
+        pod = item.step.pod
+        try:
+            self._cluster.delete_pod(pod.name, pod.uid)
+        except ClusterUnavailable as error:
+            # The answer may be lost and the pod on its way; then its successor has to follow.
+            if not error.sent or not self._goes(pod):
+                raise
+
+    def _goes(self, pod: ObservedPod) -> bool:
+        try:
+            found = self._cluster.get_pod(pod.name)
+        except ClusterError:
+            return False
+        return found is None or found.uid != pod.uid or found.terminating
+
+    def look(self, clients: Iterable[int]) -> list[ObservedPod]:
+        """Return the pods of these clients."""
+        return self._cluster.list_pods(names.clients_selector(self._blueprint.fleet, clients))
+
+    def is_gone(self, item: Item) -> bool:
+        """Return whether each pod is gone that has a claim to the key, whatever its labels are by now."""
+        found = ((pod, self._cluster.get_pod(pod.name)) for pod in item.claims)
+        return not any(there and there.uid == pod.uid for pod, there in found)
+
+    def make(self, item: Item) -> Outcome:
+        """Create the pod."""
+        step = item.step
+        try:
+            item.made = item.made or self._cluster.create_pod(self._manifest(step), again=item.refusals is not None)
+        except PodExists:
+            # It came between the list and now.
+            holder = self._whose(self._cluster.get_pod(step.wanted.name))
+            return Outcome(step, Result.CONFLICT, f"the name is held by {holder}")
+        note_admission(self._cluster, step, item.made)
+        return Outcome(step, Result.CREATED if step.kind is StepKind.CREATE else Result.REPLACED)
+
+    def _manifest(self, step: Step) -> dict[str, Any]:
+        manifest = pod_manifest(self._blueprint, step.wanted)
+        if step.cause is not Cause.MISSING:
+            # Of a replacement, whichever pass has begun it: it tells of a change whether that does well.
+            manifest["metadata"]["annotations"][names.REPLACED] = self._clock.now().isoformat(timespec="seconds")
+        return manifest
+
+    def _whose(self, holder: ObservedPod | None) -> str:
+        if holder is None:
+            return "a pod that has gone since"
+        if holder.labels.get(names.FLEET) == self._blueprint.fleet:
+            return "a pod of this fleet that was not there when the plan was made, or has not gone yet"
+        return names.owner(holder.labels)
+
+
+def note_admission(cluster: Cluster, step: Step, made: ObservedPod) -> None:
+    """Keep a note on the pod when the cluster's admission made something else of it than was asked for."""
+    if image_difference(step.wanted, made) or resources_difference(step.wanted, made):
+        note = {names.ADMITTED: admission(step.wanted, made)}
+        cluster.patch_pod(made.name, made.uid, {"metadata": {"annotations": note}})
