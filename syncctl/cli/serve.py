@@ -32,8 +32,8 @@ def serve(settings: Settings) -> None:
         hint = "in the checkout: pip install -c constraints.txt '.[serve]'"
         raise UsageError(f"`syncctl serve` needs {', '.join(missing)}", hint)
     # Only now: the other commands live without what these import.
-    from syncctl.server import make_app
-    from syncctl.server_edge import run
+    from syncctl.server.app import make_app
+    from syncctl.server.edge import run
 
     engine = _engine(settings)
     with _listener(settings) as listener:

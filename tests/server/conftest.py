@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from syncctl.server import make_app
+from syncctl.server.app import make_app
 from syncctl.settings import Settings
 
 TOKEN = "correct-horse-battery-staple"

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from syncctl.core.errors import SettingsError
-from syncctl.server_edge import OPEN
+from syncctl.server.edge import OPEN
 from syncctl.settings import Settings, load_settings, shown
 from tests.server.conftest import TOKEN, caller
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from syncctl.server_edge import IDLE_SECONDS, LARGEST_BODY, LAST_SECONDS, OPEN, READ_SECONDS
+from syncctl.server.edge import IDLE_SECONDS, LARGEST_BODY, LAST_SECONDS, OPEN, READ_SECONDS
 from tests.server.conftest import Process
 
 ROOT = Path(__file__).parents[2]

@@ -18,15 +18,15 @@ from sqlalchemy import text
 
 from syncctl.core.errors import DatabaseBusy
 from syncctl.db.engine import connect, writing
-from syncctl.server import MOST_CALLERS
-from syncctl.server_threads import Crew, Look
+from syncctl.server.app import MOST_CALLERS
+from syncctl.server.threads import Crew, Look
 from tests.server.conftest import Process, serving
 
 CROWD = 60
 TIMEOUT = 5.0
 SHORTLY = """
-import syncctl.server_edge
-syncctl.server_edge.LAST_WAIT_SECONDS, syncctl.server_edge.LAST_SECONDS = {}, {}
+import syncctl.server.edge
+syncctl.server.edge.LAST_WAIT_SECONDS, syncctl.server.edge.LAST_SECONDS = {}, {}
 """
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from syncctl.cli.app import app as command_line
 from syncctl.sandbox import Sandbox
-from syncctl.server import MOST_LOOKS
+from syncctl.server.app import MOST_LOOKS
 from syncctl.settings import Settings
 from tests.server.conftest import caller
 

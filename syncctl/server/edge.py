@@ -1,4 +1,4 @@
-"""What stands between a socket and the routes of server.py: time limits, request ids, access log, token, counters.
+"""What stands between a socket and the routes of app.py: time limits, request ids, access log, token, counters.
 
 Nothing in here knows a client or an algorithm. Each fault is answered with a problem document (RFC 9457).
 """

@@ -1,7 +1,7 @@
 """The HTTP shim: parse, call an operation, answer. It stands where the Go service did; docs/serve.md compares the two.
 
 Each route is a few lines, and ERRORS is the one table from an error to its status. What bodies and answers look like is
-in server_wire.py, what every request passes on its way (time limits, token, log, counters) in server_edge.py.
+in bodies.py, what every request passes on its way (time limits, token, log, counters) in edge.py.
 """
 
 import functools
@@ -51,9 +51,7 @@ from syncctl.operations import algorithms, clients
 from syncctl.operations.connect import Engine, check_engine, open_cluster
 from syncctl.operations.figures import Figures, read_figures
 from syncctl.operations.status import read_status
-from syncctl.server_edge import RETRY_SOON, Edge, Token, problem
-from syncctl.server_threads import Crew, Look
-from syncctl.server_wire import (
+from syncctl.server.bodies import (
     AlgorithmsPage,
     AlgorithmsToSet,
     Alive,
@@ -72,6 +70,8 @@ from syncctl.server_wire import (
     PodStatus,
     Problem,
 )
+from syncctl.server.edge import RETRY_SOON, Edge, Token, problem
+from syncctl.server.threads import Crew, Look
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
