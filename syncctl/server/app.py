@@ -396,7 +396,7 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     code, title = titles.get(error.status_code, ("refused", "Refused"))
     headers = RETRY_SOON if error.status_code == 503 else None
     if error.status_code == 405:
-        here = [route for route in router.routes if route.matches(request.scope)[0] is not Match.NONE]
+        here = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
         headers = {"Allow": ", ".join(sorted({method for route in here for method in getattr(route, "methods", ())}))}
     return problem(error.status_code, code, title, error.detail, headers)
 

@@ -139,6 +139,7 @@ def test_a_path_that_cannot_be_is_refused(api: TestClient, method: str, path: st
 def test_a_method_that_is_not_there_is_told_which_are(api: TestClient) -> None:
     assert api.patch("/api/client").headers["allow"] == "DELETE, GET, POST, PUT"
     assert api.put("/api/client/1").headers["allow"] == "DELETE, GET"
+    assert api.put("/openapi.json").headers["allow"] == "GET, HEAD"
 
 
 def test_every_problem_is_named_where_it_is(api: TestClient) -> None:
