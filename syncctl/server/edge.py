@@ -29,6 +29,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncctl.core.errors import SettingsError
 from syncctl.operations.connect import Engine, waits_of
+from syncctl.server.problems import RETRY_SOON, document, problem
 from syncctl.settings import TOKEN, Settings
 
 log = logging.getLogger("syncctl")
@@ -50,15 +51,6 @@ _QUIET = {"/healthz", "/readyz", "/metrics"}
 _METHODS = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
-
-
-def problem(status: int, code: str, title: str, detail: str, /, headers: Any = None, **more: Any) -> JSONResponse:
-    """Return a problem document. `code` is its type, for programs; `title` and `detail` are for people."""
-    return JSONResponse(_document(status, code, title, detail, **more), status, headers, "application/problem+json")
-
-
-def _document(status: int, code: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
-    return {"type": f"urn:problem:syncctl:{code}", "title": title, "status": status, "detail": detail, **more}
 
 
 class Token:
@@ -195,7 +187,6 @@ class Edge:
         log.log(level, "%s %s %s", scope["method"], path, status or "no answer", extra=said)
 
 
-RETRY_SOON = {"Retry-After": "5"}
 TOO_LARGE = f"at most {LARGEST_BODY} bytes are read"
 
 
@@ -258,7 +249,7 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._end(_document(400, "malformed", "The request cannot be understood", msg))
+        self._end(document(400, "malformed", "The request cannot be understood", msg))
 
     def _too_slow(self) -> None:
         log.info("a request did not arrive in time", extra={"caller": (self.client or ("",))[0]})
@@ -266,7 +257,7 @@ class Protocol(H11Protocol):
             self.transport.close()  # to somebody who has sent nothing at all, there is nothing to be said
             return
         detail = f"a request has to arrive within {READ_SECONDS:g} s"
-        self._end(_document(408, "too-slow", "The request did not arrive in time", detail))
+        self._end(document(408, "too-slow", "The request did not arrive in time", detail))
 
     def _end(self, document: dict[str, Any]) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from syncctl.core.errors import DatabaseBusy
 from syncctl.db.engine import connect, writing
-from syncctl.server.app import MOST_CALLERS
+from syncctl.server.resources import MOST_CALLERS
 from syncctl.server.threads import Crew, Look
 from tests.server.conftest import Process, serving
 

@@ -14,8 +14,8 @@ import syncctl
 from syncctl.core.errors import SyncctlError
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import connect, writing
-from syncctl.server.app import ERRORS, MOST_PROBLEMS
 from syncctl.server.edge import LARGEST_BODY
+from syncctl.server.problems import ERRORS, MOST_PROBLEMS
 from syncctl.settings import Settings
 from tests.server.conftest import caller
 

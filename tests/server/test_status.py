@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from syncctl.cli.app import app as command_line
 from syncctl.sandbox import Sandbox
-from syncctl.server.app import MOST_LOOKS
+from syncctl.server.resources import MOST_LOOKS
 from syncctl.settings import Settings
 from tests.server.conftest import caller
 
@@ -84,13 +84,13 @@ def test_a_cluster_that_goes_away_is_503(api: TestClient, settings: Settings) ->
 
 
 def test_no_more_than_a_few_callers_wait_for_the_cluster(api: TestClient) -> None:
-    shop = api.app._app.state.shop  # type: ignore[attr-defined]
+    resources = api.app._app.state.resources  # type: ignore[attr-defined]
     for _ in range(MOST_LOOKS):
-        assert shop.looks.acquire(blocking=False)
+        assert resources.looks.acquire(blocking=False)
     answer = api.get("/api/status")
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
-    shop.looks.release()
+    resources.looks.release()
     assert api.get("/api/status").json()["type"] == "urn:problem:syncctl:no-cluster"
 
 

@@ -1,0 +1,57 @@
+"""What the routes work with: the database, the cluster, and threads to wait for them."""
+
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+
+from syncctl.operations.connect import Engine, check_engine, open_cluster
+from syncctl.operations.figures import Figures, read_figures
+from syncctl.server.metrics import FleetCollector
+from syncctl.server.threads import Crew, Look
+from syncctl.settings import Settings
+
+MOST_LOOKS = 4
+"""How many looks at the cluster go on at a time: each may wait for it, and must not keep threads from other callers."""
+MOST_CALLERS = 16
+"""How many callers are in threads at a time, each with a connection to the database; probes and figures are besides."""
+PROBE_SECONDS = 2.0
+"""For the database to answer a probe, or to give its figures: less than who asks is used to wait."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the routes work with."""
+
+    engine: Engine
+    settings: Settings
+    open_cluster: Callable[[], Any]
+    looks: threading.Semaphore
+    crew: Crew
+    check: Look[None]
+    read_figures: Look[Figures]
+    fleet: FleetCollector
+    registry: CollectorRegistry
+
+
+def open_resources(engine: Engine, settings: Settings) -> Resources:
+    """Return them. The cluster is opened when it is first asked for."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    fleet = FleetCollector()
+    registry.register(fleet)
+    return Resources(
+        engine,
+        settings,
+        functools.cache(lambda: open_cluster(settings)),
+        threading.BoundedSemaphore(MOST_LOOKS),
+        Crew(MOST_CALLERS, settings.database_timeout),
+        Look(lambda: check_engine(engine), PROBE_SECONDS),
+        Look(lambda: read_figures(engine), PROBE_SECONDS),
+        fleet,
+        registry,
+    )

@@ -1,0 +1,188 @@
+"""The routes: parse, call an operation, answer. docs/serve.md has the table of them."""
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response, Security
+from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from syncctl.core.errors import ClusterUnavailable, DatabaseError, DatabaseUnavailable, InvalidInput, SettingsError
+from syncctl.core.model import Client, ClientChanges
+from syncctl.operations import algorithms, clients
+from syncctl.operations.status import read_status
+from syncctl.server.bodies import (
+    AlgorithmsPage,
+    AlgorithmsToSet,
+    Alive,
+    ClientAlgorithms,
+    ClientId,
+    ClientPage,
+    ClientPages,
+    ClientSent,
+    ClientShown,
+    ClientToAdd,
+    ClientToChange,
+    ClientToDelete,
+    FleetStatus,
+    KnownId,
+    Pages,
+    PodStatus,
+)
+from syncctl.server.framework import Route
+from syncctl.server.problems import may_answer, status_and_title
+from syncctl.server.resources import MOST_LOOKS, PROBE_SECONDS, Resources
+
+log = logging.getLogger("syncctl")
+
+router = APIRouter(route_class=Route)
+
+
+async def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+Given = Annotated[Resources, Depends(_resources)]
+
+_TOKEN: Any = [Security(HTTPBearer(auto_error=False, scheme_name="token", description="The setting http_token"))]
+_READ: Any = {"dependencies": _TOKEN, "responses": may_answer(401, 403, 422, 500, 503)}
+_READ_ONE: Any = {"dependencies": _TOKEN, "responses": may_answer(401, 403, 404, 500, 503)}
+_WRITE: Any = {"dependencies": _TOKEN, "responses": may_answer(401, 403, 404, 409, 413, 422, 500, 503)}
+
+
+@router.post("/api/client", tags=["clients"], operation_id="addClient", **_WRITE)
+def add_client(resources: Given, body: ClientToAdd) -> ClientShown:
+    """Add a client. Its pods are started by the next pass."""
+    return ClientShown.of(clients.add_client(resources.engine, body.new()))
+
+
+@router.put("/api/client", tags=["clients"], operation_id="updateClient", **_WRITE)
+def update_client(resources: Given, body: ClientToChange) -> ClientShown:
+    """Change what is given and leave the rest. The next pass replaces pods only where it must."""
+    changes, flags = body.changes(), body.algorithms.flags() if body.algorithms else {}
+    if changes == ClientChanges() and not flags:
+        return ClientShown.of(clients.get_client(resources.engine, body.id))
+    return ClientShown.of(clients.update_client(resources.engine, body.id, changes, flags))
+
+
+@router.delete("/api/client", tags=["clients"], operation_id="deleteClient", **_WRITE)
+def delete_client(resources: Given, body: ClientToDelete) -> ClientShown:
+    """Delete the client whose id is in the body, and return it as it was. The next pass stops its pods at once."""
+    return ClientShown.of(clients.delete_client(resources.engine, body.id))
+
+
+@router.delete("/api/client/{client_id}", tags=["clients"], operation_id="deleteClientById", **_WRITE)
+def delete_client_by_id(resources: Given, client_id: ClientId, body: ClientSent | None = None) -> ClientShown:
+    """Delete the client and return it as it was. A body may be sent too, and its id must be the same."""
+    if body and body.id not in (None, 0, client_id):
+        raise InvalidInput("the request", [f"id: {body.id} in the body, {client_id} in the path"])
+    return ClientShown.of(clients.delete_client(resources.engine, client_id))
+
+
+@router.get("/api/client", tags=["clients"], operation_id="listClients", **_READ)
+def list_clients(resources: Given, pages: Annotated[ClientPages, Query()]) -> ClientPage:
+    """List clients by id."""
+    found, more = clients.page_clients(
+        resources.engine, after=pages.after, limit=pages.limit, enabled=pages.enabled, name=pages.client_name
+    )
+    return ClientPage(items=[ClientShown.of(each) for each in found], next=_next("/api/client", pages, found, more))
+
+
+@router.get("/api/client/{client_id}", tags=["clients"], operation_id="getClient", **_READ_ONE)
+def get_client(resources: Given, client_id: ClientId) -> ClientShown:
+    """Show a client."""
+    return ClientShown.of(clients.get_client(resources.engine, client_id))
+
+
+@router.post("/api/client/{client_id}/restart", tags=["clients"], operation_id="restartClient", **_READ_ONE)
+def restart_client(resources: Given, client_id: ClientId) -> ClientShown:
+    """Ask the next pass to replace each of the client's pods, once."""
+    return ClientShown.of(clients.restart_client(resources.engine, client_id))
+
+
+@router.post("/api/algorithms", tags=["algorithms"], operation_id="setAlgorithms", **_WRITE)
+def set_algorithms(resources: Given, body: AlgorithmsToSet) -> ClientAlgorithms:
+    """Switch algorithms on or off; those not given stay as they are. The next pass starts and stops the pods."""
+    return ClientAlgorithms.of(algorithms.set_algorithms(resources.engine, body.client_id, body.flags()))
+
+
+@router.get("/api/algorithms", tags=["algorithms"], operation_id="listAlgorithms", **_READ)
+def list_algorithms(resources: Given, pages: Annotated[Pages, Query()]) -> AlgorithmsPage:
+    """List what clients have switched on, by client id."""
+    found, more = clients.page_clients(resources.engine, after=pages.after, limit=pages.limit, enabled=pages.enabled)
+    items = [ClientAlgorithms.of(each) for each in found]
+    return AlgorithmsPage(items=items, next=_next("/api/algorithms", pages, found, more))
+
+
+@router.get(
+    "/api/status",
+    tags=["status"],
+    operation_id="getStatus",
+    dependencies=_TOKEN,
+    responses=may_answer(401, 403, 404, 500, 502, 503),
+)
+def get_status(
+    resources: Given,
+    client_id: Annotated[KnownId | None, Query(description="Only this client")] = None,
+) -> FleetStatus:
+    """Show desired beside observed: each pod, its health, and what the next pass would do about it. One look, whole."""
+    if not resources.looks.acquire(blocking=False):
+        raise ClusterUnavailable(f"{MOST_LOOKS} looks at the cluster are under way already")
+    try:
+        rows = read_status(resources.engine, resources.open_cluster(), resources.settings, client_id)
+    except InvalidInput as error:
+        raise SettingsError(error.message) from error  # the pod template, which is no caller's fault
+    finally:
+        resources.looks.release()
+    return FleetStatus(items=[PodStatus.of(row) for row in rows])
+
+
+@router.get("/healthz", tags=["probes"], operation_id="isAlive")
+async def is_alive() -> Alive:
+    """Say that the process answers. Asks nobody."""
+    return Alive()
+
+
+@router.get("/readyz", tags=["probes"], operation_id="isReady", responses={503: may_answer(503)[503]})
+async def is_ready(resources: Given) -> Alive:
+    """Say whether the database answers and its tables are those of this version."""
+    try:
+        await resources.check()
+    except (DatabaseError, TimeoutError) as error:
+        # Open to all, so where the database is stays in the log.
+        log.warning("not ready: %s", _said(error))
+        status, title = status_and_title(error if isinstance(error, DatabaseError) else DatabaseUnavailable(""))
+        raise HTTPException(status, title) from error
+    return Alive()
+
+
+@router.get(
+    "/metrics",
+    tags=["probes"],
+    operation_id="getMetrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def get_metrics(resources: Given) -> Response:
+    """Show counters and gauges in the text format of Prometheus."""
+    try:
+        resources.fleet.figures = await resources.read_figures()
+    except (DatabaseError, TimeoutError) as error:
+        log.warning("no figures: %s", _said(error))
+        resources.fleet.figures = None
+    return Response(generate_latest(resources.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _said(error: DatabaseError | TimeoutError) -> str:
+    return (
+        error.message if isinstance(error, DatabaseError) else f"the database gave no answer within {PROBE_SECONDS:g} s"
+    )
+
+
+def _next(path: str, pages: Pages, found: list[Client], more: bool) -> str | None:
+    if not more:
+        return None
+    filters = f"&enabled={pages.enabled}" if pages.enabled else ""
+    return f"{path}?limit={pages.limit}&after={found[-1].id}{filters}"
