@@ -33,7 +33,7 @@ def serve(settings: Settings) -> None:
         raise UsageError(f"`syncctl serve` needs {', '.join(missing)}", hint)
     # Only now: the other commands live without what these import.
     from syncctl.server.app import make_app
-    from syncctl.server.edge import run
+    from syncctl.server.http1 import run
 
     engine = _engine(settings)
     with _listener(settings) as listener:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from syncctl.server.edge import IDLE_SECONDS, LARGEST_BODY, LAST_SECONDS, OPEN, READ_SECONDS
+from syncctl.server.edge import LARGEST_BODY, OPEN
+from syncctl.server.http1 import IDLE_SECONDS, LAST_SECONDS, READ_SECONDS
 from tests.server.conftest import Process
 
 ROOT = Path(__file__).parents[2]

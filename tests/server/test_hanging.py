@@ -25,8 +25,8 @@ from tests.server.conftest import Process, serving
 CROWD = 60
 TIMEOUT = 5.0
 SHORTLY = """
-import syncctl.server.edge
-syncctl.server.edge.LAST_WAIT_SECONDS, syncctl.server.edge.LAST_SECONDS = {}, {}
+import syncctl.server.http1
+syncctl.server.http1.LAST_WAIT_SECONDS, syncctl.server.http1.LAST_SECONDS = {}, {}
 """
 
 

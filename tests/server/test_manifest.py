@@ -13,7 +13,8 @@ from syncctl import __version__
 from syncctl.operations.connect import open_cluster
 from syncctl.operations.status import read_status
 from syncctl.sandbox import Sandbox
-from syncctl.server.edge import LAST_SECONDS, OPEN
+from syncctl.server.edge import OPEN
+from syncctl.server.http1 import LAST_SECONDS
 from syncctl.settings import Settings
 from tests.test_manifests import DOCUMENTS as CRONJOB_DOCUMENTS
 from tests.test_manifests import breaches, resource_of

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from syncctl.cli.app import app as command_line
 from syncctl.db.engine import connect, writing
-from syncctl.server.edge import LARGEST_BODY, READ_SECONDS
+from syncctl.server.edge import LARGEST_BODY
+from syncctl.server.http1 import READ_SECONDS
 from tests.server.conftest import TOKEN, Process, serving
 
 ELSEWHERE = ["0.0.0.0:0", "[::]:0", ":0", "0:0"]
