@@ -1,6 +1,6 @@
 """Between a socket and the application: HTTP/1.1 with time limits, and an end in good order. All that knows uvicorn.
 
-It leans on members that uvicorn does not promise.
+It leans on members that uvicorn does not promise: tests/server/test_uvicorn.py names them.
 """
 
 import asyncio
