@@ -17,7 +17,7 @@ from starlette.routing import Match
 
 from syncctl.core import errors
 from syncctl.core.errors import InvalidInput, SyncctlError
-from syncctl.server.bodies import ClientShown, Problem
+from syncctl.server.answers import ClientShown, Problem
 
 log = logging.getLogger("syncctl")
 

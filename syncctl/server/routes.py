@@ -12,23 +12,25 @@ from syncctl.core.errors import ClusterUnavailable, DatabaseError, DatabaseUnava
 from syncctl.core.model import Client, ClientChanges
 from syncctl.operations import algorithms, clients
 from syncctl.operations.status import read_status
-from syncctl.server.bodies import (
+from syncctl.server.answers import (
     AlgorithmsPage,
-    AlgorithmsToSet,
     Alive,
     ClientAlgorithms,
-    ClientId,
     ClientPage,
+    ClientShown,
+    FleetStatus,
+    PodStatus,
+)
+from syncctl.server.bodies import (
+    AlgorithmsToSet,
+    ClientId,
     ClientPages,
     ClientSent,
-    ClientShown,
     ClientToAdd,
     ClientToChange,
     ClientToDelete,
-    FleetStatus,
     KnownId,
     Pages,
-    PodStatus,
 )
 from syncctl.server.framework import Route
 from syncctl.server.problems import may_answer, status_and_title

@@ -1,0 +1,192 @@
+"""What is answered, with the Go service's JSON names. What goes wrong is a Problem."""
+
+import math
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from syncctl.core.model import Algorithm, AlgorithmStatus, Client
+from syncctl.core.steps import Cause
+from syncctl.operations.status import StatusRow
+
+
+class ClientAlgorithms(BaseModel):
+    """Which algorithms a client has switched on. Its pods are named by algorithm_id: vwap-7."""
+
+    algorithm_id: int | None
+    client_id: int
+    vwap: bool
+    twap: bool
+    hft: bool
+
+    @classmethod
+    def of(cls, client: Client) -> "ClientAlgorithms":
+        """Show a client's algorithms."""
+        status = client.algorithms
+        shown = status or AlgorithmStatus(0, client.id)
+        return cls(
+            algorithm_id=status.id if status else None,
+            client_id=client.id,
+            vwap=shown.vwap,
+            twap=shown.twap,
+            hft=shown.hft,
+        )
+
+
+class SwitchedOn(BaseModel):
+    """Which algorithms are on."""
+
+    vwap: bool
+    twap: bool
+    hft: bool
+
+
+class ClientShown(BaseModel):
+    """A client. Times are RFC 3339 in UTC; spawned_at is null until a pass has made a pod."""
+
+    id: int
+    client_name: str
+    version: int
+    image: str
+    cpu: str
+    memory: str
+    priority: float | None
+    needRestart: bool  # noqa: N815 - the Go service's name
+    restart_generation: int
+    algorithms: SwitchedOn
+    spawned_at: str | None
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, client: Client) -> "ClientShown":
+        """Show a client."""
+        return cls(
+            id=client.id,
+            client_name=client.name,
+            version=client.version,
+            image=client.image,
+            cpu=client.cpu,
+            memory=client.memory,
+            # JSON has no NaN; a row written by hand may.
+            priority=client.priority if math.isfinite(client.priority) else None,
+            needRestart=client.need_restart,
+            restart_generation=client.restart_generation,
+            algorithms=SwitchedOn(**{name: getattr(client.algorithms, name, False) for name in Algorithm}),
+            spawned_at=_moment(client.spawned_at) if client.spawned_at else None,
+            created_at=_moment(client.created_at),
+            updated_at=_moment(client.updated_at),
+        )
+
+
+class ClientPage(BaseModel):
+    """Some clients by id. `next` is where the others are, null on the last page."""
+
+    items: list[ClientShown]
+    next: str | None
+
+
+class AlgorithmsPage(BaseModel):
+    """The algorithms of some clients by client id. `next` is where the others are, null on the last page."""
+
+    items: list[ClientAlgorithms]
+    next: str | None
+
+
+class DesiredShown(BaseModel):
+    """The pod as the database asks for it."""
+
+    image: str
+    cpu: str
+    memory: str
+
+
+class ObservedShown(BaseModel):
+    """The pod as the cluster has it."""
+
+    uid: str
+    phase: str
+    node: str
+    image: str
+    restarts: int
+    created_at: str
+
+
+class HealthShown(BaseModel):
+    """How a pod is, and why."""
+
+    code: str
+    message: str
+
+
+class DriftShown(BaseModel):
+    """What the next pass would do about it."""
+
+    step: str
+    cause: str
+    reason: str
+
+
+class PodStatus(BaseModel):
+    """Desired beside observed, of one algorithm of a client. `drift` is null when the two agree."""
+
+    client_id: int | None
+    client_name: str
+    algorithm: str | None
+    desired: DesiredShown | None
+    pod: str
+    observed: ObservedShown | None
+    health: HealthShown
+    drift: DriftShown | None
+
+    @classmethod
+    def of(cls, row: StatusRow) -> "PodStatus":
+        """Show one row."""
+        step, pod, wanted = row.step, row.step.observed, row.step.desired
+        return cls(
+            client_id=step.key.client_id if step.key else None,
+            client_name=row.client_name or step.client_name,
+            algorithm=str(step.key.algorithm) if step.key else None,
+            desired=DesiredShown(image=wanted.image, cpu=wanted.cpu, memory=wanted.memory) if wanted else None,
+            pod=step.name,
+            observed=ObservedShown.model_validate(pod, from_attributes=True) if pod else None,
+            health=HealthShown(code=row.health.code, message=row.health.message),
+            drift=None
+            if step.cause is Cause.IN_SYNC
+            else DriftShown(step=step.kind, cause=step.cause, reason=step.reason),
+        )
+
+
+class FleetStatus(BaseModel):
+    """All pods, of one moment."""
+
+    items: list[PodStatus]
+
+
+class Alive(BaseModel):
+    """It works."""
+
+    status: str = "ok"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong, and where: a JSON pointer into the body, or a parameter's name."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). `type` is for programs, the rest for people; `errors` names all that is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str | None = None
+    errors: list[Fault] | None = None
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
