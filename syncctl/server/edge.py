@@ -102,10 +102,7 @@ class Edge:
         started, status, headers = time.perf_counter(), 0, Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
         scope.setdefault("state", {})["request_id"] = request_id
-        # The Go service looked at no Content-Type, and curl says "form" of whatever it sends: all bodies are JSON here.
-        scope["headers"].append((b"content-type", b"application/json"))
 
         async def answer(message: Message) -> None:
             nonlocal status

@@ -1,4 +1,7 @@
-"""Where FastAPI does otherwise than we need."""
+"""Where FastAPI does otherwise than we need: all that works against it is here, each with its reason.
+
+The token is judged before FastAPI, in edge.py: FastAPI reads a body before it asks who sends it.
+"""
 
 import functools
 import inspect
@@ -15,8 +18,17 @@ from syncctl.core.validation import LARGEST_ID
 from syncctl.server.resources import Resources
 
 
-class _AnyJson(Request):
-    """A request whose body is JSON to the letter: no NaN, no lone surrogates, nothing behind its end."""
+class _JsonRequest(Request):
+    """A request whose body is JSON, and to the letter: no NaN, no lone surrogates, nothing behind its end.
+
+    FastAPI goes by the Content-Type and takes what Python's json takes. The Go service looked at no Content-Type, and
+    curl says "form" of whatever it sends.
+    """
+
+    def __init__(self, request: Request) -> None:
+        others = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+        headers = [*others, (b"content-type", b"application/json")]
+        super().__init__({**request.scope, "headers": headers}, request.receive)
 
     async def json(self) -> Any:
         try:
@@ -26,23 +38,25 @@ class _AnyJson(Request):
 
 
 class Route(APIRoute):
-    """A route whose body is read as such, and that the crew runs, unless it is a coroutine."""
+    """A route that reads JSON whatever it is called, and is run by the crew unless it is a coroutine.
+
+    FastAPI would run it in one of forty threads that all share, probes too.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
         super().__init__(path, endpoint if inspect.iscoroutinefunction(endpoint) else _by_the_crew(endpoint), **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what FastAPI made of the route, with a request of ours."""
         handle = super().get_route_handler()
 
         async def handle_json(request: Request) -> Response:
-            return await handle(_AnyJson(request.scope, request.receive))
+            return await handle(_JsonRequest(request))
 
         return handle_json
 
 
 def _by_the_crew(answer: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Have a route run by the crew: all but the probes wait for the database or the cluster."""
-
     @functools.wraps(answer)
     async def run(resources: Resources, **given: Any) -> Any:
         return await resources.crew.run(functools.partial(answer, resources, **given))
@@ -51,17 +65,17 @@ def _by_the_crew(answer: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any
 
 
 def add_routes(app: FastAPI, router: APIRouter) -> None:
-    """Add routes as they are: include_router would build each anew, at the first request."""
+    """Add routes as they are: include_router would build each again, at the first request."""
     app.router.routes.extend(router.routes)
 
 
 def mend_description(app: FastAPI) -> None:
-    """Have the OpenAPI document say what is so."""
+    """Have the OpenAPI document say what is true: FastAPI has no setting for any of this."""
     describe = app.openapi
-    app.openapi = functools.cache(lambda: _with_problems(describe()))  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: _mended(describe()))  # type: ignore[method-assign]
 
 
-def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+def _mended(document: dict[str, Any]) -> dict[str, Any]:
     """Say of each error that it is a problem document, and mend what FastAPI says.
 
     It rounds the end of 64 bits up, and names an answer of its own to what it finds invalid.
