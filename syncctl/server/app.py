@@ -31,6 +31,5 @@ def make_app(engine: Engine, settings: Settings) -> ASGIApp:
     )
     add_routes(app, router)
     mend_description(app)
-    resources = open_resources(engine, settings)
-    app.state.resources = resources
-    return Edge(app, Token(settings), resources.registry)
+    app.state.resources = resources = open_resources(engine, settings)
+    return Edge(app, Token(settings), resources.metrics)

@@ -11,13 +11,13 @@ import time
 import uuid
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncctl.core.errors import SettingsError
+from syncctl.server.metrics import Metrics
 from syncctl.server.problems import RETRY_SOON, problem
 from syncctl.settings import TOKEN, Settings
 
@@ -28,7 +28,6 @@ OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 """Answered without a token: they tell nothing of any client, and a kubelet has none to show. docs/serve.md says why."""
 
 _QUIET = {"/healthz", "/readyz", "/metrics"}
-_METHODS = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 
@@ -84,16 +83,10 @@ def _read_token(file: Path) -> str:
 class Edge:
     """The outermost layer: gives each request an id, judges whether it may enter, logs and counts its answer."""
 
-    def __init__(self, app: ASGIApp, token: Token, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, token: Token, metrics: Metrics) -> None:
         self._app = app
         self._token = token
-        labels = ("method", "route")
-        self._count = Counter(
-            "syncctl_http_requests", "Requests by route and status", (*labels, "status"), registry=registry
-        )
-        self._seconds = Histogram(
-            "syncctl_http_request_seconds", "From a request's headers to its answer", labels, registry=registry
-        )
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -147,9 +140,7 @@ class Edge:
 
     def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path_format", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._count.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        self._metrics.note(scope["method"], route, status, seconds)
         path = scope.get("raw_path", b"").decode("latin-1")
         said = {
             "request_id": request_id,

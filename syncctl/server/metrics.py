@@ -1,15 +1,58 @@
-"""What /metrics shows of the fleet."""
+"""What /metrics shows. All that knows prometheus_client."""
 
 from collections.abc import Iterable, Iterator
 
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from syncctl.core.exits import ExitCode
 from syncctl.operations.figures import Figures
 
+TEXT_TYPE = CONTENT_TYPE_LATEST
+"""The Content-Type of what Metrics.text returns."""
 
-class FleetCollector(Collector):
+_METHODS = {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"}
+
+
+class Metrics:
+    """What one server counts, and the fleet's figures beside it."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._fleet = _FleetCollector()
+        self._registry.register(self._fleet)
+        labels = ("method", "route")
+        self._count = Counter(
+            "syncctl_http_requests", "Requests by route and status", (*labels, "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "syncctl_http_request_seconds", "From a request's headers to its answer", labels, registry=self._registry
+        )
+
+    def note(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request. All methods that are none count as one: callers may make up any number of them."""
+        method = method if method in _METHODS else "other"
+        self._count.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def text(self, figures: Figures | None) -> bytes:
+        """Return all of it in the text format of Prometheus. No figures: the database did not give them."""
+        self._fleet.figures = figures
+        return generate_latest(self._registry)
+
+
+class _FleetCollector(Collector):
     """The fleet's figures, as they were read last; None when the database did not give them."""
 
     figures: Figures | None = None

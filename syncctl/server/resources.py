@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
-
 from syncctl.operations.connect import Engine, check_engine, open_cluster
 from syncctl.operations.figures import Figures, read_figures
-from syncctl.server.metrics import FleetCollector
+from syncctl.server.metrics import Metrics
 from syncctl.server.threads import Crew, Look
 from syncctl.settings import Settings
 
@@ -33,25 +31,18 @@ class Resources:
     crew: Crew
     check: Look[None]
     read_figures: Look[Figures]
-    fleet: FleetCollector
-    registry: CollectorRegistry
+    metrics: Metrics
 
 
 def open_resources(engine: Engine, settings: Settings) -> Resources:
-    """Return them. The cluster is opened when it is first asked for."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    fleet = FleetCollector()
-    registry.register(fleet)
+    """Return what the routes of one server work with. The cluster is opened when it is first asked for."""
     return Resources(
-        engine,
-        settings,
-        functools.cache(lambda: open_cluster(settings)),
-        threading.BoundedSemaphore(MOST_LOOKS),
-        Crew(MOST_CALLERS, settings.database_timeout),
-        Look(lambda: check_engine(engine), PROBE_SECONDS),
-        Look(lambda: read_figures(engine), PROBE_SECONDS),
-        fleet,
-        registry,
+        engine=engine,
+        settings=settings,
+        open_cluster=functools.cache(lambda: open_cluster(settings)),
+        looks=threading.BoundedSemaphore(MOST_LOOKS),
+        crew=Crew(MOST_CALLERS, settings.database_timeout),
+        check=Look(lambda: check_engine(engine), PROBE_SECONDS),
+        read_figures=Look(lambda: read_figures(engine), PROBE_SECONDS),
+        metrics=Metrics(),
     )

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from syncctl.core.errors import ClusterUnavailable, DatabaseError, DatabaseUnavailable, InvalidInput, SettingsError
@@ -33,6 +32,7 @@ from syncctl.server.bodies import (
     Pages,
 )
 from syncctl.server.framework import Route
+from syncctl.server.metrics import TEXT_TYPE
 from syncctl.server.problems import may_answer, status_and_title
 from syncctl.server.resources import MOST_LOOKS, PROBE_SECONDS, Resources
 
@@ -169,12 +169,12 @@ async def is_ready(resources: Given) -> Alive:
 )
 async def get_metrics(resources: Given) -> Response:
     """Show counters and gauges in the text format of Prometheus."""
+    figures = None
     try:
-        resources.fleet.figures = await resources.read_figures()
+        figures = await resources.read_figures()
     except (DatabaseError, TimeoutError) as error:
         log.warning("no figures: %s", _said(error))
-        resources.fleet.figures = None
-    return Response(generate_latest(resources.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(resources.metrics.text(figures), media_type=TEXT_TYPE)
 
 
 def _said(error: DatabaseError | TimeoutError) -> str:
