@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncctl.core.errors import SettingsError
 from syncctl.server.metrics import Metrics
-from syncctl.server.problems import RETRY_SOON, problem
+from syncctl.server.problems import RETRY_SOON, problem, refusal
 from syncctl.settings import TOKEN, Settings
 
 log = logging.getLogger("syncctl")
@@ -120,22 +120,20 @@ class Edge:
 
     def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
         if int(headers.get("content-length", "0")) > LARGEST_BODY:
-            return problem(413, "too-large", "The body is too large", TOO_LARGE)
+            return refusal(413, TOO_LARGE)
         if path in OPEN:
             return None
         try:
             if not self._token.admits(headers.get("authorization", "")):
                 detail = "send the header `Authorization: Bearer TOKEN`"
-                return problem(
-                    401, "unauthorized", "The token is missing or wrong", detail, {"WWW-Authenticate": "Bearer"}
-                )
+                return refusal(401, detail, {"WWW-Authenticate": "Bearer"})
         except SettingsError as error:
             log.warning(error.message)
             return problem(503, "token-unreadable", "The token cannot be read", "the log has the cause", RETRY_SOON)
         if not self._token.is_set and ("origin" in headers or not _THIS_MACHINE.fullmatch(headers.get("host", ""))):
             # A page in this machine's browser reaches loopback too, and needs no CORS to send a body.
             detail = "without a token, only programs of this machine are answered, by the name localhost or its address"
-            return problem(403, "browser", "No answer for web pages", detail)
+            return refusal(403, detail)
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncctl.operations.connect import Engine, waits_of
-from syncctl.server.problems import document
+from syncctl.server.problems import REFUSED, document
 
 log = logging.getLogger("syncctl")
 
@@ -79,23 +79,23 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._end(document(400, "malformed", "The request cannot be understood", msg))
+        self._end(400, msg)
 
     def _too_slow(self) -> None:
         log.info("a request did not arrive in time", extra={"caller": (self.client or ("",))[0]})
         if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
             self.transport.close()  # to somebody who has sent nothing at all, there is nothing to be said
             return
-        detail = f"a request has to arrive within {READ_SECONDS:g} s"
-        self._end(document(408, "too-slow", "The request did not arrive in time", detail))
+        self._end(408, f"a request has to arrive within {READ_SECONDS:g} s")
 
-    def _end(self, document: dict[str, Any]) -> None:
+    def _end(self, status: int, detail: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = json.dumps(document).encode()
+            body = json.dumps(document(status, *REFUSED[status], detail)).encode()
             headers = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]
-            status = HTTPStatus(document["status"])
             answer = h11.Response(
-                status_code=status, headers=[*headers, ("connection", "close")], reason=status.phrase.encode()
+                status_code=status,
+                headers=[*headers, ("connection", "close")],
+                reason=HTTPStatus(status).phrase.encode(),
             )
             for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")

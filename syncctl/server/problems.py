@@ -6,13 +6,13 @@ Each error is answered with a problem document (RFC 9457); docs/serve.md shows o
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from syncctl.core import errors
@@ -50,6 +50,18 @@ ERRORS: Mapping[type[SyncctlError], tuple[int, str]] = {
     errors.SyncctlError: (500, "It did not work"),
 }
 
+REFUSED: Mapping[int, tuple[str, str]] = {
+    400: ("malformed", "The request cannot be understood"),
+    401: ("unauthorized", "The token is missing or wrong"),
+    403: ("browser", "No answer for web pages"),
+    404: ("no-such-path", "No such path"),
+    405: ("method-not-allowed", "No such method here"),
+    408: ("too-slow", "The request did not arrive in time"),
+    413: ("too-large", "The body is too large"),
+    503: ("not-ready", "Not ready"),
+}
+"""The type and title of what is refused before any operation is asked."""
+
 MOST_PROBLEMS = 100
 _SAID = {
     400: "The request does not fit this description: bad JSON, a wrong type, an unknown field",
@@ -77,6 +89,11 @@ def document(status: int, code: str, title: str, detail: str, **more: Any) -> di
     return {"type": f"urn:problem:syncctl:{code}", "title": title, "status": status, "detail": detail, **more}
 
 
+def refusal(status: int, detail: str, headers: Any = None, **more: Any) -> JSONResponse:
+    """Return the problem document of a status of REFUSED, or of another one that FastAPI comes up with."""
+    return problem(status, *REFUSED.get(status, ("refused", "Refused")), detail, headers, **more)
+
+
 def may_answer(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the problems that a route may answer with, for its description."""
     return {status: {"model": Problem, "description": _SAID[status]} for status in sorted({400, *statuses})}
@@ -87,8 +104,7 @@ def status_and_title(error: SyncctlError) -> tuple[int, str]:
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
 
-async def _answer_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, SyncctlError)  # noqa: S101 - as it is registered
+async def _answer_error(request: Request, error: SyncctlError) -> JSONResponse:
     status, title = status_and_title(error)
     code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
     more: dict[str, Any] = {}
@@ -110,15 +126,14 @@ def _fault(text: str) -> dict[str, str]:
     )
 
 
-async def _answer_malformed(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - as it is registered
+async def _answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
     found = error.errors()
     faults = [_place(each["loc"]) | {"detail": each["msg"].removeprefix("Value error, ")} for each in found]
     said = "; ".join(f"{fault.get('parameter', fault.get('pointer'))}: {fault['detail']}" for fault in faults[:3])
     said += f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
     if all(each["type"] == "judged" for each in found):
         return problem(422, "invalid-input", ERRORS[InvalidInput][1], said, errors=faults[:MOST_PROBLEMS])
-    return problem(400, "malformed", "The request cannot be understood", said, errors=faults[:MOST_PROBLEMS])
+    return refusal(400, said, errors=faults[:MOST_PROBLEMS])
 
 
 def _place(location: tuple[Any, ...]) -> dict[str, str]:
@@ -129,21 +144,12 @@ def _place(location: tuple[Any, ...]) -> dict[str, str]:
     return {"parameter": str(path[0])}
 
 
-async def _answer_http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered
-    titles = {
-        400: ("malformed", "The request cannot be understood"),
-        404: ("no-such-path", "No such path"),
-        405: ("method-not-allowed", "No such method here"),
-        413: ("too-large", "The body is too large"),
-        503: ("not-ready", "Not ready"),
-    }
-    code, title = titles.get(error.status_code, ("refused", "Refused"))
+async def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
     headers = RETRY_SOON if error.status_code == 503 else None
     if error.status_code == 405:
         here = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
         headers = {"Allow": ", ".join(sorted({method for route in here for method in getattr(route, "methods", ())}))}
-    return problem(error.status_code, code, title, error.detail, headers)
+    return refusal(error.status_code, error.detail, headers)
 
 
 async def _answer_bug(request: Request, _: Exception) -> JSONResponse:
@@ -151,10 +157,10 @@ async def _answer_bug(request: Request, _: Exception) -> JSONResponse:
     return problem(500, "internal", "Something is wrong with syncctl itself", said)
 
 
-HANDLERS: Any = {
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     SyncctlError: _answer_error,
     RequestValidationError: _answer_malformed,
     HTTPException: _answer_http,
     Exception: _answer_bug,
 }
-"""What makes the answer of which exception."""
+"""What answers which exception."""
