@@ -22,6 +22,9 @@ def upgrade():
     _give_back_offs_a_time(connection, now)
     _take_the_latch_out_of_the_history(connection)
     _make_room_for_what_is_left_undone()
+    # Of passes before nobody has counted them.
+    for number in ("problems", "unhealthy"):
+        op.add_column("passes", sa.Column(number, sa.Integer(), nullable=False, server_default="0"))
 
 
 def downgrade():

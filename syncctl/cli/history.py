@@ -36,6 +36,8 @@ def _data(record: PassRecord) -> dict[str, Any]:
         "outcome": record.outcome,
         "error": record.error,
         "counts": dict(record.counts),
+        "problems": record.problems,
+        "unhealthy": record.unhealthy,
     }
 
 

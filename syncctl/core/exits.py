@@ -22,18 +22,20 @@ class ExitCode(IntEnum):
 
 
 MEANINGS = {
-    ExitCode.DONE: "done; for `sync once`: every pod is as the database asks, or on its way",
+    ExitCode.DONE: "done; for `sync once`: every pod is as the database asks, healthy or not, or on its way",
     ExitCode.ERROR: "error: nothing was changed, or the message says what was",
     ExitCode.USAGE: "the command line cannot be understood, or needs a confirmation that nobody can give",
     ExitCode.DRIFT: "`sync plan --exit-code`: the cluster is not as the database asks",
     ExitCode.REFUSED: "`sync once`: the guard refused deletions, or pods away from home; everything else was done",
     ExitCode.LEASE_HELD: "`sync once`: another pass holds the lease, or took it over",
-    ExitCode.INCOMPLETE: "`sync once`: some steps failed, or cannot be taken; the report names them",
+    ExitCode.INCOMPLETE: "`sync once`: some steps wait for a person or a later pass; the report names them",
     ExitCode.STALE_PLAN: "`sync once --plan`: rows, pods or cluster are not those of the plan; nothing was written",
     ExitCode.INTERRUPTED: "stopped by SIGINT: what was begun was finished and reported",
     ExitCode.TERMINATED: "stopped by SIGTERM: what was begun was finished and reported",
 }
 
+WORKED = frozenset({ExitCode.DONE, ExitCode.INCOMPLETE})
+"""Of a pass that did all that there was to do, but for steps that it names."""
 
 _OF_ERROR = {
     UsageError: ExitCode.USAGE,

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, exists, func, insert, select, update
 
 from syncctl.core.errors import InvalidInput
+from syncctl.core.exits import WORKED
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading, writing
@@ -31,8 +32,9 @@ _STEPS_AT_ONCE = 5000
 class PassRecord:
     """One pass: who ran which syncctl where and when, and what came of it.
 
-    `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `id` is 0 until the
-    record is stored.
+    `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `problems` is how
+    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `id` is 0
+    until the record is stored.
     """
 
     started_at: datetime
@@ -45,6 +47,8 @@ class PassRecord:
     counts: Mapping[str, int]
     error: str | None = None
     shard: str = "0/1"
+    problems: int = 0
+    unhealthy: int = 0
     id: int = 0
 
 
@@ -171,18 +175,27 @@ def last_pass(connection: Connection) -> PassRecord | None:
 
 
 def last_success(connection: Connection) -> PassRecord | None:
-    """Read the record from which on each part of the fleet has had a pass that exited with 0; None when one has not.
+    """Read the record from which on each part of the fleet has had a pass that worked; None when one has not.
 
     Of shards that is the last success of the one whose last success is the longest ago: a shard that always fails must
     not be hidden by the others. What an earlier number of shards has done counts until the present one has done it.
     """
-    of_each_shard = select(func.max(passes.c.id)).where(passes.c.exit_code == 0).group_by(passes.c.shard)
+    worked = passes.c.exit_code.in_(WORKED)
+    of_each_shard = select(func.max(passes.c.id)).where(worked).group_by(passes.c.shard)
     missing = set(WHOLE.buckets)
     for row in connection.execute(select(passes).where(passes.c.id.in_(of_each_shard)).order_by(passes.c.id.desc())):
         missing.difference_update(parse_shard(row.shard).buckets)
         if not missing:
             return PassRecord(**row._asdict())
     return None
+
+
+def last_plans(connection: Connection) -> tuple[PassRecord, ...]:
+    """Read the newest record that has a plan, and with it those of the other shards of its number of shards."""
+    had_a_plan = select(func.max(passes.c.id)).where(passes.c.error.is_(None)).group_by(passes.c.shard)
+    rows = connection.execute(select(passes).where(passes.c.id.in_(had_a_plan)).order_by(passes.c.id.desc()))
+    found = [PassRecord(**row._asdict()) for row in rows]
+    return tuple(each for each in found if parse_shard(each.shard).of == parse_shard(found[0].shard).of)
 
 
 def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:

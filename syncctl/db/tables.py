@@ -127,6 +127,8 @@ passes = Table(
     Column("counts", _Json, nullable=False),
     Column("error", Text),
     Column("shard", String(20), nullable=False, server_default="0/1"),
+    Column("problems", Integer, nullable=False, server_default="0"),
+    Column("unhealthy", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 

@@ -6,24 +6,35 @@ from dataclasses import dataclass
 from syncctl.core.model import Algorithm
 from syncctl.db.clients import count_clients
 from syncctl.db.engine import Engine, reading
-from syncctl.db.history import PassRecord, last_pass, last_success
+from syncctl.db.history import PassRecord, last_pass, last_plans, last_success
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """A fleet in numbers.
 
-    From `last_success` on each part of the fleet has had a pass that exited with 0; None when one never had.
+    From `last_success` on each part of the fleet has had a pass that worked; None when one never had. `problems` and
+    `unhealthy` are those of the last pass, or of the last of each shard, that could look; None when none ever could.
     """
 
     clients: int
     enabled: Mapping[Algorithm, int]
     last_pass: PassRecord | None
     last_success: PassRecord | None
+    problems: int | None
+    unhealthy: int | None
 
 
 def read_figures(engine: Engine) -> Figures:
     """Read the figures, all of one moment."""
     with reading(engine) as connection:
         clients, enabled = count_clients(connection)
-        return Figures(clients, enabled, last_pass(connection), last_success(connection))
+        plans = last_plans(connection)
+        return Figures(
+            clients=clients,
+            enabled=enabled,
+            last_pass=last_pass(connection),
+            last_success=last_success(connection),
+            problems=sum(each.problems for each in plans) if plans else None,
+            unhealthy=sum(each.unhealthy for each in plans) if plans else None,
+        )

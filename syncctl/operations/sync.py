@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from signal import Signals
 from typing import Protocol
@@ -198,10 +198,13 @@ class _Pass:
                 settle_latches(connection, to_settle(report, judged.latches), self.options.shard)
                 allowances = judged.allowances | set(map(allowance_of, judged.allow))
                 forget_allowances(connection, to_disallow(report, allowances))
-            record = self._record(exit_code_of_report(report), report.summary, counts)
-            old = record_pass(
-                connection, record, *_steps(report, self.options.shard), keep_days=self.settings.history_days
+            record = replace(
+                self._record(exit_code_of_report(report), report.summary, counts),
+                problems=len(report.problems),
+                unhealthy=len(report.unhealthy),
             )
+            done, standing = _steps(report, self.options.shard)
+            old = record_pass(connection, record, done, standing, keep_days=self.settings.history_days)
         self._forget(old)
 
     def record_failure(self, error: SyncctlError) -> None:

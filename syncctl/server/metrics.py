@@ -75,9 +75,16 @@ class _FleetCollector(Collector):
         success = figures.last_success.finished_at.timestamp() if figures.last_success else 0
         yield GaugeMetricFamily(
             "syncctl_last_successful_pass_timestamp_seconds",
-            "When the last pass with exit code 0 ended, of shards that of the one furthest behind; 0: none",
+            "When the last pass with exit code 0 or 6 ended, of shards that of the one furthest behind; 0: none",
             success,
         )
+        trouble = GaugeMetricFamily(
+            "syncctl_pods_in_trouble", "Pods that need a look: a problem, or as asked and unhealthy", labels=["trouble"]
+        )
+        for kind, found in (("problem", figures.problems), ("unhealthy", figures.unhealthy)):
+            if found is not None:
+                trouble.add_metric([kind], found)
+        yield trouble
         if (last := figures.last_pass) is None:
             return
         took = (last.finished_at - last.started_at).total_seconds()

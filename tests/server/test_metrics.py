@@ -23,12 +23,22 @@ def figures(api: TestClient) -> dict[tuple[str, ...], float]:
     return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
 
 
-def record(engine: Engine, minute: int, code: ExitCode, shard: str = "0/1", **counts: int) -> None:
+def record(
+    engine: Engine,
+    minute: int,
+    code: ExitCode,
+    shard: str = "0/1",
+    *,
+    problems: int = 0,
+    unhealthy: int = 0,
+    **counts: int,
+) -> None:
     """Leave the record of a pass that took 7 seconds."""
     began = START + timedelta(minutes=minute)
     ended = began + timedelta(seconds=7)
     with writing(engine) as connection:
-        said = PassRecord(began, ended, "host", "who", "1", "said", code, counts, shard=shard)
+        error = "no cluster" if code is ExitCode.ERROR else None
+        said = PassRecord(began, ended, "host", "who", "1", "said", code, counts, error, shard, problems, unhealthy)
         record_pass(connection, said, keep_days=3650)
 
 
@@ -61,7 +71,7 @@ def test_before_the_first_pass_none_was_ever_successful(api: TestClient) -> None
     found = figures(api)
     assert found["syncctl_clients",] == 0
     assert found["syncctl_last_successful_pass_timestamp_seconds",] == 0
-    assert not [name for name, *_ in found if name.startswith("syncctl_last_pass")]
+    assert not [name for name, *_ in found if name.startswith(("syncctl_last_pass", "syncctl_pods"))]
 
 
 def test_the_last_pass_and_the_last_successful_one_are_told_apart(api: TestClient, engine: Engine) -> None:
@@ -91,7 +101,7 @@ def test_a_shard_that_always_fails_is_not_hidden_by_the_others(api: TestClient, 
     assert success() == at(0)
     for minute in (5, 10, 15):
         record(engine, minute, ExitCode.DONE, "0/2")
-        record(engine, minute, ExitCode.INCOMPLETE, "1/2")
+        record(engine, minute, ExitCode.REFUSED, "1/2")
     assert success() == at(1)
     # Other shards take over one by one, and at last the whole fleet at once.
     for index in range(4):
@@ -99,6 +109,45 @@ def test_a_shard_that_always_fails_is_not_hidden_by_the_others(api: TestClient, 
     assert success() == at(20)
     record(engine, 30, ExitCode.DONE)
     assert success() == at(30)
+
+
+@pytest.mark.parametrize(
+    ("code", "worked"),
+    [
+        (ExitCode.DONE, True),
+        (ExitCode.INCOMPLETE, True),
+        (ExitCode.REFUSED, False),
+        (ExitCode.ERROR, False),
+        (ExitCode.LEASE_HELD, False),
+        (ExitCode.TERMINATED, False),
+    ],
+)
+def test_c7_a_pass_has_worked_that_did_all_but_what_it_names(
+    api: TestClient, engine: Engine, code: ExitCode, worked: bool
+) -> None:
+    record(engine, 0, ExitCode.DONE)
+    record(engine, 5, code)
+    ended = (START + timedelta(minutes=5 if worked else 0)).timestamp() + 7
+    assert figures(api)["syncctl_last_successful_pass_timestamp_seconds",] == ended
+
+
+def test_c7_pods_in_trouble_are_those_of_the_last_pass_that_could_look(api: TestClient, engine: Engine) -> None:
+    def in_trouble() -> tuple[float, float]:
+        found = figures(api)
+        return found["syncctl_pods_in_trouble", "problem"], found["syncctl_pods_in_trouble", "unhealthy"]
+
+    record(engine, 0, ExitCode.INCOMPLETE, problems=3, unhealthy=2)
+    assert in_trouble() == (3, 2)
+    record(engine, 5, ExitCode.ERROR)
+    assert in_trouble() == (3, 2)
+    record(engine, 10, ExitCode.DONE, unhealthy=1)
+    assert in_trouble() == (0, 1)
+    # Of shards, those of each one's last, and only of the number that there is now.
+    record(engine, 15, ExitCode.INCOMPLETE, "0/2", problems=4)
+    record(engine, 16, ExitCode.INCOMPLETE, "1/2", problems=1, unhealthy=5)
+    record(engine, 20, ExitCode.INCOMPLETE, "0/2", problems=2)
+    record(engine, 21, ExitCode.ERROR, "1/2")
+    assert in_trouble() == (3, 5)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
