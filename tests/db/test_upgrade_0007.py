@@ -11,6 +11,7 @@ from syncctl.core.model import Algorithm, BackOff, GuardKind, PodKey
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.engine import connect, reading, writing
+from syncctl.db.history import list_passes, list_steps
 from syncctl.db.migrations import alembic_config, locked, upgrade
 from syncctl.db.schema import REVISIONS
 from syncctl.db.snapshot import read_snapshot
@@ -122,3 +123,16 @@ def test_c6_they_are_latched_bucket_by_bucket(older: Engine) -> None:
 
 def test_c6_without_a_history_nothing_is_latched(older: Engine) -> None:
     assert History(older).latched(WHOLE) == [None]
+
+
+def test_c6_passes_from_before_are_shown_as_they_were(older: Engine) -> None:
+    history = History(older)
+    history.passed("0/1", "refused", "refused")
+    history.passed("0/1", "refused", "deleted")
+    upgrade(older)
+    shown = [[(step.pod, step.result, step.since) for step in list_steps(older, number)] for number in (1, 2)]
+    assert shown == [
+        [("vwap-0", "refused", 1), ("vwap-1", "refused", 1)],
+        [("vwap-0", "refused", 2), ("vwap-1", "deleted", 2)],
+    ]
+    assert [(each.problems, each.unhealthy) for each in list_passes(older, 2)] == [(0, 0), (0, 0)]
