@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -124,9 +125,10 @@ class OwnServer:
 
 
 @pytest.fixture(scope="module")
-def own_server(postgres: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    # After `postgres`, which sees to where the wheel keeps its lock.
-    folder = tmp_path_factory.mktemp("own")
+def own_server(postgres: object) -> Iterator[OwnServer]:
+    # After `postgres`, which sees to where the wheel keeps its lock. Not in pytest's own folder: root's Postgres runs
+    # as another user, and any pytest that begins on this machine bars the folders of root's tests to all others.
+    folder = Path(tempfile.mkdtemp(prefix="syncctl-postgres-"))
     server = OwnServer(folder)
     engine = connect(server.url)
     upgrade(engine)
