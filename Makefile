@@ -1,7 +1,9 @@
-# Needs Python 3.11 or newer and make. Another Python: make PYTHON=python3.12 ...; another folder: make VENV=/tmp/venv ...
+# Needs Python 3.11 or newer and make. Another Python: make PYTHON=python3.12 ..., which gets an environment of its own;
+# another folder for that: make VENV=/tmp/venv ...
 
 PYTHON ?= python3
-VENV ?= .venv
+# An environment that is there is used as it is: one for each Python, or it would not be the Python that was asked for.
+VENV ?= .venv$(if $(filter-out file,$(origin PYTHON)),-$(notdir $(PYTHON)))
 WORKERS ?= 2
 ARGS ?=
 

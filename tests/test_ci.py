@@ -39,3 +39,21 @@ def test_e1_ci_hands_no_variable_of_the_machine_to_the_tests(tmp_path: Path, fai
     # The shell that plays make sets these itself.
     assert variables.keys() - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", "LANG", "CI", "PIP_INDEX_URL", "https_proxy"}
     assert variables["PIP_INDEX_URL"] == "https://packages.example.com/two words"
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ([], ".venv"),
+        (["PYTHON=python3.13"], ".venv-python3.13"),
+        (["PYTHON=/opt/python/bin/python3.12"], ".venv-python3.12"),
+        (["PYTHON=python3.13", "VENV=/srv/two words"], "/srv/two words"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_e1_a_python_that_is_named_does_not_get_the_environment_of_another(words: list[str], folder: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "VENV", "MAKEFLAGS")}
+    done = subprocess.run(
+        ["make", "--dry-run", "clean", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith(f'rm -rf "{folder}" build '), done.stderr
