@@ -1,6 +1,8 @@
-"""`python -m syncctl.sandbox FOLDER`: be the sandbox of a folder, in the foreground or (--background) detached."""
+"""`python -m syncctl.sandbox FOLDER PORT`: leave a process behind that is the folder's sandbox.
 
-import argparse
+Comes back with 0 when it answers, or with its exit code when it ended instead. Port 0 is the last one or any.
+"""
+
 import logging
 import os
 import sys
@@ -10,22 +12,7 @@ from syncctl.sandbox.host.process import serve
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m syncctl.sandbox", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--start-delay", type=float, default=0.5)
-    parser.add_argument("--background", action="store_true")
-    options = parser.parse_args()
-    folder = options.folder.absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if options.background:
-        return _detach(folder, options.port, options.start_delay)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    return serve(folder, options.port, options.start_delay, ready=lambda: None)
-
-
-def _detach(folder: Path, port: int, start_delay: float) -> int:
-    """Leave a process of its own session behind; come back when it answers, or with its exit code."""
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
     reader, writer = os.pipe()
     child = os.fork()
     if child:
@@ -46,7 +33,7 @@ def _detach(folder: Path, port: int, start_delay: float) -> int:
         os.write(writer, b"ready")
         os.close(writer)
 
-    return serve(folder, port, start_delay, ready)
+    return serve(folder, port, ready)
 
 
 if __name__ == "__main__":

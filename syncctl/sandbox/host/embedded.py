@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -28,20 +27,15 @@ class Sandbox:
         *,
         clock: Clock = time.time,
         port: int = 0,
-        token: str = "",
-        namespaces: Iterable[str] = ("default", "trading"),
         start_delay: float = 0.5,
         stop_delay: float = 0.5,
         background_kubelet: bool = False,
-        history_limit: int = 10_000,
         store: Store | None = None,
     ) -> None:
-        if store is None:
-            store = Store(clock, namespaces=namespaces, history_limit=history_limit)
-        self.store = store
+        self.store = Store(clock) if store is None else store
         self.kubelet = Kubelet(self.store, start_delay=start_delay, stop_delay=stop_delay)
         self.faults = Faults()
-        self.server = ApiServer(self.store, port=port, token=token, faults=self.faults)
+        self.server = ApiServer(self.store, self.faults, port)
         self._background_kubelet = background_kubelet
 
     def __enter__(self) -> "Sandbox":

@@ -28,6 +28,8 @@ from syncctl.sandbox.store.store import Store
 
 ALREADY_RUNNING = 75
 _LOCK_SECONDS = 2.0
+_UP_SECONDS = 30.0
+_DOWN_SECONDS = 15.0
 _LOOK_SECONDS = 0.05
 T = TypeVar("T")
 _log = logging.getLogger("syncctl.sandbox")
@@ -60,7 +62,7 @@ class SandboxStatus:
         return self.folder / "sandbox.log"
 
 
-def up(folder: Path, port: int = 0, *, start_delay: float = 0.5, wait_seconds: float = 30.0) -> SandboxStatus:
+def up(folder: Path, port: int = 0) -> SandboxStatus:
     """Start the sandbox unless it runs already, and come back when it answers.
 
     Without a port it takes the one it had before, if that is free. Raises SandboxError when it does not come up.
@@ -74,23 +76,22 @@ def up(folder: Path, port: int = 0, *, start_delay: float = 0.5, wait_seconds: f
     with _usable(folder):
         # The process that writes it has nobody to tell when it cannot.
         os.close(os.open(before.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    arguments = [sys.executable, "-m", "syncctl.sandbox", str(folder), "--background"]
-    arguments += ["--port", str(port), "--start-delay", str(start_delay)]
+    arguments = [sys.executable, "-m", "syncctl.sandbox", str(folder), str(port)]
     try:
         launched = subprocess.run(  # noqa: S603 - our own interpreter and module
-            arguments, env=_environment(), cwd=folder, stdin=subprocess.DEVNULL, timeout=wait_seconds, check=False
+            arguments, env=_environment(), cwd=folder, stdin=subprocess.DEVNULL, timeout=_UP_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise SandboxError(f"the sandbox did not answer within {wait_seconds:.0f} s; see {before.log}") from error
+        raise SandboxError(f"the sandbox did not answer within {_UP_SECONDS:.0f} s; see {before.log}") from error
     if launched.returncode not in {0, ALREADY_RUNNING}:
         raise SandboxError(f"the sandbox did not start: {_last_line(before.log)}; see {before.log}")
-    now = _wait_for(lambda: status(folder), lambda one: one.running and _answers(one.url), wait_seconds)
+    now = _wait_for(lambda: status(folder), lambda one: one.running and _answers(one.url), _UP_SECONDS)
     if not now.running:
         raise SandboxError(f"the sandbox ended as soon as it had started; see {before.log}")
     return SandboxStatus(folder, now.running, now.pid, now.url, started=launched.returncode == 0)
 
 
-def down(folder: Path, *, wait_seconds: float = 15.0) -> bool:
+def down(folder: Path) -> bool:
     """Stop the sandbox and wait until it is gone; its objects stay. Whether it was running.
 
     Raises SandboxError when it does not end, or is another user's.
@@ -100,7 +101,7 @@ def down(folder: Path, *, wait_seconds: float = 15.0) -> bool:
         return False
     for stop_signal in (signal.SIGTERM, signal.SIGKILL):
         _signal(now.pid, stop_signal)
-        if not _wait_for(lambda: status(folder), lambda one: one.pid != now.pid, wait_seconds).running:
+        if not _wait_for(lambda: status(folder), lambda one: one.pid != now.pid, _DOWN_SECONDS).running:
             return True
     raise SandboxError(f"process {now.pid} does not end")
 
@@ -123,7 +124,7 @@ def status(folder: Path) -> SandboxStatus:
     )
 
 
-def serve(folder: Path, port: int, start_delay: float, ready: Callable[[], None]) -> int:
+def serve(folder: Path, port: int, ready: Callable[[], None]) -> int:
     """Be the sandbox of a folder until SIGTERM; `ready` is called when it answers. The exit code of the process."""
     stop = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -135,7 +136,7 @@ def serve(folder: Path, port: int, start_delay: float, ready: Callable[[], None]
         lock.write(str(os.getpid()))
         lock.flush()
         try:
-            with _running(folder, port, start_delay) as sandbox:
+            with _running(folder, port) as sandbox:
                 _log.info("pid %d serves %s", os.getpid(), sandbox.url)
                 ready()
                 stop.wait()
@@ -147,12 +148,12 @@ def serve(folder: Path, port: int, start_delay: float, ready: Callable[[], None]
 
 
 @contextmanager
-def _running(folder: Path, port: int, start_delay: float) -> Iterator[Sandbox]:
+def _running(folder: Path, port: int) -> Iterator[Sandbox]:
     saved = load(folder / "journal.jsonl")
     store = Store(saved=saved.objects, version=saved.version)
     del saved
     with closing(Journal(folder / "journal.jsonl", store)):
-        sandbox = _bind(folder, store, port, start_delay)
+        sandbox = _bind(folder, store, port)
         with sandbox:
             write_private(folder / "state.json", json.dumps({"port": sandbox.server.port}))
             sandbox.kubeconfig(folder / "kubeconfig")
@@ -160,12 +161,12 @@ def _running(folder: Path, port: int, start_delay: float) -> Iterator[Sandbox]:
             yield sandbox
 
 
-def _bind(folder: Path, store: Store, port: int, start_delay: float) -> Sandbox:
+def _bind(folder: Path, store: Store, port: int) -> Sandbox:
     """On the port asked for or nowhere; else on the last one if it is free, or any."""
     choices = [port] if port else [_port(folder), 0]
     for choice in choices:
         try:
-            return Sandbox(store=store, port=choice, start_delay=start_delay, background_kubelet=True)
+            return Sandbox(store=store, port=choice, background_kubelet=True)
         except OSError as error:
             if choice == choices[-1]:
                 raise OSError(f"port {choice} of 127.0.0.1: {error.strerror}") from error

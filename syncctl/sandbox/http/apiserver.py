@@ -38,20 +38,18 @@ class ApiServer:
     """Serves a store at `url` from `start()` to `stop()`.
 
     `requests` counts (method, path template, verb); `on_request` is called with every request and its verb before
-    anything is done. With a `token`, requests need it as a bearer token; health checks do not.
+    anything is done. When `token` is set, requests need it as a bearer token; health checks do not.
     """
 
-    def __init__(
-        self, store: Store, *, port: int = 0, token: str = "", faults: Faults | None = None, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, store: Store, faults: Faults, port: int) -> None:
         self.store = store
-        self.token = token
-        self.faults = Faults() if faults is None else faults
+        self.faults = faults
+        self.token = ""
         self.requests: Counter[RequestKey] = Counter()
         self.on_request: RequestHook | None = None
         self.stopping = threading.Event()
         self._count_lock = threading.Lock()
-        self._listener = _Listener((host, port), _Connection)
+        self._listener = _Listener(("127.0.0.1", port), _Connection)
         self._listener.api = self
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), name="sandbox-api")
         self._thread.daemon = True
@@ -62,7 +60,7 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        return f"http://{self._listener.server_address[0]!s}:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._thread.start()
@@ -211,8 +209,7 @@ def _verb(request: Request, target: Target | None) -> str:
     """The verb as RBAC names it; "" for a method that the path does not take or a path outside the resources."""
     if target is None:
         return ""
-    method = "GET" if request.method == "HEAD" else request.method
-    verb = target.route.methods.get(method, "")
+    verb = target.route.methods.get(request.method, "")
     if verb in {"list", "get"} and request.flag("watch") and not target.route.subresource:
         return "watch"
     return verb

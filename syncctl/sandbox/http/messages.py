@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, unquote
 GZIP_FROM_BYTES = 128 * 1024
 LARGEST_BODY = 3 * 1024 * 1024  # what the real server takes
 _LONGEST_LINE = 64 * 1024
-_JSON_HEADERS = b"Audit-Id: 00000000-0000-4000-8000-000000000000\r\nCache-Control: no-cache, private\r\n"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -104,8 +103,6 @@ def write_response(client: socket.socket, request: Request, response: Response) 
         body = gzip.compress(body, compresslevel=1)
         headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
     headers.append(("Content-Length", str(len(body))))
-    if request.method == "HEAD":
-        body = b""
     sent = body[: len(body) // 2] if response.cut else body
     client.sendall(head(response.status, response.content_type, headers) + sent)
     return request.keep_alive and not response.cut
@@ -113,8 +110,8 @@ def write_response(client: socket.socket, request: Request, response: Response) 
 
 def head(status: int, content_type: str, headers: list[tuple[str, str]]) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    start = f"HTTP/1.1 {status} {_PHRASES.get(status, 'Unknown')}\r\nContent-Type: {content_type}\r\n{lines}"
-    return start.encode("latin-1", "replace") + _JSON_HEADERS + b"\r\n"
+    start = f"HTTP/1.1 {status} {_PHRASES.get(status, 'Unknown')}\r\nContent-Type: {content_type}\r\n"
+    return f"{start}Cache-Control: no-cache, private\r\n{lines}\r\n".encode("latin-1", "replace")
 
 
 def chunk(body: bytes) -> bytes:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from syncctl.sandbox.objects import EVENTS, NAMESPACES, NODES, PODS, Resource
 
-_COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+_COLLECTION = {"GET": "list", "POST": "create"}
 _OBJECT = {"GET": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _RESIZE = {"GET": "get", "PATCH": "patch"}
 

@@ -9,12 +9,13 @@ import itertools
 import threading
 
 from syncctl.sandbox.kubelet import podlife
-from syncctl.sandbox.objects import PODS, Clock, Event, Json, Record, seconds_of
+from syncctl.sandbox.objects import PODS, Event, Json, Record, seconds_of
 from syncctl.sandbox.rules.deletion import TERMINAL_PHASES
 from syncctl.sandbox.store.store import Store
 
 ANNOTATION = "sandbox.syncctl.io/condition"
 RESIZE_ANNOTATION = "sandbox.syncctl.io/resize"
+_NODE = "sandbox-1"
 _TICK_SECONDS = 0.1
 _RESIZE_ANSWERS = {
     "Infeasible": ("PodResizePending", "Infeasible", "Node didn't have enough capacity: cpu"),
@@ -39,15 +40,12 @@ class Kubelet:
     def __init__(
         self,
         store: Store,
-        clock: Clock | None = None,
         *,
-        node: str = "sandbox-1",
         start_delay: float = 0.5,
         stop_delay: float = 0.5,
     ) -> None:
         self.store = store
-        self.clock = clock or store.clock
-        self.node = node
+        self.clock = store.clock
         self.start_delay = start_delay
         self.stop_delay = stop_delay
         self.resize_answer = ""
@@ -133,7 +131,7 @@ class Kubelet:
             return self._stop_pod(record, when, now)
         if record.phase in TERMINAL_PHASES:
             return None
-        if record.node == self.node:
+        if record.node == _NODE:
             return self._run_pod(record, when, now)
         return None if record.node else self._place(record, when, now)
 
@@ -143,8 +141,8 @@ class Kubelet:
             self._write(record, pod, podlife.unschedulable(pod, now).status)
             return None
         self._placed[record.uid] = when
-        pod["spec"]["nodeName"] = self.node
-        self.store.bind(*_identity(record), self.node, podlife.creating(pod, now).status)
+        pod["spec"]["nodeName"] = _NODE
+        self.store.bind(*_identity(record), _NODE, podlife.creating(pod, now).status)
         return when + self.start_delay
 
     def _run_pod(self, record: Record, when: float, now: float) -> float | None:
@@ -161,7 +159,7 @@ class Kubelet:
 
     def _stop_pod(self, record: Record, when: float, now: float) -> float | None:
         pod = record.content
-        if record.node != self.node or _asked(pod) in podlife.NEVER_CONFIRMED:
+        if record.node != _NODE or _asked(pod) in podlife.NEVER_CONFIRMED:
             return None  # without a node only a finalizer holds it; on another one it is not ours
         began = self._stopping.setdefault(record.uid, when)
         ends = min(began + self.stop_delay, seconds_of(pod["metadata"]["deletionTimestamp"]))

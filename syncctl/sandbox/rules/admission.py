@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from syncctl.sandbox.objects import NAMESPACES, PODS, Json, Record, Resource, copy_json
+from syncctl.sandbox.objects import NAMESPACES, PODS, Json, Record, Resource
 from syncctl.sandbox.refusals import ApiError, Problem, bad_request, conflict, forbidden, invalid
 from syncctl.sandbox.rules.defaults import apply_defaults, qos_class
 from syncctl.sandbox.rules.invalid import (
@@ -135,10 +135,6 @@ def wrong_patch(content: Json, sentence: str) -> ApiError:
     return invalid("", "", [problem])
 
 
-def without_kind(content: Json) -> Json:
-    return {name: value for name, value in content.items() if name not in {"kind", "apiVersion"}}
-
-
 def node_object(name: str, uid: str, now: str) -> Json:
     """A virtual node with room for everything."""
     amounts = {"cpu": "100k", "memory": "100Ti", "pods": "1M", "ephemeral-storage": "100Ti"}
@@ -150,36 +146,34 @@ def node_object(name: str, uid: str, now: str) -> Json:
         "reason": "KubeletReady",
         "message": "kubelet is posting ready status",
     }
-    return copy_json(
-        {
-            "metadata": {
-                "name": name,
-                "uid": uid,
-                "resourceVersion": "",
-                "creationTimestamp": now,
-                "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
+    return {
+        "metadata": {
+            "name": name,
+            "uid": uid,
+            "resourceVersion": "",
+            "creationTimestamp": now,
+            "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
+        },
+        "spec": {},
+        "status": {
+            "capacity": amounts,
+            "allocatable": amounts,
+            "conditions": [ready],
+            "addresses": [
+                {"type": "InternalIP", "address": "127.0.0.1"},
+                {"type": "Hostname", "address": name},
+            ],
+            "nodeInfo": {
+                "kubeletVersion": "v1.36.2-sandbox",
+                "osImage": "sandbox",
+                "kernelVersion": "sandbox",
+                "containerRuntimeVersion": "sandbox://1",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+                "kubeProxyVersion": "",
             },
-            "spec": {},
-            "status": {
-                "capacity": amounts,
-                "allocatable": amounts,
-                "conditions": [ready],
-                "addresses": [
-                    {"type": "InternalIP", "address": "127.0.0.1"},
-                    {"type": "Hostname", "address": name},
-                ],
-                "nodeInfo": {
-                    "kubeletVersion": "v1.36.2-sandbox",
-                    "osImage": "sandbox",
-                    "kernelVersion": "sandbox",
-                    "containerRuntimeVersion": "sandbox://1",
-                    "operatingSystem": "linux",
-                    "architecture": "amd64",
-                    "machineID": "",
-                    "systemUUID": "",
-                    "bootID": "",
-                    "kubeProxyVersion": "",
-                },
-            },
-        }
-    )
+        },
+    }
