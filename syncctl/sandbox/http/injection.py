@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from syncctl.sandbox.http.messages import Response
 from syncctl.sandbox.refusals import ApiError, expired, forbidden
@@ -68,23 +69,9 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
-    def add(
-        self,
-        *,
-        verb: str = "*",
-        name: str = "*",
-        after: bool = False,
-        skip: int = 0,
-        times: int | None = 1,
-        latency: float = 0.0,
-        status: int = 0,
-        message: str = "injected by a test",
-        retry_after: int | None = None,
-        reset: bool = False,
-        cut: bool = False,
-    ) -> Fault:
-        """Add a rule; the returned object counts its `hits`."""
-        fault = Fault(verb, name, after, skip, times, latency, status, message, retry_after, reset, cut)
+    def add(self, **rule: Any) -> Fault:
+        """Add a rule, given as the fields of a Fault; the returned object counts its `hits`."""
+        fault = Fault(**rule)
         with self._lock:
             self._rules.append(fault)
         return fault
