@@ -30,7 +30,6 @@ from syncctl.sandbox.store.watches import Watch
 
 RequestKey = tuple[str, str, str]
 RequestHook = Callable[[Request, str], None]
-_BOOKMARK_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 
 
@@ -128,14 +127,14 @@ class ApiServer:
             return self._watch(request, target)
         return verbs.answer(self.store, request, target, verb)
 
-    def _watch(self, request: Request, target: Target) -> "Stream":
+    def _watch(self, request: Request, target: Target) -> "Response | Stream":
         writer = verbs.EventWriter(self.store, request, target.route.resource)
         try:
             watch = verbs.begin_watch(self.store, request, target)
         except ApiError as error:
             if error.status != 410:
                 raise
-            return Stream(self, request, writer, None, error)
+            return Response(200, writer.error(error))
         return Stream(self, request, writer, watch)
 
     def _count(self, request: Request, target: Target | None, verb: str) -> None:
@@ -149,38 +148,26 @@ class ApiServer:
 class Stream:
     """A watch as it goes over the wire, until its time is over, the client is gone, or the server stops."""
 
-    def __init__(
-        self,
-        server: ApiServer,
-        request: Request,
-        writer: verbs.EventWriter,
-        watch: Watch | None,
-        error: ApiError | None = None,
-    ) -> None:
+    def __init__(self, server: ApiServer, request: Request, writer: verbs.EventWriter, watch: Watch) -> None:
         self._server = server
         self._request = request
         self._writer = writer
         self._watch = watch
-        self._error = error
         self.cut = False
 
     def send(self, client: socket.socket) -> bool:
         """Whether the connection may serve another request."""
         client.sendall(head(200, "application/json", [("Transfer-Encoding", "chunked")]))
-        if self._watch is None or self._error:
-            line = self._writer.error(self._error or bad_request("no watch"))
-            client.sendall(chunk(line) + chunk(b""))
-            return self._request.keep_alive
-        if self.cut or not self._events(client, self._watch):
+        if self.cut or not self._events(client):
             return False
         client.sendall(chunk(b""))
         return self._request.keep_alive
 
-    def _events(self, client: socket.socket, watch: Watch) -> bool:
-        """Send events; False when the connection is of no more use."""
+    def _events(self, client: socket.socket) -> bool:
+        """Send events, and a bookmark at the end; False when the connection is of no more use."""
+        watch = self._watch
         bookmarks = self._request.flag("allowWatchBookmarks")
         end = time.monotonic() + verbs.watch_seconds(self._request)
-        next_bookmark = time.monotonic() + _BOOKMARK_SECONDS
         initial_end = self._request.flag("sendInitialEvents") and bookmarks
         while not self._server.stopping.is_set():
             left = end - time.monotonic()
@@ -190,10 +177,10 @@ class Stream:
                 client.sendall(chunk(self._writer.error(error)))
                 return True
             lines = b"".join(self._writer.lines(events))
-            if initial_end or (bookmarks and (left <= 0 or time.monotonic() >= next_bookmark)):
+            if initial_end or (bookmarks and left <= 0):
                 version = watch.version or self._server.store.version
                 lines += self._writer.bookmark(version, initial_events_end=initial_end)
-                initial_end, next_bookmark = False, time.monotonic() + _BOOKMARK_SECONDS
+                initial_end = False
             if lines:
                 client.sendall(chunk(lines))
             elif left <= 0:
