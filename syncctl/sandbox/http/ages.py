@@ -1,5 +1,12 @@
 """Ages as kubectl writes them."""
 
+from syncctl.sandbox.objects import Json, seconds_of
+
+
+def age(content: Json, now: float) -> str:
+    """How long ago an object was made, at a time in epoch seconds."""
+    return human_duration(now - seconds_of(content["metadata"]["creationTimestamp"]))
+
 
 def human_duration(seconds: float) -> str:
     """How kubectl writes an age: 119s, 2m30s, 2h5m, 3d4h."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from syncctl.sandbox.http.ages import human_duration
+from syncctl.sandbox.http.ages import age, human_duration
 from syncctl.sandbox.objects import Json, seconds_of
 from syncctl.sandbox.rules.defaults import is_sidecar
 
@@ -23,7 +23,7 @@ def pod_cells(pod: Json, now: float) -> list[str]:
         f"{tally.ready}/{total}",
         tally.reason,
         restarts,
-        human_duration(now - seconds_of(pod["metadata"]["creationTimestamp"])),
+        age(pod, now),
         status.get("podIP") or "<none>",
         spec.get("nodeName") or "<none>",
         status.get("nominatedNodeName") or "<none>",

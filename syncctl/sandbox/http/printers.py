@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from syncctl.sandbox.http.ages import human_duration
+from syncctl.sandbox.http.ages import age
 from syncctl.sandbox.http.podstatus import pod_cells
-from syncctl.sandbox.objects import EVENTS, NAMESPACES, NODES, PODS, Json, Record, Resource, seconds_of
+from syncctl.sandbox.objects import EVENTS, NAMESPACES, NODES, PODS, Json, Record, Resource
 
 _NAME = (
     "Name must be unique within a namespace. Is required when creating resources, although some resources may "
@@ -27,19 +27,6 @@ _NODE = (
     "responsible for the lifecycle of this pod. This field should not be used to express a desire for the pod to "
     "be scheduled on a specific node. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-"
     "node/#nodename"
-)
-_NOMINATED = (
-    "nominatedNodeName is set only when this pod preempts other pods on the node, but it cannot be scheduled "
-    "right away as preemption victims receive their graceful termination periods. This field does not guarantee "
-    "that the pod will be scheduled on this node. Scheduler may decide to place the pod elsewhere if other nodes "
-    "become available sooner. Scheduler may also decide to give the resources on this node to a higher priority "
-    "pod that is created after preemption. As a result, this field may be different than PodSpec.nodeName when "
-    "the pod is scheduled."
-)
-_GATES = (
-    "If specified, all readiness gates will be evaluated for pod readiness. A pod is ready when all its "
-    'containers are ready AND all conditions specified in the readiness gates have status equal to "True" More '
-    "info: https://git.k8s.io/enhancements/keps/sig-network/580-pod-readiness-gates"
 )
 
 
@@ -73,10 +60,6 @@ def _node(node: Json, now: float) -> list[str]:
     return [*short, info["kubeletVersion"], *wide]
 
 
-def age(content: Json, now: float) -> str:
-    return human_duration(now - seconds_of(content["metadata"]["creationTimestamp"]))
-
-
 COLUMNS: dict[Resource, Columns] = {
     PODS: Columns(
         [
@@ -95,27 +78,17 @@ COLUMNS: dict[Resource, Columns] = {
                 wide=True,
             ),
             _column("Node", _NODE, wide=True),
-            _column("Nominated Node", _NOMINATED, wide=True),
-            _column("Readiness Gates", _GATES, wide=True),
+            _column("Nominated Node", wide=True),
+            _column("Readiness Gates", wide=True),
         ],
         pod_cells,
     ),
-    NAMESPACES: Columns(
-        [_column("Name"), _column("Status", "The status of the namespace"), _column("Age")],
-        _namespace,
-    ),
+    NAMESPACES: Columns([_column(name) for name in ("Name", "Status", "Age")], _namespace),
     NODES: Columns(
         [
-            _column("Name"),
-            _column("Status", "The status of the node"),
-            _column("Roles", "The roles of the node"),
-            _column("Age"),
-            _column("Version", "Kubelet Version reported by the node."),
-            _column("Internal-IP", "List of addresses reachable to the node.", wide=True),
-            _column("External-IP", "List of addresses reachable to the node.", wide=True),
-            _column("OS-Image", "OS Image reported by the node from /etc/os-release.", wide=True),
-            _column("Kernel-Version", "Kernel Version reported by the node from 'uname -r'.", wide=True),
-            _column("Container-Runtime", "ContainerRuntime Version reported by the node.", wide=True),
+            *[_column(name) for name in ("Name", "Status", "Roles", "Age", "Version")],
+            *[_column(name, wide=True) for name in ("Internal-IP", "External-IP", "OS-Image", "Kernel-Version")],
+            _column("Container-Runtime", wide=True),
         ],
         _node,
     ),
