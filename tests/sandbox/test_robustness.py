@@ -146,7 +146,7 @@ def test_what_is_remembered_is_bounded(api: Client, sandbox: Sandbox) -> None:
         make(store, f"p{number}")
         store.list(PODS, "trading", ListOptions(limit=1))
     assert len(store.history._events) <= 200
-    assert len(store._pager._snapshots) <= 32
+    assert len(store._pager._snapshots) <= 8
     for number in range(50):
         api("GET", f"{PODS_PATH}/p{number}")
         api("GET", f"/nonsense/{number}")

@@ -16,7 +16,7 @@ from syncctl.sandbox.refusals import bad_request, expired
 from syncctl.sandbox.store.selectors import Selection
 
 TOKEN_SECONDS = 300.0
-_SNAPSHOTS = 32
+_SNAPSHOTS = 8  # as many lists may be paged through at once, each beginning at a version of its own
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - a version, not a secret
 _LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 _EXPIRED_CONTINUE = (
