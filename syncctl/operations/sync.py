@@ -8,16 +8,15 @@ from signal import Signals
 from typing import Protocol
 
 from syncctl import __version__
-from syncctl.core import names
+from syncctl.core.aftermath import clients_made, newest_pods, strange_ids
 from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.guard import NOBODY_ELSE, Counts, allowance_of, is_refused_duplicate
 from syncctl.core.latch import to_disallow, to_settle
 from syncctl.core.others import unclaimed
-from syncctl.core.report import Outcome, Report, Result, unhealthy
+from syncctl.core.report import Outcome, Report, unhealthy
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.core.steps import Cause, Plan
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
@@ -183,11 +182,11 @@ class _Pass:
         counts = {str(result): number for result, number in report.counts().items()}
         log.info(report.summary, extra={"counts": counts})
         with writing(self.engine) as connection:
-            record_spawned(connection, _made(report), self.clock.now())
+            record_spawned(connection, clients_made(report), self.clock.now())
             if self.lease.took_over:
                 # What a pass made that died before it got here looks like any other pod by now.
-                catch_up_spawned(connection, _newest(report.plan))
-            client_ids, status_ids = _strange_ids(report.plan)
+                catch_up_spawned(connection, newest_pods(report.plan))
+            client_ids, status_ids = strange_ids(report.plan)
             if (client_ids or status_ids) and not pass_ids_of_pods(connection, client_ids, status_ids):
                 log.warning(
                     "this user may not change sequences: a new client may get the id of a pod that is an orphan"
@@ -246,48 +245,6 @@ class _Pass:
             error=error,
             shard=str(self.options.shard),
         )
-
-
-def _made(report: Report) -> set[int]:
-    """Return the clients of which a pod was made."""
-    return {
-        outcome.step.key.client_id
-        for outcome in report.outcomes
-        if outcome.result in (Result.CREATED, Result.REPLACED) and outcome.step.key
-    }
-
-
-def _newest(plan: Plan) -> dict[int, datetime]:
-    """Return when the newest pod of each client was made, of those that were there when the pass began.
-
-    A pod that has to go counts as well: it was made all the same. One of the Go service does not, for no pass made it.
-    """
-    pods = [(wanted.key, pod) for wanted, pod in plan.matches]
-    pods += [
-        (step.key, step.observed)
-        for step in plan.drifted
-        if step.key and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
-    ]
-    newest: dict[int, datetime] = {}
-    for key, pod in pods:
-        if pod.created_at:
-            made = datetime.fromisoformat(pod.created_at)
-            newest[key.client_id] = max(made, newest.get(key.client_id, made))
-    return newest
-
-
-_STRANGE = (Cause.ORPHAN, Cause.MISNAMED, Cause.DUPLICATE, Cause.IDS_MOVED)
-
-
-def _strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
-    """Return the ids of clients, and of status rows, of those pods of the fleet that the tables may know nothing of."""
-    pods = [
-        (step.key, step.observed.name)
-        for step in plan.drifted
-        if step.cause in _STRANGE and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
-    ]
-    client_ids = {key.client_id for key, _ in pods if key}
-    return client_ids, {read[1] for _, name in pods if (read := names.read_name(name))}
 
 
 def _steps(report: Report, shard: Shard) -> tuple[list[StepRecord], dict[str, StepRecord]]:
