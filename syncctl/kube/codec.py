@@ -34,148 +34,36 @@ from syncctl.core.names import (
     TEMPLATE,
     owner,
 )
-
-
-class _Struct(msgspec.Struct, gc=False, rename="camel"):
-    """Fields as the API spells them; unknown ones are skipped while parsing."""
-
-
-class _OwnerReference(_Struct):
-    kind: str = ""
-
-
-class _Metadata(_Struct):
-    name: str
-    uid: str = ""
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    deletion_grace_period_seconds: int | None = None
-    finalizers: list[str] | None = None
-    owner_references: list[_OwnerReference] | None = None
-
-
-class _Resources(_Struct):
-    requests: dict[str, str] | None = None
-    limits: dict[str, str] | None = None
-
-
-class _Variable(_Struct):
-    name: str
-    value: str = ""
-
-
-class _Container(_Struct):
-    name: str
-    image: str = ""
-    resources: _Resources | None = None
-    env: list[_Variable] | None = None
-
-
-class _Spec(_Struct):
-    containers: list[_Container] | None = None
-    node_name: str = ""
-    termination_grace_period_seconds: int | None = None
-
-
-class _Waiting(_Struct):
-    reason: str = ""
-    message: str = ""
-
-
-class _Terminated(_Struct):
-    reason: str = ""
-    message: str = ""
-    exit_code: int | None = None
-
-
-class _State(_Struct):
-    waiting: _Waiting | None = None
-    terminated: _Terminated | None = None
-
-
-class _ContainerStatus(_Struct):
-    name: str
-    ready: bool = False
-    restart_count: int = 0
-    state: _State | None = None
-    last_state: _State | None = None
-
-
-class _Condition(_Struct):
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str | None = None
-
-
-class _Status(_Struct):
-    phase: str = ""
-    reason: str = ""
-    message: str = ""
-    conditions: list[_Condition] | None = None
-    init_container_statuses: list[_ContainerStatus] | None = None
-    container_statuses: list[_ContainerStatus] | None = None
-
-
-class _Pod(_Struct):
-    metadata: _Metadata
-    spec: _Spec = msgspec.field(default_factory=_Spec)
-    status: _Status = msgspec.field(default_factory=_Status)
-
-
-class _ListMetadata(msgspec.Struct):
-    continue_: str = msgspec.field(name="continue", default="")
-
-
-class _PodList(_Struct):
-    metadata: _ListMetadata
-    items: list[_Pod] | None = None
-
-
-class _MetadataOnly(_Struct):
-    metadata: _Metadata
-
-
-class _MetadataList(_Struct):
-    metadata: _ListMetadata
-    items: list[_MetadataOnly] | None = None
-
-
-class _Cause(_Struct):
-    field: str = ""
-    message: str = ""
-
-
-class _Details(_Struct):
-    causes: list[_Cause] | None = None
-
-
-class ApiStatus(_Struct):
-    """The API server's own description of a failure."""
-
-    kind: str = ""
-    message: str = ""
-    reason: str = ""
-    details: _Details | None = None
-
+from syncctl.kube.payloads import (
+    ApiStatus,
+    Condition,
+    ContainerResources,
+    ContainerStatus,
+    Metadata,
+    MetadataList,
+    MetadataOnly,
+    PodJson,
+    PodList,
+    State,
+    Terminated,
+    Variable,
+    Waiting,
+)
 
 # Of what most pods of a fleet have in common there is one copy: a value is made once, a text is interned.
 _COMMON_LABELS = (MANAGED_BY, ALGORITHM, INSTANCE, FLEET)
 _COMMON_ANNOTATIONS = (SPEC_HASH, TEMPLATE)
 _shared_resources = lru_cache(maxsize=4096)(Resources)
 _shared_state = lru_cache(maxsize=4096)(ContainerState)
-_NOTHING = _State()
+_NOTHING = State()
 # These two are there, and "True", while a resize is not done; the others while all is well.
 _RESIZE_PENDING, _RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 _OF_A_RESIZE = (_RESIZE_PENDING, _RESIZE_IN_PROGRESS)
 
-_page = msgspec.json.Decoder(_PodList)
-_pod = msgspec.json.Decoder(_Pod)
-_metadata_page = msgspec.json.Decoder(_MetadataList)
-_object = msgspec.json.Decoder(_MetadataOnly)
+_page = msgspec.json.Decoder(PodList)
+_pod = msgspec.json.Decoder(PodJson)
+_metadata_page = msgspec.json.Decoder(MetadataList)
+_object = msgspec.json.Decoder(MetadataOnly)
 _status = msgspec.json.Decoder(ApiStatus)
 
 
@@ -237,14 +125,14 @@ def is_web_page(body: bytes) -> bool:
     return body.lstrip().startswith(b"<")
 
 
-def _other(metadata: _Metadata) -> OtherPod:
+def _other(metadata: Metadata) -> OtherPod:
     labels = metadata.labels or {}
     whose = owner(labels)
     plain = not labels and not metadata.owner_references
     return OtherPod(metadata.name, whose, labels, plain, lost=whose == LOST)
 
 
-def _observed(pod: _Pod) -> ObservedPod:
+def _observed(pod: PodJson) -> ObservedPod:
     metadata, spec, status = pod.metadata, pod.spec, pod.status
     own = None
     for container in spec.containers or ():
@@ -286,7 +174,7 @@ def _observed(pod: _Pod) -> ObservedPod:
     )
 
 
-def _resize(said: Mapping[str, _Condition]) -> tuple[str, str, str]:
+def _resize(said: Mapping[str, Condition]) -> tuple[str, str, str]:
     """Return why a resize will never be, or what keeps it and since when; "" for what is not so.
 
     One that is put off, at work or in error the kubelet tries again by itself.
@@ -311,14 +199,14 @@ def _shared_values(values: dict[str, str] | None, common: tuple[str, ...]) -> di
     return values
 
 
-def _resources(resources: _Resources) -> Resources:
+def _resources(resources: ContainerResources) -> Resources:
     requests, limits = resources.requests or {}, resources.limits or {}
     return _shared_resources(
         requests.get("cpu", ""), requests.get("memory", ""), limits.get("cpu", ""), limits.get("memory", "")
     )
 
 
-def _environment(variables: list[_Variable]) -> Environment:
+def _environment(variables: list[Variable]) -> Environment:
     algorithm = client_id = spec = None
     for variable in variables:
         # Of a doubled variable the last counts, as for the kubelet.
@@ -332,7 +220,7 @@ def _environment(variables: list[_Variable]) -> Environment:
     return Environment(algorithm, client_id, spec)
 
 
-def _conditions(conditions: Iterable[_Condition]) -> dict[str, _Condition]:
+def _conditions(conditions: Iterable[Condition]) -> dict[str, Condition]:
     """Return, by type, the conditions that are not as in a healthy pod with which nothing is done."""
     return {
         condition.type: condition
@@ -341,18 +229,18 @@ def _conditions(conditions: Iterable[_Condition]) -> dict[str, _Condition]:
     }
 
 
-def _words(condition: _Condition | None) -> str:
+def _words(condition: Condition | None) -> str:
     if condition is None:
         return ""
     return ": ".join(filter(None, (condition.reason, condition.message))) or condition.type
 
 
-def _container_state(status: _ContainerStatus) -> ContainerState:
+def _container_state(status: ContainerStatus) -> ContainerState:
     state, last = status.state or _NOTHING, status.last_state or _NOTHING
     if state.waiting is None and state.terminated is None and last.terminated is None:
         return _shared_state(status.name, status.ready, status.restart_count)
-    waiting, terminated = state.waiting or _Waiting(), state.terminated or _Terminated()
-    before = last.terminated or _Terminated()
+    waiting, terminated = state.waiting or Waiting(), state.terminated or Terminated()
+    before = last.terminated or Terminated()
     return ContainerState(
         name=intern(status.name),
         ready=status.ready,

@@ -25,6 +25,7 @@ from syncctl.core.errors import (
 )
 from syncctl.kube import codec
 from syncctl.kube.config import Connection
+from syncctl.kube.payloads import ApiStatus
 
 ATTEMPTS = 5
 """How often a request is sent at the most."""
@@ -201,7 +202,7 @@ def _may_pass(status: int) -> bool:
     return status in (408, 429) or status >= 500
 
 
-def _translated(method: str, doing: str, status: int, told: codec.ApiStatus, retry_after: str | None) -> ClusterError:
+def _translated(method: str, doing: str, status: int, told: ApiStatus, retry_after: str | None) -> ClusterError:
     said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
     if _may_pass(status):
