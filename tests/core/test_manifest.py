@@ -359,6 +359,7 @@ def test_everything_that_syncctl_owns_is_refused_in_one_error() -> None:
                         {"name": "CLIENT_ID", "value": "x"},
                         {"name": "CLIENT_NAME", "value": "x"},
                         {"name": "CLIENT_VERSION", "value": "x"},
+                        {"name": "SYNCCTL_SPEC", "value": "x"},
                     ],
                     "securityContext": {
                         "runAsNonRoot": False,
@@ -402,6 +403,7 @@ def test_everything_that_syncctl_owns_is_refused_in_one_error() -> None:
         f"{container}.env.CLIENT_ID: set by syncctl",
         f"{container}.env.CLIENT_NAME: set by syncctl",
         f"{container}.env.CLIENT_VERSION: set by syncctl",
+        f"{container}.env.SYNCCTL_SPEC: set by syncctl",
         f"{container}.securityContext.runAsNonRoot: always true, {restricted}",
         f'{container}.securityContext.seccompProfile.type: always "RuntimeDefault", {restricted}',
         f"{container}.securityContext.allowPrivilegeEscalation: always false, {restricted}",

@@ -825,3 +825,12 @@ def test_a1_a_pod_of_moved_ids_that_goes_is_waited_for_by_both_its_keys() -> Non
     steps = planned(desired, replace(POD, deleted_at=LEAVING))
     assert {(step.kind, step.cause) for step in steps} == {(StepKind.WAIT, Cause.TERMINATING)}
     assert {step.name for step in steps} == {"vwap-300", "vwap-107"}
+
+
+@pytest.mark.parametrize("change", [{"restart_generation": 3}, {"cpu": "1"}], ids=["a restart", "a resize"])
+def test_a1_no_replacement_begins_while_another_pod_may_be_the_same(change: dict[str, object]) -> None:
+    steps = planned(desired_by(a_client(7, **change)), POD, NOBODYS)
+    assert in_brief(steps) == [("conflict", "claimed", "vwap-107"), ("conflict", "unidentified", "by-hand")]
+    assert steps[0].reason.endswith("if it is not, `kubectl delete pod by-hand`")
+    # A person's stop needs nobody's word but that.
+    assert ("delete", "switched-off", "vwap-107") in in_brief(planned(OFF, POD, NOBODYS))
