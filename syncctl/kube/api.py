@@ -127,18 +127,21 @@ class ApiCluster:
         found = self.get_pod(manifest["metadata"]["name"])
         return found if found and _is_of(manifest, found) else None
 
-    def try_pod(self, manifest: Mapping[str, Any]) -> None:
-        """Return when the API server would take this pod; see Cluster."""
+    def try_pod(self, manifest: Mapping[str, Any]) -> bool:
+        """Return whether the API server would take this pod at once; see Cluster."""
         url = f"{self._pods_url}?fieldValidation=Strict&dryRun=All"
         doing = f"create pod {manifest['metadata']['name']}"
         try:
             self._transport.send("POST", url, doing, msgspec.json.encode(manifest))
-        except (PodExists, QuotaExceeded):
-            # The last things that are looked at: all else about the pod is well.
-            return
+        except QuotaExceeded:
+            # That, and the name, are the last things that are looked at: all else about the pod is well.
+            return False
+        except PodExists:
+            return True
         except PodRejected as error:
             if "does not support dry run" not in error.message:
                 raise
+        return True
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
         """Apply a strategic merge patch to the pod with this uid; see Cluster."""

@@ -52,10 +52,13 @@ class Cluster(Protocol):
             QuotaExceeded, AccessDenied, ClusterError
         """
 
-    def try_pod(self, manifest: Mapping[str, Any]) -> None:
+    def try_pod(self, manifest: Mapping[str, Any]) -> bool:
         """Return when the API server would take this pod, were its name and its share of the quota free; makes none.
 
         Where a webhook of the cluster cannot be asked without effect, that counts as a yes.
+
+        Returns:
+            Whether its share of the quota is free as well.
 
         Raises:
             PodRejected, AccessDenied, ClusterError: it would not.

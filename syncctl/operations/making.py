@@ -33,6 +33,7 @@ from syncctl.operations.brake import Brake
 from syncctl.operations.clock import Clock
 from syncctl.operations.leaving import Leaving
 from syncctl.operations.parts import Item, Parts
+from syncctl.operations.room import Room
 from syncctl.operations.waiting import NOT_BEGUN, SUCCESSORS, Place, Waiting
 
 BATCH = 100
@@ -45,6 +46,7 @@ LISTEN = 0.1
 NOT_TAKEN = "left as it is, for its successor would not be taken: {}"
 DOWN = "nothing runs until the next pass makes it: {}"
 STILL_THERE = "its old pod is still terminating; the next pass goes on"
+NO_ROOM = "not begun, for the quota has no room for a successor"
 
 
 class Making:
@@ -76,7 +78,7 @@ class Making:
         self._look = parts.look
         self._part: dict[Place, Callable[[Item], bool | Outcome | None]] = {
             **dict.fromkeys((Place.FRESH, Place.AGAIN, Place.MISSING), parts.make),
-            Place.END: parts.end,
+            **dict.fromkeys((Place.END, Place.TIGHT), parts.end),
             Place.GONE: parts.is_gone,
             Place.ASK: parts.ask,
         }
@@ -85,6 +87,7 @@ class Making:
         self._pool = pool
         self._threads = threads
         self._clock = clock
+        self._room = Room()
         self._waiting = Waiting()
         self._leaving = Leaving()
         self._told_before_look = False
@@ -113,6 +116,7 @@ class Making:
                 return
             elif self._is_stale():
                 yield from self._leave(SUCCESSORS, "")
+                yield from self._leave(NOT_BEGUN, NO_ROOM)
             else:
                 self._brake.wait(self._next_moment() - self._clock.monotonic())
 
@@ -133,6 +137,7 @@ class Making:
                 yield Outcome(item.step, Result.DEFERRED, why)
 
     def _failed(self, place: Place, item: Item, words: str) -> Outcome:
+        self._room.end(item, taken=False)
         if place is Place.ASK:
             words = NOT_TAKEN.format(words)
         elif place in (Place.FRESH, Place.AGAIN) and item.made is None:
@@ -141,10 +146,11 @@ class Making:
 
     def _stop_waiting(self, items: list[Item], why: str) -> Iterator[Outcome]:
         for item in items:
+            self._room.end(item, taken=False)
             yield Outcome(item.step, Result.WAITING, why)
 
     def _is_stale(self) -> bool:
-        """Whether all that is left is refused as it was long ago."""
+        """Whether all that is left is refused as it was long ago, or may not begin for that."""
         now = self._clock.monotonic()
         return not self._leaving and all(
             place in SUCCESSORS and item.refusals is not None and item.refusals.stale(now)
@@ -178,7 +184,11 @@ class Making:
         if place is Place.AGAIN:
             # What is refused, and perhaps late each time, leaves threads to all else.
             return self._retrying < max(1, self._threads // 2)
-        return True
+        if place is Place.TIGHT:
+            return self._room.has_turn
+        if place is Place.ASK:
+            return not self._room.closed and self._waiting.first(Place.TIGHT) is None
+        return place is not Place.END or not self._room.closed
 
     def _may_write(self, place: Place) -> bool:
         """Ask the database before each batch of the same kind, and the brake anew: that may have taken its time."""
@@ -192,6 +202,8 @@ class Making:
         return not (self._brake.over() if place in SUCCESSORS else self._brake.reason())
 
     def _begin_part(self, place: Place, item: Item) -> None:
+        if place is Place.TIGHT:
+            self._room.begin(item)
         self._retrying += place is Place.AGAIN
         self._send(partial(self._part[place], item), partial(self._settle, place, item))
 
@@ -221,12 +233,13 @@ class Making:
             yield from self._refused(place, item, error)
         else:
             if isinstance(came, Outcome):
+                self._room.end(item, taken=came.result is not Result.CONFLICT)
                 self._leaving.look_soon(self._clock.monotonic())
                 yield came
                 return
             item.refusals = None
             if place is Place.ASK:
-                self._waiting.add(Place.END, item)
+                self._waiting.add(Place.END if came else Place.TIGHT, item)
             elif place is Place.GONE and came:
                 self._waiting.add(Place.FRESH, item)
             else:
@@ -237,8 +250,10 @@ class Making:
         item.refusals = refused(item.refusals, error, now)
         if place in SUCCESSORS:
             place, of_use = place if place is Place.GONE else Place.AGAIN, not item.refusals.final
+            self._room.refuse(item, item.refusals.of_quota)
         else:
             of_use = isinstance(error, ClusterUnavailable) and item.refusals.number < ATTEMPTS
+            self._room.end(item, taken=False)
         if of_use:
             moment = now + min(_wish(error), LONGEST_WISH) + a_while(item.refusals.number)
             self._waiting.add(place, item, moment)

@@ -39,9 +39,9 @@ class Parts:
         self._cluster = cluster
         self._clock = clock
 
-    def ask(self, item: Item) -> None:
-        """Return when the API server would take the successor."""
-        self._cluster.try_pod(pod_manifest(self._blueprint, item.step.wanted))
+    def ask(self, item: Item) -> bool:
+        """Return whether the quota has room for the successor beside its old pod, when all else is well with it."""
+        return self._cluster.try_pod(pod_manifest(self._blueprint, item.step.wanted))
 
     def end(self, item: Item) -> None:
         """Tell the old pod to go."""

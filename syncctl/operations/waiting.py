@@ -17,11 +17,12 @@ class Place(Enum):
     AGAIN = "to be made, and it was refused"
     MISSING = "to be made, and there was none"
     END = "its old pod is to be told to go"
+    TIGHT = "the same, and the quota has no room for both"
     ASK = "it is to be asked whether it would be taken"
 
 
 SUCCESSORS = (Place.FRESH, Place.GONE, Place.AGAIN)
-NOT_BEGUN = (Place.MISSING, Place.END, Place.ASK)
+NOT_BEGUN = (Place.MISSING, Place.END, Place.TIGHT, Place.ASK)
 
 
 class Waiting:

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from sqlalchemy import event, text
 
 from syncctl.core import names
-from syncctl.core.begun import MALFORMED_TRIES, SAME_WORDS
+from syncctl.core.begun import MALFORMED_TRIES, SAME_WORDS, SAME_WORDS_OF_QUOTA
 from syncctl.core.exits import ExitCode
 from syncctl.core.report import Result
 from syncctl.core.steps import Cause
@@ -21,11 +23,12 @@ from syncctl.db.engine import connect, writing
 from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations.brake import OVERTIME, PATIENCE
 from syncctl.operations.leaving import GRACE_MARGIN
-from syncctl.operations.making import STILL_THERE
+from syncctl.operations.making import NO_ROOM, STILL_THERE
 from syncctl.operations.planning import PassOptions
 from syncctl.sandbox import PODS
 from syncctl.sandbox.http.messages import Request
 from syncctl.sandbox.objects import Event
+from syncctl.sandbox.refusals import forbidden
 
 from .test_wire import tell_to_stop_at, unharmed
 from .world import NAMESPACE, TO_DO, World, add_rows, change_row
@@ -121,6 +124,29 @@ def refuse_for(world: World, seconds: float, **how: Any) -> None:
 def created(request: Request) -> str:
     """Return the name of the pod that is to be created."""
     return str(json.loads(request.body)["metadata"]["name"])
+
+
+class LaggingQuota:
+    """A quota whose status hears of pods that are gone only some time later."""
+
+    def __init__(self, world: World, pods: int, lag: float) -> None:
+        self._world = world
+        self._pods = pods
+        self._lag = lag
+        self._gone: list[float] = []
+        world.sandbox.store.subscribe(self._heard)
+        world.sandbox.store._check_quota = self._check  # type: ignore[method-assign]
+
+    def _heard(self, change: Event) -> None:
+        if change.record.resource is PODS and change.type == "DELETED":
+            self._gone.append(self._world.time())
+
+    def _check(self, _namespace: str, name: str) -> None:
+        now = self._world.time()
+        used = len(self._world.pods()) + sum(now < gone + self._lag for gone in self._gone)
+        if used >= self._pods:
+            why = f"exceeded quota: q, requested: pods=1, used: pods={used}, limited: pods={self._pods}"
+            raise forbidden("pods", name, why)
 
 
 # Refused for a while --------------------------------------------------------------------------------------------------
@@ -437,6 +463,107 @@ def test_b1_whatever_refuses_the_question_the_old_pod_is_left_as_it_is(harmed: W
     assert ended.details()["vwap-5"].startswith(NOT_TAKEN)
     assert harmed.uid("vwap-5") == before
     unharmed(harmed)
+
+
+# Quotas ---------------------------------------------------------------------------------------------------------------
+
+
+def test_b1_with_a_full_quota_they_begin_one_at_a_time_and_ever_more(fleet: Callable[..., World]) -> None:
+    world = fleet(20, concurrency=16)
+    world.sandbox.store.set_quota(NAMESPACE, 20)
+    diary = restart(world, *range(1, 21))
+    ended = world.run()
+    assert ended.code is ExitCode.DONE
+    assert set(ended.results().values()) == {Result.REPLACED}
+    told = sorted(diary.told.values())
+    made = sorted(diary.made.values())
+    # The second one begins when the first is back, the fourth when three are.
+    assert told[1] >= made[0]
+    assert told[3] >= made[2]
+    assert diary.most_down <= 8
+
+
+def test_b1_without_a_full_quota_they_begin_all_at_once(fleet: Callable[..., World]) -> None:
+    world = fleet(20, concurrency=16)
+    world.sandbox.kubelet.stop_delay = 5.0
+    diary = restart(world, *range(1, 21))
+    assert world.run().code is ExitCode.DONE
+    assert diary.most_down == 20
+
+
+def test_b1_a_quota_that_lags_by_115_seconds_costs_one_process_at_a_time(fleet: Callable[..., World]) -> None:
+    world = fleet(20, concurrency=16)
+    LaggingQuota(world, 20, lag=115.0)
+    diary = restart(world, *range(1, 21))
+    results = world.run().results()
+    assert diary.most_down == 1
+    first = min(diary.told, key=diary.told.__getitem__)
+    assert results[first] is Result.REPLACED
+    assert 115 <= diary.made[first] - diary.told[first] < 115 + 2 * LONGEST_BACK_OFF
+    # For a second one the time may be too short. No third one is begun.
+    assert len(diary.told) == 2
+    assert set(results.values()) <= {Result.REPLACED, Result.DEFERRED, Result.FAILED}
+
+
+def test_b1_while_a_successor_is_refused_for_the_quota_no_other_pod_is_ended(fleet: Callable[..., World]) -> None:
+    # There is room for one, so nobody is told at first that there is none.
+    world = fleet(20, concurrency=1)
+    LaggingQuota(world, 21, lag=20.0)
+    diary = restart(world, *range(1, 21))
+    world.sandbox.server.on_request = lambda _request, _verb: world.time.pass_(0.05)
+    ended = world.run()
+    assert set(ended.results().values()) <= {Result.REPLACED, Result.DEFERRED}
+    # Those are the ones that were begun before the first was refused.
+    assert diary.most_down <= 8
+
+
+def test_b1_nor_is_one_that_was_asked_for_before(fleet: Callable[..., World]) -> None:
+    world = fleet(3, concurrency=2)
+    world.sandbox.kubelet.stop_delay = 0.0
+    diary = restart(world, 1, 2, 3)
+    refuse(world, 1, status=403, message="exceeded quota: q", times=4)
+    verbs: list[tuple[str, bool]] = []
+    tried, being_asked = threading.Event(), threading.Event()
+
+    def hook(request: Request, verb: str) -> None:
+        asked = "dryRun" in request.query
+        verbs.append((verb, asked))
+        if verb == "list":
+            world.time.pass_(0.1)
+        if verb == "create" and not asked:
+            assert being_asked.wait(20)
+            tried.set()
+        if asked and created(request) == "vwap-2":
+            # Its answer comes when the first successor has been refused.
+            being_asked.set()
+            assert tried.wait(20)
+            time.sleep(0.3)
+
+    world.sandbox.server.on_request = hook
+    ended = world.run()
+    assert ended.code is ExitCode.DONE
+    assert diary.made["vwap-1"] <= min(diary.told["vwap-2"], diary.told["vwap-3"])
+    # Nor is anything asked for meanwhile.
+    tries = [place for place, each in enumerate(verbs) if each == ("create", False)]
+    assert ("create", True) not in verbs[tries[0] : tries[4]]
+
+
+def test_b1_a_quota_that_is_lowered_ends_the_pass_after_two_minutes_with_one_process_down(
+    fleet: Callable[..., World],
+) -> None:
+    world = fleet(5, concurrency=16)
+    world.sandbox.store.set_quota(NAMESPACE, 3)
+    diary = restart(world, *range(1, 6))
+    ended = world.run()
+    assert ended.code is ExitCode.INCOMPLETE
+    assert SAME_WORDS_OF_QUOTA <= ended.seconds < SAME_WORDS_OF_QUOTA + 2 * LONGEST_BACK_OFF
+    (down,) = diary.told
+    assert ended.results() == {
+        **dict.fromkeys((f"vwap-{client}" for client in range(1, 6)), Result.DEFERRED),
+        down: Result.FAILED,
+    }
+    assert ended.details()[down].startswith(DOWN)
+    assert {detail for name, detail in ended.details().items() if name != down} == {NO_ROOM}
 
 
 # A1: what has a claim -------------------------------------------------------------------------------------------------
