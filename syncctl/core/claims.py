@@ -33,7 +33,7 @@ class Claims:
         self.unsure: dict[str, str] = {}
         self._unidentified: dict[PodKey, str] = {}
         self._moved: dict[PodKey, ObservedPod] = {}
-        self._ended: set[str] = set()
+        self._ended: dict[PodKey, ObservedPod] = {}
 
     def put(self, pod: ObservedPod) -> Step | None:
         """Put a pod to its key; return its step if it has none, or none in this shard's care."""
@@ -63,10 +63,12 @@ class Claims:
         """Turn each step that would do something into a conflict, where a pod whose ids have moved may be its key's."""
         for step in steps:
             moved = self._moved.get(step.key) if step.key and step.kind in ACTING else None
-            if moved is None and not (step.kind is StepKind.CREATE and step.name in self._ended):
+            if moved is None and step.key and step.may_make_pod:
+                moved = self._ended.get(step.key)
+            if moved is None:
                 yield step
-            elif moved is None or moved.terminating:
-                reason = f"{moved.name if moved else step.name} has to go first"
+            elif moved.terminating or moved.finished:
+                reason = f"{moved.name}, which may be {step.key}, has to go first"
                 yield replace(step, kind=StepKind.WAIT, cause=Cause.TERMINATING, reason=reason)
             else:
                 reason = f"{moved.name} may be {step.key}; {_PUT_BACK.format(pod=moved.name)}"
@@ -75,8 +77,8 @@ class Claims:
     def _of_moved_ids(self, pod: ObservedPod, named: PodKey, told: PodKey) -> Step:
         says = f"its name is that of {named}, and its environment says {told}"
         if pod.finished and not pod.terminating:
-            # It claims nothing any more but its name.
-            self._ended.add(pod.name)
+            # It claims nothing any more. But one on a lost node may run, so no pod is made before it has gone.
+            self._ended |= {named: pod, told: pod}
             return Step(StepKind.DELETE, Cause.IDS_MOVED, pod.name, told, f"has ended; {says}", observed=pod)
         for key in (named, told):
             # One that stays decides before one that goes, and the first by name before the others.

@@ -812,12 +812,22 @@ def test_a1_a_pod_that_is_right_but_for_its_environment_is_no_match() -> None:
         assert {(step.kind, step.cause) for step in steps} == {(StepKind.CONFLICT, Cause.IDS_MOVED)}
 
 
-def test_a1_a_new_pod_waits_for_an_ended_one_by_its_name_that_was_another_keys() -> None:
-    steps = planned(desired_by(a_client(8, status_id=107)), replace(POD, phase="Failed"))
-    assert in_brief(steps) == [("delete", "ids-moved", "vwap-107"), ("wait", "terminating", "vwap-107")]
-    # Under another name, as after the numbers have moved on, it keeps nothing waiting.
-    steps = planned(desired_by(a_client(8, status_id=108), adopted={107: 8}), replace(POD, phase="Failed"))
-    assert in_brief(steps) == [("delete", "ids-moved", "vwap-107"), ("create", "missing", "vwap-108")]
+@pytest.mark.parametrize("ended", [{"phase": "Failed"}, {"reason": "NodeLost"}], ids=["failed", "lost with its node"])
+def test_a1_new_pods_of_both_its_keys_wait_for_an_ended_one_whose_ids_have_moved(ended: dict[str, str]) -> None:
+    desired = desired_by(a_client(7, status_id=300), a_client(8, status_id=107))
+    assert in_brief(planned(desired, replace(POD, **ended))) == [
+        ("delete", "ids-moved", "vwap-107"),
+        ("wait", "terminating", "vwap-300"),
+        ("wait", "terminating", "vwap-107"),
+    ]
+    # One that would be made under another name waits too, and what is to be ended does not.
+    desired = desired_by(a_client(8, status_id=108), adopted={107: 8})
+    steps = planned(desired, replace(POD, **ended), pod_of(a_client(9)))
+    assert in_brief(steps) == [
+        ("delete", "ids-moved", "vwap-107"),
+        ("delete", "orphan", "vwap-109"),
+        ("wait", "terminating", "vwap-108"),
+    ]
 
 
 def test_a1_a_pod_of_moved_ids_that_goes_is_waited_for_by_both_its_keys() -> None:
