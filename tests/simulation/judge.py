@@ -536,7 +536,8 @@ class Judge:
                     switched_off.add(record.uid)
             elif run.options.adopt and FLEET not in record.labels and (key := run.rows.named(record.name)):
                 live += 1
-                switched_off |= {record.uid} if run.rows.switched_off(key) else set()
+                mine = self._mine(run, key) and run.rows.switched_off(key)
+                switched_off |= {record.uid} if mine else set()
         return kinds, switched_off, live
 
     def _suspicion(self, run: PassRun, record: Record, who: Identity) -> str:
