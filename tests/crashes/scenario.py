@@ -1,5 +1,6 @@
 """A fleet whose next pass takes each kind of step once, copied for every point at which that pass is killed."""
 
+import copy
 import json
 import os
 import shutil
@@ -238,7 +239,7 @@ def _change(engine: Engine, store: Store) -> None:
     clients.update_client(engine, "3", ClientChanges(image="desk/algo:2"))
     clients.update_client(engine, "4", ClientChanges(cpu="750m"))
     clients.restart_client(engine, "5")
-    _annotate(store, "vwap-6", {"syncctl.io/spec-hash": "0123456789abcdef"})
+    _make_as_by_another_template(store, "vwap-6")
     _annotate(store, "vwap-7", {ANNOTATION: "Failed"})
     algorithms.set_algorithms(engine, "8", {Algorithm.VWAP: False})
     clients.delete_client(engine, "9")
@@ -256,6 +257,20 @@ def release(store: Store) -> None:
 
 def _annotate(store: Store, name: str, annotations: dict[str, str]) -> None:
     store.patch(PODS, NAMESPACE, name, msgspec.json.encode({"metadata": {"annotations": annotations}}), MERGE)
+
+
+def _make_as_by_another_template(store: Store, name: str) -> None:
+    pod = store.find(PODS, NAMESPACE, name)
+    assert pod is not None
+    body = copy.deepcopy(pod.content)
+    (container,) = body["spec"]["containers"]
+    for variable in container["env"]:
+        if variable["name"] == "SYNCCTL_SPEC":
+            variable["value"] = "0123456789abcdef"
+    metadata = {field: body["metadata"][field] for field in ("name", "labels", "annotations")}
+    spec = {**body["spec"], "nodeName": ""}
+    store.delete(PODS, NAMESPACE, name, DeleteOptions(0))
+    store.create(PODS, NAMESPACE, {"metadata": metadata, "spec": spec})
 
 
 def _foreign(store: Store, name: str, labels: dict[str, str]) -> None:

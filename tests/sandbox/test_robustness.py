@@ -169,7 +169,7 @@ def test_a_kubelet_forgets_pods_that_are_gone(store: Store, kubelet: Kubelet) ->
 
 FIRST_REQUESTS = """
 import os, sys, threading
-from syncctl.sandbox.decoding import decode
+from syncctl.sandbox.rules.decoding import decode
 from syncctl.sandbox.schema import POD
 
 sys.setswitchinterval(1e-6)

@@ -469,6 +469,10 @@ class Simulation:
         if not statement.startswith("UPDATE lease") or not self._running:
             return
         run, now = self._running[-1], self._database.now()
+        if "lease.expires_at > " in statement and cursor.rowcount == 1:
+            # A failover may bring back what a release has taken: whose nonce is in the row has the lease again.
+            run.lost, run.asked_since = "", False
+            self._owners[str(run.options.shard)] = run.number
         term = str(datetime.fromisoformat(now) + timedelta(seconds=LEASE_TERM + 1))
         for name, *after in cursor.connection.execute("SELECT name, holder, token, expires_at FROM lease").fetchall():
             before = self._leases_before.get(name, [None, 0, None])
