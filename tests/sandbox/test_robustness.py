@@ -170,7 +170,7 @@ def test_a_kubelet_forgets_pods_that_are_gone(store: Store, kubelet: Kubelet) ->
 FIRST_REQUESTS = """
 import os, sys, threading
 from syncctl.sandbox.rules.decoding import decode
-from syncctl.sandbox.schema import POD
+from syncctl.sandbox.rules.shapes import POD
 
 sys.setswitchinterval(1e-6)
 
