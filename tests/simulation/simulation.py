@@ -85,7 +85,7 @@ class Simulation:
         # what was held in the last pass that had it; and what a failover puts back.
         self._owners: dict[str, int] = {}
         self._kept_out: tuple[float, float] | None = None
-        self._held: dict[str, tuple[object, ...]] = {}
+        self._held: dict[tuple[int, str], tuple[object, ...]] = {}
         self._leases_before: dict[str, list[Any]] = {}
         self._put_back: list[Callable[[], None]] = []
         self._lease_then: list[tuple[object, ...]] = []
@@ -277,16 +277,19 @@ class Simulation:
         """What is held as it was is not stored again."""
         columns = "uid, pod, step, cause, result, reason"
         stored = set(self._kept.execute(f"SELECT {columns} FROM standing_steps WHERE first_pass = ?", (number,)))
+        held: dict[tuple[int, str], tuple[object, ...]] = {}
         for each in run.report.outcomes if run.report else ():
             step, uid = each.step, each.step.observed.uid if each.step.observed else None
+            if step.held is None or step.key is None or not run.options.shard.has(step.key.client_id):
+                continue
             reason = ": ".join(filter(None, (step.reason, each.detail)))
             row = (uid, step.name, step.kind.value, step.cause.value, each.result.value, reason)
-            if step.held is None:
-                self._held.pop(step.name, None)
-                continue
-            if row in stored and self._held.get(step.name) == row:
+            held[step.key.client_id, step.name] = row
+            if row in stored and self._held.get((step.key.client_id, step.name)) == row:
                 raise Violation(f"history has once more what is held as it was: {row}")
-            self._held[step.name] = row
+        # Of its own clients, what a pass does not hold is held no longer.
+        others = {key: row for key, row in self._held.items() if not run.options.shard.has(key[0])}
+        self._held = {**others, **held}
 
     # What happens in the middle of a pass
 
