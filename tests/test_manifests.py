@@ -18,7 +18,7 @@ from syncctl.kube.api import ApiCluster
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.config import connect
 from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
-from syncctl.operations.brake import PATIENCE
+from syncctl.operations.brake import DATABASE_PATIENCE, OVERTIME, PATIENCE
 from syncctl.operations.lease import POLL_EVERY
 from syncctl.sandbox import Sandbox
 from syncctl.settings import ENV_PREFIX, Settings, load_settings
@@ -33,10 +33,6 @@ ENVIRONMENT: dict[str, str] = DOCUMENTS["ConfigMap"]["data"]
 INTERVAL = 300
 START = 30
 """Seconds of a job for scheduling it, pulling the image, upgrading the tables and starting the interpreter."""
-SUCCESSORS = 90
-"""Seconds after its deadline for which a pass tries to bring back what it has ended."""
-LAST_WORDS = 15
-"""Seconds after a signal that the database gets, for the record and the lease."""
 SAFE_VOLUMES = {
     "configMap",
     "csi",
@@ -196,9 +192,9 @@ def test_b2_what_a_pass_begins_has_ended_before_kubernetes_ends_the_job(settings
     active = JOB["activeDeadlineSeconds"]
     assert settings.pass_deadline == Settings.model_fields["pass_deadline"].default
     # Kubernetes counts from the job's start, the pass from that of its process.
-    assert START + settings.pass_deadline + SUCCESSORS <= active
+    assert START + settings.pass_deadline + OVERTIME <= active
     # What is begun in the last moment ends by itself, even when each attempt has to wait as long as it ever does.
-    assert ATTEMPTS * settings.request_timeout + (ATTEMPTS - 1) * LONGEST_BACK_OFF <= SUCCESSORS
+    assert ATTEMPTS * settings.request_timeout + (ATTEMPTS - 1) * LONGEST_BACK_OFF <= OVERTIME
 
 
 def test_b2_a_job_is_gone_before_the_next_tick_replaces_it(settings: Settings) -> None:
@@ -208,7 +204,7 @@ def test_b2_a_job_is_gone_before_the_next_tick_replaces_it(settings: Settings) -
     # One that starts late is told to stop by then. The controller looks every 10 s, and must not miss a tick for that.
     assert 10 < CRONJOB["startingDeadlineSeconds"] < INTERVAL - active
     # Whoever is told to stop comes to its record, and to giving the lease back, before it is killed.
-    assert PATIENCE + settings.request_timeout + LAST_WORDS < grace
+    assert PATIENCE + settings.request_timeout + DATABASE_PATIENCE < grace
 
 
 def test_b2_a_pass_outwaits_one_that_is_dead_or_told_to_stop_and_has_time_left(settings: Settings) -> None:
