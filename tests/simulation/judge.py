@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core.exits import exit_code_of_report
-from syncctl.core.guard import Policy
+from syncctl.core.guard import Policy, is_refused_duplicate
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
 from syncctl.core.steps import StepKind
@@ -706,6 +706,10 @@ class Judge:
         held = outcome is not None and outcome.step.held is not None and outcome.result is Result.DEFERRED
         if not held or not ended or not who.agrees or run.options.policy is Policy.CREATE_ONLY:
             return ""
+        outcomes = run.report.outcomes if run.report else ()
+        if any(one.step.key == outcome.step.key and is_refused_duplicate(one.step) for one in outcomes):
+            # A second pod of the key runs, and is left to a person: nothing is made beside it.
+            return "has ended, and another of its key is left"
         wanted = rows.wanted.get(who.key)
         if wanted is not None and record.name == wanted.name and self._other_pod(run, record, wanted):
             raise Violation(f"{record.name} has ended and is held, though its row asks for another: {outcome}")
