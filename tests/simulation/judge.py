@@ -552,6 +552,12 @@ class Judge:
         wanted = run.rows.wanted.get(key)
         if wanted is None:
             return ""
+        others = [one for one in run.listed.values() if one.uid != record.uid]
+        # Whether a pod of the Go service has ended its metadata do not tell.
+        claiming = any(key in {*self._claims(run, one), run.rows.named(one.name)} for one in others)
+        if claiming and len(self._of_key(run, wanted)) == 1:
+            # A replacement does not begin beside another that may be the same.
+            return ""
         if record.name != wanted.name:
             return "" if who.agrees else "unsure"
         pod = record.content
