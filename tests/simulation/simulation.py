@@ -20,7 +20,7 @@ from sqlalchemy import Engine, event, update
 from syncctl.core.errors import LeaseHeld, StalePlan, SyncctlError
 from syncctl.core.guard import Policy
 from syncctl.core.report import Result
-from syncctl.core.shard import Shard
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import connect, writing
 from syncctl.db.history import list_passes, list_steps
 from syncctl.db.tables import fleet
@@ -166,7 +166,8 @@ class Simulation:
             allow_deletions=self._chance.randint(0, 12) if self._chance.random() < 0.1 else None,
             shard=shard,
         )
-        if self._chance.random() < 0.1:
+        # A plan of a shard cannot be saved, as the command line says.
+        if self._chance.random() < 0.1 and options.shard == WHOLE:
             options = self._saved_plan(options)
         self._pass(options, weather, incidents)
 
