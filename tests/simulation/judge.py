@@ -495,7 +495,12 @@ class Judge:
     def _latch(self, run: PassRun) -> None:
         """Remember what a pass has refused that has come so far as to have written it down."""
         for kind in run.refuses:
-            self._latched[kind].update(run.options.shard.buckets)
+            buckets = set(run.options.shard.buckets)
+            if run.rivals:
+                # Another pass may have seen the end of it since: which of the two came last only the rows tell.
+                name = {"orphan": "orphans"}.get(kind, kind)
+                buckets = {bucket for stored, bucket in read_rows(run.database).latched if stored == name} & buckets
+            self._latched[kind].update(buckets)
 
     def _groups(self, run: PassRun) -> tuple[dict[str, set[str]], set[str], int]:
         """Return what is refused unless a person allows it, by kind; what somebody's word ends; and how many live."""

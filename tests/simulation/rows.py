@@ -90,6 +90,7 @@ class Rows:
     begun: set[Key] = field(default_factory=set)
     by_status: dict[int, int] = field(default_factory=dict)
     former: dict[int, str] = field(default_factory=dict)
+    latched: set[tuple[str, int]] = field(default_factory=set)
     adopted: dict[int, int | None] = field(default_factory=dict)
 
     def named(self, name: str) -> Key | None:
@@ -121,6 +122,7 @@ def read_rows(path: str) -> Rows:
             )
         }
         rows.begun = set(connection.execute("SELECT client_id, algorithm FROM begun_replacements"))
+        rows.latched = set(connection.execute("SELECT kind, bucket FROM guard_latches"))
         rows.adopted = dict(connection.execute("SELECT id, client_id FROM adopted_algorithm_status"))
         tombs = connection.execute("SELECT algorithm_status_id, client_id, client_name FROM deleted_clients").fetchall()
         found = connection.execute(
