@@ -85,8 +85,9 @@ def sync_once(
         try:
             with lease.waiting(wait, this.pause):
                 judged = this.plan()
-                # From here on there may be something that is ended and wants its successor.
-                brake.patience = PATIENCE
+                if not brake.signal:
+                    # From here on there may be something that is ended and wants its successor.
+                    brake.patience = PATIENCE
                 witness.planned(judged)
                 report = this.apply(judged, witness)
                 witness.reported(report)

@@ -406,6 +406,27 @@ def test_b1_a_signal_ends_the_waiting_for_old_pods_after_one_more_look(fleet: Ca
     assert ended.seconds < 5
 
 
+def test_b1_after_a_signal_before_there_is_a_plan_not_even_a_successor_is_made(fleet: Callable[..., World]) -> None:
+    world = fleet(2)
+    refuse(world, 1, status=403, message="denied")
+    restart(world, 1)
+    assert world.run(pass_deadline=1).results()["vwap-1"] is Result.FAILED
+    world.sandbox.faults.clear()
+    told = signal.getsignal(signal.SIGTERM)
+
+    def hook(_request: Request, verb: str) -> None:
+        if verb == "list" and signal.getsignal(signal.SIGTERM) is not told:
+            world.sandbox.server.on_request = None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    world.sandbox.server.on_request = hook
+    writes = world.writes()
+    ended = world.run()
+    assert (ended.code, world.writes()) == (ExitCode.TERMINATED, writes)
+    assert ended.results()["vwap-1"] is not Result.CREATED
+    assert world.run().results()["vwap-1"] is Result.CREATED
+
+
 # The next pass --------------------------------------------------------------------------------------------------------
 
 

@@ -101,9 +101,10 @@ class PassRun:
     # The same by the database.
     began_at: datetime = _NEVER
     ended: float = 0.0
-    # Seconds in which others were at work, or nobody was, and when a signal came.
+    # Seconds in which others were at work, or nobody was, and when a signal came: before there was a plan, or later.
     excused: float = 0.0
     told: float | None = None
+    told_early: bool = False
     # What was begun: names that were written to before the deadline, and those of pods that were ended for new ones.
     begun: set[str] = field(default_factory=set)
     successors: dict[str, str] = field(default_factory=dict)
@@ -263,7 +264,13 @@ class Judge:
         """Nothing is begun after the deadline, and what was begun is not seen through for ever."""
         deadline = run.started + run.settings.pass_deadline
         over = now - deadline
-        known = name in run.begun or name in run.successors
+        due = {
+            step.name
+            for step in _steps(run)
+            if step.kind is StepKind.CREATE and step.held is None and step.key in run.rows.begun
+        }
+        # What an earlier pass has ended is gone on with after a signal, but for one that came before there was a plan.
+        known = name in run.begun or name in run.successors or (name in due and not run.told_early)
         if not known and over > 0.2:
             raise Violation(f"began {call.verb} of {name} {over:.1f} s after the deadline")
         if not known and run.told is not None and now - run.told > 0.2:
@@ -273,14 +280,9 @@ class Judge:
         if run.told is not None and now - run.told - run.excused > BEYOND_SIGNAL + 1:
             raise Violation(f"{call.verb} of {name} {now - run.told:.1f} s after a signal")
         run.begun.add(name)
-        if call.verb == "create" and "dryRun" not in call.request.query and name not in run.successors:
-            due = {
-                step.name
-                for step in _steps(run)
-                if step.kind is StepKind.CREATE and step.held is None and step.key in run.rows.begun
-            }
-            if name not in due and (waiting := due - run.attempts.keys()):
-                raise Violation(f"made {name}, which was merely missing, before {min(waiting)}, which a pass has ended")
+        made = call.verb == "create" and "dryRun" not in call.request.query and name not in run.successors
+        if made and name not in due and (waiting := due - run.attempts.keys()):
+            raise Violation(f"made {name}, which was merely missing, before {min(waiting)}, which a pass has ended")
 
     def _has_lease(self, run: PassRun, what: str, before: str) -> None:
         if run.lost == "expired":

@@ -435,7 +435,7 @@ class Simulation:
         handler = signal.getsignal(signal.SIGTERM)
         if run is not self._running[0] or not isinstance(getattr(handler, "__self__", None), Brake):
             return
-        run.told = self._time.cluster()
+        run.told, run.told_early = self._time.cluster(), run.judged is None
         self.covered["signals"] += 1
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         while signal.getsignal(signal.SIGTERM) == handler:
