@@ -116,7 +116,9 @@ class OtherPods:
     def _sort_in(self, other: OtherPod) -> None:
         self._holders[other.name] = other
         labelled = names.pod_key(other.labels) if other.lost else None
-        keys = [key for key in dict.fromkeys((labelled, self._go_key(other.name))) if key is not None]
+        # What carries another fleet's label is that one's, and holds no more than its name.
+        named = None if names.FLEET in other.labels else self._go_key(other.name)
+        keys = [key for key in dict.fromkeys((labelled, named)) if key is not None]
         for key in keys:
             self._of_key.setdefault(key, []).append(other)
         like_one = other.plain and self._desired.go_service and names.read_seed_name(other.name)

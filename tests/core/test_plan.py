@@ -844,3 +844,12 @@ def test_a1_no_replacement_begins_while_another_pod_may_be_the_same(change: dict
     assert steps[0].reason.endswith("if it is not, `kubectl delete pod by-hand`")
     # A person's stop needs nobody's word but that.
     assert ("delete", "switched-off", "vwap-107") in in_brief(planned(OFF, POD, NOBODYS))
+
+
+def test_a2_a_pod_of_another_fleet_holds_its_name_and_no_key() -> None:
+    desired = desired_by(CLIENT, adopted={9: 7})
+    theirs = others("vwap-9", "vmap-107", owner="a pod of another fleet", labels={names.FLEET: "another"})
+    assert only(desired, beside=theirs).kind is StepKind.CREATE
+    assert only(desired, beside=others("vwap-9")).cause is Cause.NAME_TAKEN
+    theirs = others("vwap-107", owner="a pod of another fleet", labels={names.FLEET: "another"})
+    assert only(desired, beside=theirs).cause is Cause.NAME_TAKEN
