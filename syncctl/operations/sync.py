@@ -81,10 +81,12 @@ def sync_once(
     brake = Brake(deadline, lease.check, clock)
     cluster = cluster.working_under(lease.check, brake.pause)
     this = _Pass(engine, cluster, settings, options, clock, lease, brake, started_at=clock.now())
+    is_planned = False
     with brake.pressed_by_signals(), waits_of(engine).asking(brake.may_wait):
         try:
             with lease.waiting(wait, this.pause):
                 judged = this.plan()
+                is_planned = True
                 if not brake.signal:
                     # From here on there may be something that is ended and wants its successor.
                     brake.patience = PATIENCE
@@ -94,12 +96,12 @@ def sync_once(
                 this.record(report, judged)
                 return report
         except SyncctlError as error:
-            if brake.signal and not brake.patience and isinstance(error, (ClusterError, DatabaseError)):
+            if brake.signal and not is_planned and isinstance(error, (ClusterError, DatabaseError)):
                 # What kept it waiting when it was told to stop is not why it ends.
                 stopped = PassStopped(brake.signal)
                 this.record_failure(stopped)
                 raise stopped from error
-            if brake.patience and isinstance(error, DatabaseError):
+            if is_planned and isinstance(error, DatabaseError):
                 error.hint = "what was done in the cluster is done; the next pass goes on from there, and records it"
             this.record_failure(error)
             raise
