@@ -611,7 +611,9 @@ class Judge:
             ) or (before["spec"] != after["spec"]):
                 raise Violation(f"patched more than the bucket of {previous.name} of a client of another shard")
             return
-        if who.key not in run.rows.wanted or key_of(record.labels) != who.key:
+        # A resize comes before the patch that puts edited labels back: what it left alone it did not make another's.
+        relabelled = key_of(record.labels) != key_of(previous.labels)
+        if who.key not in run.rows.wanted or (relabelled and key_of(record.labels) != who.key):
             raise Violation(f"patched {previous.name}, for which no row asks, or made it another's")
         if other := self._moved(run, who.key):
             raise Violation(f"patched {previous.name}, and {other.name} may be of {who.key} too")
