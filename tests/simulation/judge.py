@@ -557,7 +557,7 @@ class Judge:
             kind = "orphan" if run.rows.orphaned(key) else "unsure"
             return kind if run.options.policy is Policy.SYNC else ""
         wanted = run.rows.wanted.get(key)
-        if wanted is None:
+        if wanted is None or run.options.policy is Policy.CREATE_ONLY:
             return ""
         others = [one for one in run.listed.values() if one.uid != record.uid]
         # Whether a pod of the Go service has ended its metadata do not tell.
