@@ -117,6 +117,8 @@ class PassRun:
     # Of its last write.
     phase: str = ""
     rivals: bool = False
+    # Whether a failover has taken what it wrote down before its first request that changes anything.
+    forgotten: bool = False
 
     def planned(self, judged: JudgedPlan) -> None:
         """Read the rows as they are at this moment: nothing changes them between the pass's reading and this."""
@@ -365,7 +367,7 @@ class Judge:
         run.successors[step.wanted.name] = previous.uid
         if cause != "finished":
             self._disrupted(run, previous.name)
-            if not run.lost:
+            if not run.lost and not run.forgotten:
                 # Another pass may have seen it alive, and so know nothing of it.
                 self.stopped[step.key] = run.number
 
@@ -498,7 +500,7 @@ class Judge:
         """Remember what a pass has refused that has come so far as to have written it down."""
         for kind in run.refuses:
             buckets = set(run.options.shard.buckets)
-            if run.rivals:
+            if run.rivals or run.forgotten:
                 # Another pass may have seen the end of it since: which of the two came last only the rows tell.
                 name = {"orphan": "orphans"}.get(kind, kind)
                 buckets = {bucket for stored, bucket in read_rows(run.database).latched if stored == name} & buckets

@@ -423,6 +423,7 @@ class Simulation:
         if not self._put_back:
             return
         for one in self._running:
+            one.forgotten = one.judged is not None
             if one.judged is None and one.options.expected_digest is None:
                 one.as_read = one.as_read or read_rows(str(self._path))
         self._database.fail_over()
