@@ -410,8 +410,7 @@ class Judge:
 
     def _adopted(self, run: PassRun, seen: Record) -> str:
         rows, key = run.rows, run.rows.named(seen.name)
-        owned = FLEET in seen.labels or seen.content["metadata"].get("ownerReferences")
-        if not run.options.adopt or owned or key is None or seen.labels.get(MANAGED_BY) == "syncctl":
+        if not run.options.adopt or _is_owned(seen) or key is None or seen.labels.get(MANAGED_BY) == "syncctl":
             raise Violation(f"deleted {seen.name}, a pod of somebody else")
         if key in rows.invalid:
             raise Violation(f"deleted {seen.name} of an invalid client")
@@ -708,7 +707,7 @@ class Judge:
         if record.terminating:
             return ""
         if not self.selected(run, record):
-            key = rows.named(record.name) if FLEET not in record.labels and not run.options.adopt else None
+            key = rows.named(record.name) if not _is_owned(record) and not run.options.adopt else None
             if ended or not self.looks_for_go or key not in rows.wanted or not self._mine(run, key):
                 return ""
             ours = [
@@ -853,6 +852,11 @@ class Judge:
             "resized": not _resizes(pod),
         }
         return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]
+
+
+def _is_owned(record: Record) -> bool:
+    """Whether the pod is a fleet's or a controller's: the Go service labels nothing, and has none."""
+    return FLEET in record.labels or bool(record.content["metadata"].get("ownerReferences"))
 
 
 def _has_ended(record: Record) -> bool:
