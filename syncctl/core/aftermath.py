@@ -1,10 +1,11 @@
 """What the rows have to be told after a pass: of which clients pods were made, and which ids pods carry. Pure."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from syncctl.core import names
 from syncctl.core.report import Report, Result
-from syncctl.core.steps import Cause, Plan
+from syncctl.core.steps import Cause, Plan, Step
 
 
 def clients_made(report: Report) -> set[int]:
@@ -22,11 +23,7 @@ def newest_pods(plan: Plan) -> dict[int, datetime]:
     A pod that has to go counts as well: it was made all the same. One of the Go service does not, for no pass made it.
     """
     pods = [(wanted.key, pod) for wanted, pod in plan.matches]
-    pods += [
-        (step.key, step.observed)
-        for step in plan.drifted
-        if step.key and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
-    ]
+    pods += [(step.key, step.pod) for step in _of_the_fleet(plan) if step.key]
     newest: dict[int, datetime] = {}
     for key, pod in pods:
         if pod.created_at:
@@ -40,10 +37,12 @@ _STRANGE = (Cause.ORPHAN, Cause.MISNAMED, Cause.DUPLICATE, Cause.IDS_MOVED)
 
 def strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
     """Return the ids of clients, and of status rows, of those pods of the fleet that the tables may know nothing of."""
-    pods = [
-        (step.key, step.observed.name)
-        for step in plan.drifted
-        if step.cause in _STRANGE and step.observed and step.observed.labels.get(names.FLEET) == plan.blueprint.fleet
-    ]
-    client_ids = {key.client_id for key, _ in pods if key}
-    return client_ids, {read[1] for _, name in pods if (read := names.read_name(name))}
+    strange = [step for step in _of_the_fleet(plan) if step.cause in _STRANGE]
+    client_ids = {step.key.client_id for step in strange if step.key}
+    return client_ids, {read[1] for step in strange if (read := names.read_name(step.pod.name))}
+
+
+def _of_the_fleet(plan: Plan) -> Iterator[Step]:
+    """Yield the steps of pods that are there and drifted, and carry the fleet's label."""
+    fleet = plan.blueprint.fleet
+    return (step for step in plan.drifted if step.observed and step.observed.labels.get(names.FLEET) == fleet)
