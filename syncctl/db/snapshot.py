@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, Row, delete, false, func, literal, select, true, union_all, update
+from sqlalchemy import Connection, Engine, Row, delete, false, func, literal, not_, select, true, union_all, update
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
 from syncctl.core.model import Client, Snapshot, Tombstone
-from syncctl.core.shard import BUCKETS, WHOLE, Shard
+from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
@@ -133,7 +133,7 @@ def _read_ids(connection: Connection, shard: Shard) -> _Ids:
         select(literal("adopted"), adopted.client_id, adopted.id, literal("")),
     ]
     if shard != WHOLE:
-        others = status.client_id % BUCKETS % shard.of != shard.index
+        others = not_(*of_shard(status.client_id, shard))
         queries.append(select(literal("elsewhere"), status.client_id, status.id, literal("")).where(others))
     ids = _Ids()
     for what, client_id, status_id, name in connection.execute(union_all(*queries)):
