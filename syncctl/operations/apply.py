@@ -149,10 +149,10 @@ class _Apply:
         if step.cause is Cause.BUCKET_DIFFERS:
             return self._hand_over(step)
         wanted, pod = step.wanted, step.pod
-        resources = {"requests": {"cpu": wanted.cpu, "memory": wanted.memory}}
-        resources["limits"] = resources["requests"]
         metadata: dict[str, Any] = self._metadata(step)
         if step.cause is Cause.RESOURCES_DIFFER:
+            quantities = {"cpu": wanted.cpu, "memory": wanted.memory}
+            resources = {"requests": quantities, "limits": quantities}
             spec = {"containers": [{"name": names.CONTAINER, "resources": resources}]}
             try:
                 self._cluster.resize_pod(pod.name, pod.uid, {"spec": spec})
