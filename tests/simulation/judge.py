@@ -229,6 +229,10 @@ class Judge:
                 run.selector = run.selector or _selector(call)
                 if _selector(call) == run.selector:
                     run.listed = {record.uid: record for record in self.pods()}
+                elif f"{BUCKET} notin (0,1," in _selector(call):
+                    # Pods without a bucket are listed by themselves, and later.
+                    run.listed = {uid: one for uid, one in run.listed.items() if bucket_of(one.labels) is not None}
+                    run.listed |= {one.uid: one for one in self.pods() if bucket_of(one.labels) is None}
             return
         if call.verb == "get":
             return
