@@ -1,7 +1,7 @@
 """From rows and pods to a plan that may be carried out: what a pass and `sync plan` have in common."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -199,7 +199,7 @@ class Planner:
         shard = self._options.shard
         pods = self._cluster.list_pods(names.fleet_selector(fleet, shard))
         if shard != WHOLE and shard.index == 0:
-            pods += self._cluster.list_pods(names.outside_selector(fleet, WHOLE))
+            pods += _not_among(pods, self._cluster.list_pods(names.outside_selector(fleet, WHOLE)))
         return pods
 
     def _read_outside(self, desired: DesiredState) -> list[tuple[ObservedPod, set[PodKey]]]:
@@ -208,9 +208,8 @@ class Planner:
         The label by which they are shared out anybody can edit: what seems to be missing here may be running there.
         """
         identities = Identities(desired)
-        known = {pod.uid for pod in self._observed or ()}
         pods = self._cluster.list_pods(names.outside_selector(desired.blueprint.fleet, desired.shard))
-        found = ((pod, identities.claims(pod)) for pod in pods if pod.uid not in known)
+        found = ((pod, identities.claims(pod)) for pod in _not_among(self._observed or (), pods))
         return [(pod, keys) for pod, keys in found if any(desired.shard.has(key.client_id) for key in keys)]
 
     def _needs_home(self, plan: Plan, home: Home | None) -> bool:
@@ -239,8 +238,17 @@ class Planner:
         pods = tuple(self._cluster.list_others(names.foreign_selector(fleet)))
         if not self._options.adopt:
             return Others(pods)
-        unowned = self._cluster.list_pods(names.unowned_selector())
+        unowned = _not_among(self._observed or (), self._cluster.list_pods(names.unowned_selector()))
         return Others(pods, tuple(pod for pod in unowned if _of_the_go_service(pod)))
+
+
+def _not_among(known: Iterable[ObservedPod], pods: Iterable[ObservedPod]) -> list[ObservedPod]:
+    """Return those of a later list that an earlier one has not found: labels may be edited in between.
+
+    Found twice, a pod would be taken for a second one of its key, and be ended.
+    """
+    uids = {pod.uid for pod in known}
+    return [pod for pod in pods if pod.uid not in uids]
 
 
 def _of_the_go_service(pod: ObservedPod) -> bool:

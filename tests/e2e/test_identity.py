@@ -1,14 +1,17 @@
 """A1: a pass decides by a pod's name and its container's environment, which nobody can edit while it runs."""
 
+from itertools import count
+
 import pytest
 from clusters import Json, a_pod
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.model import Client
+from syncctl.core.model import Client, ObservedPod
 from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, Shard
 from syncctl.core.steps import Cause, StepKind
+from syncctl.kube.api import ApiCluster
 
 from .desk import Desk, outcome_of, pod_of, results, vwap
 
@@ -199,6 +202,46 @@ def test_a1_a_pod_of_another_bucket_gets_its_label_and_nothing_else(desk: Desk) 
     assert found == [(Cause.BUCKET_DIFFERS, Result.UPDATED)]
     labels = desk.cluster.pods()[vwap(client)]["metadata"]["labels"]
     assert (labels[names.BUCKET], labels[names.INSTANCE]) == (str(client.id % BUCKETS), "another")
+
+
+def edit_after_the_first_list(desk: Desk, monkeypatch: pytest.MonkeyPatch, **values: str | None) -> None:
+    """Edit labels of all pods between the first list of the next pass and its second."""
+    list_pods, lists = ApiCluster.list_pods, count()
+
+    def listed(api: ApiCluster, selector: str) -> list[ObservedPod]:
+        found = list_pods(api, selector)
+        if next(lists) == 0:
+            edit(desk, "labels", **values)
+        return found
+
+    monkeypatch.setattr(ApiCluster, "list_pods", listed)
+
+
+@pytest.mark.parametrize("bucket", ["nowhere", None], ids=str)
+def test_a1_a_pod_whose_bucket_is_edited_between_two_lists_is_no_second_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, bucket: str | None
+) -> None:
+    clients = fleet_of(desk, 2)
+    before = uids(desk)
+    edit_after_the_first_list(desk, monkeypatch, BUCKET=bucket)
+    report = desk.run(shard=Shard(0, 2))
+    assert not [outcome for outcome in report.outcomes if outcome.step.kind is StepKind.DELETE], results(report)
+    desk.cluster.clock.sleep(60)
+    assert uids(desk) == before
+    assert len(report.plan.matches) == len([client for client in clients if client.id % 2 == 0])
+
+
+def test_a1_a_pod_that_loses_all_labels_between_two_lists_is_not_adopted_beside_itself(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet_of(desk, 2)
+    before = uids(desk)
+    labels = ("FLEET", "MANAGED_BY", "INSTANCE", "ALGORITHM", "CLIENT_ID", "BUCKET")
+    edit_after_the_first_list(desk, monkeypatch, **dict.fromkeys(labels))
+    report = desk.run(adopt=True)
+    assert not [outcome for outcome in report.outcomes if outcome.step.kind is StepKind.DELETE], results(report)
+    desk.cluster.clock.sleep(60)
+    assert uids(desk) == before
 
 
 @pytest.mark.parametrize("bucket", ["nowhere", None], ids=str)
