@@ -489,14 +489,15 @@ class Judge:
             run.refuses = set(kinds)
 
     def _settled(self, run: PassRun) -> None:
-        """Note what a pass has seen the end of; one that lost its lease has settled nothing."""
-        if run.lost or run.killed or run.error or run.options.policy is not Policy.SYNC:
+        """Note what a pass has seen the end of; whether one settled it that lost its lease only the rows tell."""
+        if run.killed or run.error or run.options.policy is not Policy.SYNC:
             return
         kinds, switched_off, _ = self._suspects(run)
         for kind, buckets in self._latched.items():
             if kind not in run.refuses and (not kinds[kind] or run.deleted.keys() & kinds[kind]):
-                buckets.difference_update(run.options.shard.buckets)
-        if run.options.shard == WHOLE:
+                settled = set(run.options.shard.buckets)
+                buckets.difference_update(settled - self._latched_by_rows(run, kind) if run.lost else settled)
+        if run.options.shard == WHOLE and not run.lost:
             self._allowed &= set[str]().union(*kinds.values(), switched_off)
 
     def _latch(self, run: PassRun) -> None:
@@ -505,9 +506,12 @@ class Judge:
             buckets = set(run.options.shard.buckets)
             if run.rivals or run.forgotten:
                 # Another pass may have seen the end of it since: which of the two came last only the rows tell.
-                name = {"orphan": "orphans"}.get(kind, kind)
-                buckets = {bucket for stored, bucket in read_rows(run.database).latched if stored == name} & buckets
+                buckets &= self._latched_by_rows(run, kind)
             self._latched[kind].update(buckets)
+
+    def _latched_by_rows(self, run: PassRun, kind: str) -> set[int]:
+        name = {"orphan": "orphans"}.get(kind, kind)
+        return {bucket for stored, bucket in read_rows(run.database).latched if stored == name}
 
     def _groups(self, run: PassRun) -> tuple[dict[str, set[str]], set[str], int]:
         """Return what is refused unless a person allows it, by kind; what somebody's word ends; and how many live."""
