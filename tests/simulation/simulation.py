@@ -83,6 +83,7 @@ class Simulation:
         self._serving: PassRun | None = None
         # Whose each lease is, by its name; since when and by which skew passes are kept out by one that nobody holds;
         # what was held in the last pass that had it; and what a failover puts back.
+        # By nonce: a commit that is lost, and a failover, bring back the row of another pass.
         self._owners: dict[str, int] = {}
         self._kept_out: tuple[float, float] | None = None
         self._held: dict[tuple[int, str], tuple[object, ...]] = {}
@@ -398,23 +399,23 @@ class Simulation:
         """See whose lease has run out or is another's by what the database says."""
         now = self._database.now()
         for one in self._running:
-            holder, _, expires_at = self._leases().get(str(one.options.shard), (None, 0, ""))
+            holder, _, expires_at = self._leases().get(str(one.options.shard), _NOBODYS)[:3]
             if one.lost == "" and (holder is None or str(expires_at) <= now or self._owner(one) != one.number):
                 one.lost = "of the database"
 
     def _owner(self, run: PassRun) -> int | None:
-        return self._owners.get(str(run.options.shard))
+        return self._owners.get(self._leases().get(str(run.options.shard), _NOBODYS)[3])
 
     def _replicate(self) -> None:
         """From here on the standby hears of nothing."""
         self._database.replicate()
-        owners, held = dict(self._owners), dict(self._held)
+        held = dict(self._held)
         world, judge = self._world.remember(), self._judge.remember()
 
         def put_back() -> None:
             world()
             judge()
-            self._owners, self._held = owners, held
+            self._held = held
 
         self._put_back = [put_back]
 
@@ -459,7 +460,7 @@ class Simulation:
         return bool(self._running) and not self._aside
 
     def _leases(self) -> dict[str, list[Any]]:
-        rows = self._kept.execute("SELECT name, holder, token, expires_at FROM lease").fetchall()
+        rows = self._kept.execute(_LEASES).fetchall()
         return {name: rest for name, *rest in rows}
 
     def _executed(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -477,19 +478,18 @@ class Simulation:
         if "lease.expires_at > " in statement and cursor.rowcount == 1:
             # A failover may bring back what a release has taken: whose nonce is in the row has the lease again.
             run.lost, run.asked_since = "", False
-            self._owners[str(run.options.shard)] = run.number
         term = str(datetime.fromisoformat(now) + timedelta(seconds=LEASE_TERM + 1))
-        for name, *after in cursor.connection.execute("SELECT name, holder, token, expires_at FROM lease").fetchall():
-            before = self._leases_before.get(name, [None, 0, None])
-            if after == before:
+        # SQLite's clock knows milliseconds.
+        soon = str(datetime.fromisoformat(now) + timedelta(milliseconds=1))
+        for name, *after in cursor.connection.execute(_LEASES).fetchall():
+            before = self._leases_before.get(name, _NOBODYS)
+            if after == before or self._aside:
                 continue
-            held = before[0] is not None and str(before[2]) > now
-            if self._aside:
-                self._owners.pop(name, None)
-            elif after[0] is not None and after[1] != before[1]:
-                self._owners[name] = run.number
-            elif held and self._owners.get(name) != run.number and not str(before[2]) > term >= str(after[2]):
-                raise Violation(f"pass {run.number} changed the lease of pass {self._owners.get(name)}: {statement}")
+            held, owner = before[0] is not None and str(before[2]) > soon, self._owners.get(before[3])
+            if held and owner != run.number and not str(before[2]) > term >= str(after[2]):
+                raise Violation(f"pass {run.number} changed the lease of pass {owner}: {statement}")
+            if after[0] is not None and after[3] != before[3]:
+                self._owners[after[3]] = run.number
 
     def _is_not_kept_out(self, run: PassRun) -> None:
         """A lease that nobody holds keeps nobody out for more than a term, whatever the database's clock has done."""
@@ -570,6 +570,8 @@ class Simulation:
         self.trace.append(line)
 
 
+_LEASES = "SELECT name, holder, token, expires_at, nonce FROM lease"
+_NOBODYS: list[Any] = [None, 0, None, None]
 _OF_THE_DATABASE = ("hang", "lost commit", "clock step", "standby falls behind", "failover")
 _INCIDENTS = (
     "second pass", "second pass", "freeze", "freeze, second pass", "release", "release, second pass", "kill", "change",
