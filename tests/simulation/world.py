@@ -48,6 +48,7 @@ FATES = (
     "Failed", "Failed", "Succeeded", "Evicted", "DeadlineExceeded", "NodeLost", "CrashLoopBackOff", "ImagePullBackOff",
     "NotReady", "Stuck",
 )  # fmt: skip
+NO_HASH = "what?"
 TEMPLATE = """\
 apiVersion: v1
 kind: Pod
@@ -403,7 +404,7 @@ class World:
         }
         said = [{"name": "ALGORITHM", "value": algorithm}, {"name": "CLIENT_ID", "value": str(client)}]
         env = self._chance.choice((
-            [], [], said[:1], said, [*said, {"name": SPEC, "value": "what?"}],
+            [], [], said[:1], said, [*said, {"name": SPEC, "value": NO_HASH}],
             [{"name": "CLIENT_ID", "value": "1"}, {"name": "ALGORITHM", "value": "hft"}, *said],
         ))  # fmt: skip
         container = {"name": self._chance.choice(("algorithm", "algorithm", "main")), "image": BY_HAND, "env": env}
@@ -600,7 +601,9 @@ class World:
             in_the_way = pod.name in names and (not ours or who.key in rows.invalid)
             # Of the Go service, or without the label of a fleet that it had: the passes leave it to a person.
             foreign = FLEET not in pod.labels and (rows.named(pod.name) or pod.labels.get(MANAGED_BY) == "syncctl")
-            if in_the_way or foreign or (ours and who.key is None) or pod.terminating:
+            # Nobody knows how such a pod was made, so it is kept for a person to look at.
+            unreadable = environment(pod.content).get(SPEC) == NO_HASH
+            if in_the_way or foreign or unreadable or (ours and who.key is None) or pod.terminating:
                 self._patch(pod, {"metadata": {"finalizers": None}})
                 if self._store.find(PODS, NAMESPACE, pod.name):
                     self._store.delete(PODS, NAMESPACE, pod.name, DeleteOptions(0))
