@@ -14,6 +14,7 @@ import yaml
 from syncctl.cli.app import app
 from syncctl.core import plan
 from syncctl.core.exits import MEANINGS
+from syncctl.core.judge import ORDER
 from syncctl.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,13 @@ def test_the_table_of_steps_is_the_planners() -> None:
     cells = [[cell.strip() for cell in row.split("|")] for row in rows[1:]]
     section = ONE_PASS.split("## The steps")[1].split("\n\n")[1]
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()[2:]] == cells
+
+
+def test_the_table_of_holds_is_the_judges() -> None:
+    section = ONE_PASS.split("## The holds")[1].split("\n\n")[2]
+    assert [line.split("|")[1].strip() for line in section.splitlines()[2:]] == [
+        hold.__module__.rpartition(".")[2] for hold in ORDER
+    ]
 
 
 def test_the_readmes_commands_for_a_cluster_name_what_the_manifest_has_in_an_order_that_works() -> None:

@@ -7,9 +7,10 @@ import typer
 from syncctl.cli import output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.validation import LARGEST_ID
 from syncctl.operations.connect import open_engine
-from syncctl.operations.history import PassRecord, StepRecord, list_passes, list_steps
+from syncctl.operations.history import list_passes, list_steps
 from syncctl.settings import Settings
 
 MOST = 100_000

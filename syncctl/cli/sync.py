@@ -5,11 +5,11 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec.structs import replace
 
 from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
@@ -18,13 +18,14 @@ from syncctl.cli.streams import drop_unwritten
 from syncctl.core.durations import parse_duration
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.guard import Policy
+from syncctl.core.facts import Policy
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.others import unclaimed
 from syncctl.core.report import Outcome, Report
 from syncctl.core.shard import WHOLE, parse_shard
 from syncctl.core.steps import Step, StepKind
 from syncctl.operations.connect import open_cluster, open_engine
-from syncctl.operations.planning import JudgedPlan, PassOptions, plan_sync
+from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.operations.saved import read_plan, save_plan
 from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
@@ -208,7 +209,7 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
         data = {
             "schema": SCHEMA,
             "digest": judged.digest,
-            "cluster": judged.cluster,
+            "cluster": judged.facts.cluster,
             "counts": {str(kind): number for kind, number in counts.items()},
             "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in judged.refusals],
             "steps": [step_data(step) for step in plan.drifted],
@@ -222,7 +223,7 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
         held = sum(step.held is not None for step in plan.drifted)
         listed = ", ".join([*others, f"{counts[StepKind.KEEP]} to keep"])
         if any(counts[kind] for kind in _WHERE_MATTERS):
-            output.say(f"Cluster: {judged.cluster}")
+            output.say(f"Cluster: {judged.facts.cluster}")
         output.say(f"Plan: {listed}{f'; {held} of them not in this pass' if held else ''}.")
     else:
         number = len(plan.matches)
@@ -258,7 +259,7 @@ class _Screen:
 
     def planned(self, judged: JudgedPlan) -> None:
         """Show the plan before anything is done, and start the bar."""
-        self._cluster = judged.cluster
+        self._cluster = judged.facts.cluster
         if self._format not in (Format.JSON, Format.YAML):
             with _going_on_unread():
                 # What the guard refuses is in the log.

@@ -1,10 +1,12 @@
-"""What the rows have to be told after a pass: of which clients pods were made, and which ids pods carry. Pure."""
+"""What the database has to be told after a pass: whose pods were made, which ids pods carry, what was done. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime
 
 from syncctl.core import names
+from syncctl.core.records import StepRecord
 from syncctl.core.report import Report, Result
+from syncctl.core.shard import Shard
 from syncctl.core.steps import Cause, Plan, Step
 
 
@@ -40,6 +42,32 @@ def strange_ids(plan: Plan) -> tuple[set[int], set[int]]:
     strange = [step for step in _of_the_fleet(plan) if step.cause in _STRANGE]
     client_ids = {step.key.client_id for step in strange if step.key}
     return client_ids, {read[1] for step in strange if (read := names.read_name(step.pod.name))}
+
+
+def step_records(report: Report, shard: Shard) -> tuple[list[StepRecord], dict[str, StepRecord]]:
+    """Return what was done, and what was left undone by what tells whether an earlier pass has left it so.
+
+    Of a pod that another shard looks after, it is that shard which tells from pass to pass.
+    """
+    done: list[StepRecord] = []
+    standing: dict[str, StepRecord] = {}
+    for outcome in report.outcomes:
+        step = outcome.step
+        record = StepRecord(
+            pod=step.name,
+            uid=step.observed.uid if step.observed else None,
+            client_id=step.key.client_id if step.key else None,
+            algorithm=step.key.algorithm.value if step.key else None,
+            step=step.kind.value,
+            cause=step.cause.value,
+            result=outcome.result.value,
+            reason=": ".join(filter(None, (step.reason, outcome.detail))),
+        )
+        if (left := outcome.standing) and step.key and shard.has(step.key.client_id):
+            standing[left] = record
+        else:
+            done.append(record)
+    return done, standing
 
 
 def _of_the_fleet(plan: Plan) -> Iterator[Step]:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from msgspec.structs import replace
+
 from syncctl.core.model import ContainerState, ObservedPod
 
 STUCK_MARGIN = timedelta(seconds=60)
@@ -72,6 +74,11 @@ def pod_health(pod: ObservedPod, now: datetime) -> Health:
     if pod.phase == "Running" and all(container.ready for container in pod.containers):
         return Health(HealthCode.DEGRADED, f"not ready: {pod.unready}") if pod.unready else Health(HealthCode.HEALTHY)
     return Health(HealthCode.PROGRESSING, "not ready" if pod.phase == "Running" else "starting")
+
+
+def process_health(pod: ObservedPod, now: datetime) -> Health:
+    """Judge what runs in the pod: that a node has no room for more says nothing of that."""
+    return pod_health(replace(pod, resizing="") if pod.resizing else pod, now)
 
 
 def _terminating(pod: ObservedPod, gone_by: datetime, now: datetime) -> Health:

@@ -109,6 +109,11 @@ def environment_key(environment: Environment) -> PodKey | None:
     return _key(environment.algorithm, environment.client_id)
 
 
+def pods(number: int) -> str:
+    """Return "1 pod", "2 pods"."""
+    return f"{number} pod{'' if number == 1 else 's'}"
+
+
 def listed(pods: Sequence[str]) -> str:
     """Return the first few names of a list, and that there are more."""
     shown = ", ".join(pods[:NAMES_SHOWN])

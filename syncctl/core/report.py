@@ -8,8 +8,10 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from syncctl.core.guard import Refusal, is_refused_duplicate
+from syncctl.core import names
+from syncctl.core.facts import Refusal
 from syncctl.core.health import Health, HealthCode, pod_health
+from syncctl.core.holds.guard import is_refused_duplicate
 from syncctl.core.steps import Cause, HoldKind, Plan, Step
 
 
@@ -94,7 +96,7 @@ class Report(Struct, frozen=True):
         parts = [f"{number} {result}" for result, number in counts.items() if number or result in _ALWAYS_NAMED]
         total = sum(counts.values())
         health = f"; {len(self.unhealthy)} of them not healthy" if self.unhealthy else ""
-        return f"{total} pod{'' if total == 1 else 's'}: {', '.join(parts)}{health}"
+        return f"{names.pods(total)}: {', '.join(parts)}{health}"
 
     @property
     def problems(self) -> tuple[Outcome, ...]:

@@ -122,6 +122,13 @@ class Step(Struct, frozen=True, gc=False):
         return self.kind in (StepKind.CREATE, StepKind.REPLACE) or self.cause is Cause.RESOURCES_DIFFER
 
     @property
+    def stops_process(self) -> bool:
+        """Whether it ends a process that runs, for something new. A resize may fall back to a replacement."""
+        if self.kind is StepKind.REPLACE:
+            return self.cause is not Cause.FINISHED
+        return self.kind is StepKind.UPDATE and self.cause in (Cause.IMAGE_DIFFERS, Cause.RESOURCES_DIFFER)
+
+    @property
     def client_name(self) -> str:
         """The client's name as the row has it, else as the pod remembers it, else ""."""
         if self.client:

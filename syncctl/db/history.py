@@ -9,14 +9,15 @@ clock is wrong must neither hide what others did after it nor make them be forgo
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, exists, func, insert, select, update
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import WORKED
+from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.engine import reading, writing
@@ -26,45 +27,6 @@ from syncctl.db.tables import pass_steps, passes, standing_steps
 _BATCH = 100
 _STEPS_AT_ONCE = 5000
 """How many steps are forgotten in one transaction: a fraction of a second's work."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassRecord:
-    """One pass: who ran which syncctl where and when, and what came of it.
-
-    `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `problems` is how
-    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `id` is 0
-    until the record is stored.
-    """
-
-    started_at: datetime
-    finished_at: datetime
-    host: str
-    who: str
-    version: str
-    outcome: str
-    exit_code: int
-    counts: Mapping[str, int]
-    error: str | None = None
-    shard: str = "0/1"
-    problems: int = 0
-    unhealthy: int = 0
-    id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """What became of one step of a pass. `since` is the first pass in a row in which just that became of it."""
-
-    pod: str
-    uid: str | None
-    client_id: int | None
-    algorithm: str | None
-    step: str
-    cause: str
-    result: str
-    reason: str
-    since: int = 0
 
 
 _COLUMNS = ("pod", "uid", "client_id", "algorithm", "step", "cause", "result", "reason")

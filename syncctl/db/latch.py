@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from syncctl.core.guard import allowance_of
+from syncctl.core.holds.guard import allowance_of
 from syncctl.core.model import Allowance, GuardKind, Latch
 from syncctl.core.shard import Shard
 from syncctl.core.steps import Step

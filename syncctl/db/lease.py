@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
 
 from syncctl.core.errors import DatabaseError
-from syncctl.core.guard import Counts
+from syncctl.core.facts import Counts
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.db.tables import lease
 from syncctl.db.times import database_time

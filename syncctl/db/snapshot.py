@@ -42,7 +42,7 @@ def read_snapshot(
     *,
     consume_restarts: bool,
     shard: Shard = WHOLE,
-    accept: Callable[[Snapshot], None] = lambda _snapshot: None,
+    accept: Callable[[Snapshot], object] = lambda _snapshot: None,
 ) -> Snapshot:
     """Read clients, tombstones, the fleet's uuid and home in one transaction; of a shard, only its own clients.
 
@@ -66,7 +66,7 @@ def read_snapshot(
     return _consume(engine, shard, accept)
 
 
-def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], None]) -> Snapshot:
+def _consume(engine: Engine, shard: Shard, accept: Callable[[Snapshot], object]) -> Snapshot:
     with writing(engine, _UNFILTERED, at_one_moment=True) as connection:
         connection.execute(
             update(clients)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncctl.core.model import Algorithm
+from syncctl.core.records import PassRecord
 from syncctl.db.clients import count_clients
 from syncctl.db.engine import Engine, reading
-from syncctl.db.history import PassRecord, last_pass, last_plans, last_success
+from syncctl.db.history import last_pass, last_plans, last_success
 
 
 @dataclass(frozen=True, slots=True)

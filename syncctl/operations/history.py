@@ -1,5 +1,5 @@
 """What passes have done."""
 
-from syncctl.db.history import PassRecord, StepRecord, list_passes, list_steps
+from syncctl.db.history import list_passes, list_steps
 
-__all__ = ["PassRecord", "StepRecord", "list_passes", "list_steps"]
+__all__ = ["list_passes", "list_steps"]

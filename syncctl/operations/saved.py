@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import msgspec
 
 from syncctl.core.errors import InvalidInput
-from syncctl.core.guard import Policy
-from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.core.facts import Policy
+from syncctl.core.judge import JudgedPlan
+from syncctl.operations.planning import PassOptions
 
 FORMAT = 1
 

@@ -2,26 +2,30 @@
 
 import logging
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from signal import Signals
 from typing import Protocol
 
 from syncctl import __version__
-from syncctl.core.aftermath import clients_made, newest_pods, strange_ids
+from syncctl.core.aftermath import clients_made, newest_pods, step_records, strange_ids
 from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
-from syncctl.core.guard import NOBODY_ELSE, Counts, allowance_of, is_refused_duplicate
-from syncctl.core.latch import to_disallow, to_settle
+from syncctl.core.facts import Counts
+from syncctl.core.holds.guard import allowance_of, is_refused_duplicate
+from syncctl.core.judge import JudgedPlan
+from syncctl.core.latch import to_disallow, to_latch, to_settle
+from syncctl.core.model import Snapshot
 from syncctl.core.others import unclaimed
-from syncctl.core.report import Outcome, Report, unhealthy
-from syncctl.core.shard import WHOLE, Shard
+from syncctl.core.records import PassRecord
+from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
 from syncctl.db.engine import Engine, waits_of, writing
-from syncctl.db.history import PassRecord, StepRecord, forget_passes, record_pass
+from syncctl.db.history import forget_passes, record_pass
 from syncctl.db.home import store_home
 from syncctl.db.latch import forget_allowances, settle_latches, store_allowances, store_latches
 from syncctl.db.lease import publish_counts
@@ -32,7 +36,7 @@ from syncctl.operations.brake import PATIENCE, Brake
 from syncctl.operations.clients import user_name
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.lease import HeldLease
-from syncctl.operations.planning import JudgedPlan, PassOptions, Planner
+from syncctl.operations.planning import PassOptions, Planning
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
@@ -80,19 +84,16 @@ def sync_once(
     deadline = (clock.monotonic() if started is None else started) + settings.pass_deadline
     brake = Brake(deadline, lease.check, clock)
     cluster = cluster.working_under(lease.check, brake.pause)
-    this = _Pass(engine, cluster, settings, options, clock, lease, brake, started_at=clock.now())
+    this = _Pass(engine, cluster, settings, options, clock, lease, brake, witness, clock.now())
     is_planned = False
     with brake.pressed_by_signals(), waits_of(engine).asking(brake.may_wait):
         try:
             with lease.waiting(wait, this.pause):
-                judged = this.plan()
+                judged = this.judge()
                 is_planned = True
-                if not brake.signal:
-                    # From here on there may be something that is ended and wants its successor.
-                    brake.patience = PATIENCE
-                witness.planned(judged)
-                report = this.apply(judged, witness)
-                witness.reported(report)
+                this.show(judged)
+                outcomes = this.apply(judged)
+                report = this.report(judged, outcomes)
                 this.record(report, judged)
                 return report
         except SyncctlError as error:
@@ -118,6 +119,7 @@ class _Pass:
     clock: Clock
     lease: HeldLease
     brake: Brake
+    witness: Witness
     started_at: datetime
 
     def pause(self, seconds: float) -> None:
@@ -129,47 +131,64 @@ class _Pass:
         if not self.brake.pause(seconds):
             raise PassStopped(self.brake.signal)
 
-    def plan(self) -> JudgedPlan:
-        """Read rows and pods and judge what is to be done; restarts asked for become generations."""
-        planner = Planner(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
-        if self.options.expected_digest is not None:
-            # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
-            planner.expect(read_snapshot(self.engine, consume_restarts=False))
-        snapshot = read_snapshot(self.engine, consume_restarts=True, shard=self.options.shard, accept=planner.accept)
-        return planner.judged(snapshot)
+    def judge(self) -> JudgedPlan:
+        """Read rows and pods, compare them, and hold what may not be done now."""
+        planning = Planning(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
+        rows = self._desired(planning)
+        pods = planning.observed(rows)
+        plan = planning.plan(rows, pods)
+        return planning.hold(plan, rows)
 
-    def apply(self, judged: JudgedPlan, witness: Witness) -> Report:
-        """Carry out what is not held."""
+    def _desired(self, planning: Planning) -> Snapshot:
+        """Read the rows; restarts asked for become generations."""
+        if self.options.expected_digest is None:
+            return read_snapshot(self.engine, consume_restarts=True, shard=self.options.shard)
+        # Looked at twice: before anything is written, and again in the transaction that takes the restarts.
+        planning.judged(read_snapshot(self.engine, consume_restarts=False))
+        return read_snapshot(self.engine, consume_restarts=True, accept=planning.judged)
+
+    def show(self, judged: JudgedPlan) -> None:
+        """Show the plan and what is refused, before anything is done."""
+        if not self.brake.signal:
+            # From here on there may be something that is ended and wants its successor.
+            self.brake.patience = PATIENCE
+        self.witness.planned(judged)
         for refusal in judged.refusals:
             log.error(refusal.message, extra={"hint": refusal.hint})
+
+    def apply(self, judged: JudgedPlan) -> tuple[Outcome, ...]:
+        """Carry out what is not held."""
+        facts, notes = judged.facts, judged.notes
+        latch = to_latch(notes.refused, facts.latches, facts.shard)
         begun = to_begin(judged.plan, self.clock.now())
-        if judged.back_offs or begun or judged.new_home or judged.latch or judged.allow:
+        if latch or begun or notes.allowed or notes.back_offs or notes.new_home:
             # Before the first pod: a pass that is killed in between must not make a pod that dies at birth spin, nor
             # must the next one take for missing what this one has ended or what it has made in another place, or know
             # nothing of what was refused or allowed.
             who = f"{user_name()}@{socket.gethostname()}"
             with writing(self.engine) as connection:
-                store_latches(connection, judged.latch, judged.read_at, who)
-                store_allowances(connection, judged.allow, judged.read_at, who)
-                if judged.new_home:
-                    store_home(connection, judged.new_home, instead_of=judged.home)
-                store_back_offs(connection, judged.back_offs)
+                store_latches(connection, latch, facts.read_at, who)
+                store_allowances(connection, notes.allowed, facts.read_at, who)
+                if notes.new_home:
+                    store_home(connection, notes.new_home, instead_of=facts.home)
+                store_back_offs(connection, notes.back_offs)
                 store_begun(connection, begun)
-        outcomes = apply_plan(
+        return apply_plan(
             judged.plan,
             self.cluster,
             concurrency=self.settings.concurrency,
             brake=self.brake,
             confirm_lease=self.lease.confirm,
-            on_outcome=witness.settled,
+            on_outcome=self.witness.settled,
             clock=self.clock,
         )
+
+    def report(self, judged: JudgedPlan, outcomes: tuple[Outcome, ...]) -> Report:
+        """Say what came of it, on stdout and in the log."""
         lost = self.brake.lease_lost is not None
         sick = unhealthy(judged.plan, self.clock.now())
-        return Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost, sick)
-
-    def record(self, report: Report, judged: JudgedPlan) -> None:
-        """Say in the log and in the history what came of it; forget what is seen through, and what was not to be."""
+        report = Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost, sick)
+        self.witness.reported(report)
         for outcome in report.problems:
             # Of a second pod that is left, that it runs is the error; why it is left the guard has said.
             why = outcome.step.reason if is_refused_duplicate(outcome.step) else outcome.detail or outcome.step.reason
@@ -182,8 +201,12 @@ class _Pass:
             )
         if report.plan.unclaimed:
             log.warning("%s", unclaimed(report.plan.unclaimed))
-        counts = {str(result): number for result, number in report.counts().items()}
-        log.info(report.summary, extra={"counts": counts})
+        log.info(report.summary, extra={"counts": report.counts()})
+        return report
+
+    def record(self, report: Report, judged: JudgedPlan) -> None:
+        """Write down the pass and what came of it; forget what is seen through, and what was not to be."""
+        facts = judged.facts
         with writing(self.engine) as connection:
             record_spawned(connection, clients_made(report), self.clock.now())
             if self.lease.took_over:
@@ -196,16 +219,16 @@ class _Pass:
                 )
             # Asked once more: whoever has stood still since its last step would forget what another has begun.
             if not self.brake.reason(begun=True):
-                forget_begun(connection, to_forget(report, judged.begun))
-                settle_latches(connection, to_settle(report, judged.latches), self.options.shard)
-                allowances = judged.allowances | set(map(allowance_of, judged.allow))
+                forget_begun(connection, to_forget(report, facts.begun))
+                settle_latches(connection, to_settle(report, facts.latches), facts.shard)
+                allowances = facts.allowances | set(map(allowance_of, judged.notes.allowed))
                 forget_allowances(connection, to_disallow(report, allowances))
             record = replace(
-                self._record(exit_code_of_report(report), report.summary, counts),
+                self._record(exit_code_of_report(report), report.summary, report.counts()),
                 problems=len(report.problems),
                 unhealthy=len(report.unhealthy),
             )
-            done, standing = _steps(report, self.options.shard)
+            done, standing = step_records(report, facts.shard)
             old = record_pass(connection, record, done, standing, keep_days=self.settings.history_days)
         self._forget(old)
 
@@ -230,12 +253,13 @@ class _Pass:
             log.warning("old passes could not be forgotten: %s", error.message)
 
     def _count_elsewhere(self, mine: Counts) -> Counts:
-        if self.options.shard == WHOLE:
-            return NOBODY_ELSE
+        """Tell the other shards what the guard counts here, and return what they have counted."""
         with writing(self.engine) as connection:
             return publish_counts(connection, self.options.shard, mine)
 
-    def _record(self, code: ExitCode, outcome: str, counts: dict[str, int], error: str | None = None) -> PassRecord:
+    def _record(
+        self, code: ExitCode, outcome: str, counts: Mapping[Result, int], error: str | None = None
+    ) -> PassRecord:
         return PassRecord(
             started_at=self.started_at,
             finished_at=self.clock.now(),
@@ -244,33 +268,7 @@ class _Pass:
             version=__version__,
             outcome=outcome,
             exit_code=code,
-            counts=counts,
+            counts={str(result): number for result, number in counts.items()},
             error=error,
             shard=str(self.options.shard),
         )
-
-
-def _steps(report: Report, shard: Shard) -> tuple[list[StepRecord], dict[str, StepRecord]]:
-    """Return what was done, and what was left undone by what tells whether an earlier pass has left it so.
-
-    Of a pod that another shard looks after, it is that shard which tells from pass to pass.
-    """
-    done: list[StepRecord] = []
-    standing: dict[str, StepRecord] = {}
-    for outcome in report.outcomes:
-        step = outcome.step
-        record = StepRecord(
-            pod=step.name,
-            uid=step.observed.uid if step.observed else None,
-            client_id=step.key.client_id if step.key else None,
-            algorithm=step.key.algorithm.value if step.key else None,
-            step=step.kind.value,
-            cause=step.cause.value,
-            result=outcome.result.value,
-            reason=": ".join(filter(None, (step.reason, outcome.detail))),
-        )
-        if (left := outcome.standing) and step.key and shard.has(step.key.client_id):
-            standing[left] = record
-        else:
-            done.append(record)
-    return done, standing

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
+from syncctl.core.facts import Facts, Rules
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import (
     AlgorithmStatus,
@@ -30,6 +31,12 @@ IMAGE = "registry.example.com/desk/vwap:1.4.2"
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 A_WHILE_AGO = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 BEGUN = Begun(A_WHILE_AGO, stopped=True)
+RULES = Rules(orphan_limit=10, orphan_percent=30.0, switch_off_limit=0, replace_percent=25.0, halt_percent=20.0)
+
+
+def facts_of(now: datetime = NOW, **known: Any) -> Facts:
+    """Return facts of a fleet of which nothing more is known."""
+    return Facts(read_at=now, now=now, cluster="namespace trading", **known)
 
 
 def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None = None, **fields: Any) -> Client:

@@ -1,6 +1,7 @@
 """The guard: stop means stop, disappearance is suspicious. Limits are tested at the limit and one beyond."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,18 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from syncctl.core.guard import (
-    Counts,
-    Guarded,
-    GuardLimits,
-    Policy,
-    Refusal,
-    allowance_of,
-    count,
-    guard,
-    keep_home,
-    restrict,
-)
+from syncctl.core.facts import NOBODY_ELSE, Counts, Policy, Refusal
+from syncctl.core.holds import guard as guarding
+from syncctl.core.holds import home as homing
+from syncctl.core.holds import policy as restricting
+from syncctl.core.holds.guard import allowance_of
 from syncctl.core.latch import to_disallow, to_latch, to_settle
 from syncctl.core.model import NO_ENVIRONMENT, Allowance, Client, GuardKind, Home, Latch, ObservedPod
 from syncctl.core.names import NAMES_SHOWN
@@ -27,17 +21,19 @@ from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import Shard
-from syncctl.core.steps import Cause, Hold, HoldKind, Plan, StepKind
+from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
-from .builders import NOW, a_client, desired_by, pod_of
+from .builders import NOW, RULES, a_client, desired_by, facts_of, pod_of
 
-DEFAULTS = GuardLimits()
+Limits = Mapping[str, float]
+
+DEFAULTS: Limits = {}
 LEAVING = "2026-03-02T14:30:30Z"
 # So many live pods that the percentage is no question at orphan_limit.
-MANY = int(DEFAULTS.orphan_limit * 100 / DEFAULTS.orphan_percent) * 3
+MANY = int(RULES.orphan_limit * 100 / RULES.orphan_percent) * 3
 # So few that the count is no question at orphan_percent.
 FEW = 20
-PERCENT_OF_FEW = int(FEW * DEFAULTS.orphan_percent / 100)
+PERCENT_OF_FEW = int(FEW * RULES.orphan_percent / 100)
 
 
 def a_plan(*, live: int, orphans: int = 0, off: int = 0, deleted: int = 0, leaving: int = 0) -> Plan:
@@ -61,9 +57,50 @@ def a_plan(*, live: int, orphans: int = 0, off: int = 0, deleted: int = 0, leavi
     return plan
 
 
-def guarded(
-    plan: Plan, limits: GuardLimits, allowed: int | None = None, **known: Any
-) -> tuple[Plan, tuple[Refusal, ...]]:
+@dataclass(frozen=True)
+class Guarded:
+    """A plan with what the guard refuses held."""
+
+    plan: Plan
+    refusals: tuple[Refusal, ...] = ()
+    refused: frozenset[GuardKind] = frozenset()
+    allowed: tuple[Step, ...] = ()
+
+
+def guard(
+    plan: Plan,
+    limits: Limits,
+    allowed: int | None = None,
+    elsewhere: Counts = NOBODY_ELSE,
+    *,
+    latches: Mapping[GuardKind, Latch] = {},
+    allowances: Collection[Allowance] = (),
+    named: Collection[str] = (),
+) -> Guarded:
+    """Return what the guard makes of a plan by these limits; the others are the defaults."""
+    rules = replace(RULES, **limits, allow_deletions=allowed, allow_pods=frozenset(named))
+    facts = facts_of(elsewhere=elsewhere, latches=latches, allowances=frozenset(allowances))
+    found = guarding.hold(plan, facts, rules)
+    return Guarded(plan.holding(found.holds), found.refusals, found.notes.refused, found.notes.allowed)
+
+
+def count(plan: Plan, allowances: Collection[Allowance] = ()) -> Counts:
+    """Return what other shards have to know of this one."""
+    return guarding.count(plan, facts_of(allowances=frozenset(allowances)))
+
+
+def restrict(plan: Plan, policy: Policy) -> Plan:
+    """Return the plan with what the policy holds."""
+    return plan.holding(restricting.hold(plan, facts_of(), replace(RULES, policy=policy)).holds)
+
+
+def keep_home(plan: Plan, home: Home | None, here: Home | None) -> tuple[Plan, tuple[Refusal, ...]]:
+    """Return the plan with what is held away from home."""
+    found = homing.hold(plan, facts_of(home=home, here=here), RULES)
+    return plan.holding(found.holds), found.refusals
+
+
+def guarded(plan: Plan, limits: Limits, allowed: int | None = None, **known: Any) -> tuple[Plan, tuple[Refusal, ...]]:
     """Return what the guard makes of a plan, and what it refuses."""
     found = guard(plan, limits, allowed, **known)
     return found.plan, found.refusals
@@ -84,14 +121,14 @@ def free(plan: Plan) -> int:
 def test_nothing_to_delete_is_nothing_to_refuse() -> None:
     for plan in (a_plan(live=0), a_plan(live=5)):
         assert guarded(plan, DEFAULTS) == (plan, ())
-        assert guarded(plan, GuardLimits(0, 0.0, 1)) == (plan, ())
+        assert guarded(plan, {"orphan_limit": 0, "orphan_percent": 0.0, "switch_off_limit": 1}) == (plan, ())
 
 
 @pytest.mark.parametrize(
     ("live", "orphans", "refused"),
     [
-        pytest.param(MANY, DEFAULTS.orphan_limit, False, id="as many as the count allows"),
-        pytest.param(MANY, DEFAULTS.orphan_limit + 1, True, id="one more than the count allows"),
+        pytest.param(MANY, RULES.orphan_limit, False, id="as many as the count allows"),
+        pytest.param(MANY, RULES.orphan_limit + 1, True, id="one more than the count allows"),
         pytest.param(FEW, PERCENT_OF_FEW, False, id="as many as the share allows"),
         pytest.param(FEW, PERCENT_OF_FEW + 1, True, id="one more than the share allows"),
         pytest.param(MANY, MANY, True, id="all, by both"),
@@ -107,16 +144,16 @@ def test_orphans_over_a_limit_are_refused_as_a_group(live: int, orphans: int, re
 
 
 def test_exactly_the_share_is_allowed_and_a_trace_more_is_not() -> None:
-    assert not guarded(a_plan(live=10, orphans=3), GuardLimits(10, 30.0))[1]
-    assert guarded(a_plan(live=10, orphans=3), GuardLimits(10, 29.9))[1]
-    assert not guarded(a_plan(live=3, orphans=1), GuardLimits(10, 33.4))[1]
-    assert guarded(a_plan(live=3, orphans=1), GuardLimits(10, 33.3))[1]
+    assert not guarded(a_plan(live=10, orphans=3), {"orphan_limit": 10, "orphan_percent": 30.0})[1]
+    assert guarded(a_plan(live=10, orphans=3), {"orphan_limit": 10, "orphan_percent": 29.9})[1]
+    assert not guarded(a_plan(live=3, orphans=1), {"orphan_limit": 10, "orphan_percent": 33.4})[1]
+    assert guarded(a_plan(live=3, orphans=1), {"orphan_limit": 10, "orphan_percent": 33.3})[1]
 
 
 def test_a_limit_of_nothing_refuses_the_first_orphan() -> None:
-    assert guarded(a_plan(live=100, orphans=1), GuardLimits(0, 100.0))[1]
-    assert guarded(a_plan(live=100, orphans=1), GuardLimits(100, 0.0))[1]
-    assert not guarded(a_plan(live=100, orphans=100), GuardLimits(100, 100.0))[1]
+    assert guarded(a_plan(live=100, orphans=1), {"orphan_limit": 0, "orphan_percent": 100.0})[1]
+    assert guarded(a_plan(live=100, orphans=1), {"orphan_limit": 100, "orphan_percent": 0.0})[1]
+    assert not guarded(a_plan(live=100, orphans=100), {"orphan_limit": 100, "orphan_percent": 100.0})[1]
 
 
 def test_the_refusal_names_counts_limits_pods_and_the_command_that_allows_it() -> None:
@@ -138,7 +175,7 @@ def test_as_many_names_as_are_shown_need_no_dots() -> None:
 
 
 def test_each_refused_step_says_why() -> None:
-    judged, _ = guarded(a_plan(live=4, orphans=2), GuardLimits(1, 12.5))
+    judged, _ = guarded(a_plan(live=4, orphans=2), {"orphan_limit": 1, "orphan_percent": 12.5})
     assert {step.held for step in judged.steps if step.cause is Cause.ORPHAN} == {
         Hold(
             HoldKind.REFUSED,
@@ -164,13 +201,13 @@ def test_a_persons_word_is_carried_out_however_many_it_stops() -> None:
 
 @pytest.mark.parametrize(("off", "deleted", "refused"), [(3, 2, False), (3, 3, True), (6, 0, True), (0, 6, True)])
 def test_switching_off_has_a_limit_for_those_who_ask_for_one(off: int, deleted: int, refused: bool) -> None:
-    judged, refusals = guarded(a_plan(live=40, off=off, deleted=deleted), GuardLimits(switch_off_limit=5))
+    judged, refusals = guarded(a_plan(live=40, off=off, deleted=deleted), {"switch_off_limit": 5})
     assert held(judged, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED) == (off + deleted if refused else 0)
     assert len(refusals) == refused
 
 
 def test_the_refusal_to_switch_off_names_its_limit() -> None:
-    _, refusals = guarded(a_plan(live=40, off=2, deleted=1), GuardLimits(switch_off_limit=2))
+    _, refusals = guarded(a_plan(live=40, off=2, deleted=1), {"switch_off_limit": 2})
     assert refusals == (
         Refusal(
             "refused to delete 3 pods: 3 of 40 live pods were switched off or their clients deleted"
@@ -181,7 +218,7 @@ def test_the_refusal_to_switch_off_names_its_limit() -> None:
 
 
 def test_two_groups_are_refused_apart_and_allowed_together() -> None:
-    plan, limits = a_plan(live=40, orphans=13, off=4), GuardLimits(switch_off_limit=3)
+    plan, limits = a_plan(live=40, orphans=13, off=4), {"switch_off_limit": 3}
     judged, refusals = guarded(plan, limits)
     assert [refusal.message.split(":")[0] for refusal in refusals] == [
         "refused to delete 13 pods",
@@ -210,7 +247,7 @@ def test_too_small_a_number_is_named_beside_the_right_one() -> None:
 
 
 def test_allowing_more_than_there_is_changes_nothing_else() -> None:
-    plan = a_plan(live=MANY, orphans=DEFAULTS.orphan_limit, off=3)
+    plan = a_plan(live=MANY, orphans=RULES.orphan_limit, off=3)
     assert guarded(plan, DEFAULTS, 500) == (plan, ())
 
 
@@ -260,7 +297,7 @@ def test_c6_the_guard_says_what_it_refuses_so_that_it_is_latched() -> None:
     # What is within the limits, or a person allows, or is a person's word: nothing to be latched.
     assert not guard(a_plan(live=40, orphans=3), DEFAULTS).refused
     assert not guard(a_plan(live=40, orphans=13), DEFAULTS, 13).refused
-    assert not guard(a_plan(live=40, off=4), GuardLimits(switch_off_limit=3)).refused
+    assert not guard(a_plan(live=40, off=4), {"switch_off_limit": 3}).refused
 
 
 # What a person has allowed
@@ -271,7 +308,7 @@ def allowances(plan: Plan, *causes: Cause) -> frozenset[Allowance]:
 
 
 def test_c6_what_a_person_lets_through_is_named_step_by_step_and_nothing_else_is() -> None:
-    plan, limits = a_plan(live=40, orphans=13, off=4, deleted=2), GuardLimits(switch_off_limit=3)
+    plan, limits = a_plan(live=40, orphans=13, off=4, deleted=2), {"switch_off_limit": 3}
     allowed = guard(plan, limits, 19).allowed
     assert {step.cause for step in allowed} == {Cause.ORPHAN, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED}
     assert len(allowed) == 19
@@ -289,7 +326,7 @@ def test_c6_what_was_allowed_neither_counts_nor_is_refused_later(latches: dict[G
     assert count(plan, known) == Counts(40, 0)
     # One more orphan, which nobody has allowed: one, and not fourteen.
     one, *rest = sorted(known)
-    judged = guard(plan, GuardLimits(orphan_limit=0), latches=latches, allowances=rest)
+    judged = guard(plan, {"orphan_limit": 0}, latches=latches, allowances=rest)
     assert {step.name for step in judged.plan.drifted if step.held} == {one.pod}
     assert judged.refusals[0].hint.endswith("--allow-deletions 1`")
 
@@ -302,7 +339,7 @@ def test_c6_an_allowance_is_for_this_pod_and_no_other_of_its_name() -> None:
 
 
 def test_c6_switched_off_pods_that_were_allowed_do_not_count_either() -> None:
-    plan, limits = a_plan(live=40, off=4, deleted=1), GuardLimits(switch_off_limit=3)
+    plan, limits = a_plan(live=40, off=4, deleted=1), {"switch_off_limit": 3}
     known = allowances(plan, Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
     assert guard(plan, limits, allowances=known) == Guarded(plan)
     assert guard(plan, limits, allowances=sorted(known)[:2]) == Guarded(plan)
@@ -425,21 +462,27 @@ def test_the_guard_does_not_refuse_what_the_policy_holds_anyway() -> None:
     assert guarded(plan, DEFAULTS) == (plan, ())
 
 
-limits = st.builds(GuardLimits, st.integers(0, 15), st.sampled_from([0.0, 10.0, 30.0, 33.3, 100.0]), st.integers(0, 15))
+limits = st.fixed_dictionaries(
+    {
+        "orphan_limit": st.integers(0, 15),
+        "orphan_percent": st.sampled_from([0.0, 10.0, 30.0, 33.3, 100.0]),
+        "switch_off_limit": st.integers(0, 15),
+    }
+)
 
 
 @given(st.data(), limits, st.none() | st.integers(0, 30))
 def test_no_more_goes_than_the_limits_or_a_person_allow(
-    data: st.DataObject, limits: GuardLimits, allowed: int | None
+    data: st.DataObject, limits: Limits, allowed: int | None
 ) -> None:
     orphans, off, kept = (data.draw(st.integers(0, 15), label=what) for what in ("orphans", "off", "kept"))
     plan = a_plan(live=orphans + off + kept, orphans=orphans, off=off)
     judged, refusals = guarded(plan, limits, allowed)
     gone = {cause: sum(step.cause is cause and step.held is None for step in judged.steps) for cause in Cause}
-    within = gone[Cause.ORPHAN] <= limits.orphan_limit and (
-        gone[Cause.ORPHAN] * 100 <= limits.orphan_percent * plan.live
+    within = gone[Cause.ORPHAN] <= limits["orphan_limit"] and (
+        gone[Cause.ORPHAN] * 100 <= limits["orphan_percent"] * plan.live
     )
-    within_off = not limits.switch_off_limit or gone[Cause.SWITCHED_OFF] <= limits.switch_off_limit
+    within_off = not limits["switch_off_limit"] or gone[Cause.SWITCHED_OFF] <= limits["switch_off_limit"]
     over = (0 if within else gone[Cause.ORPHAN]) + (0 if within_off else gone[Cause.SWITCHED_OFF])
     assert over <= (allowed or 0)
     # All of a group or none of it, and nothing is held without being told.
@@ -451,7 +494,7 @@ def test_no_more_goes_than_the_limits_or_a_person_allow(
 @given(st.integers(0, 8), st.integers(0, 8), st.sampled_from(Policy))
 def test_what_is_held_stays_held_as_it_was(orphans: int, off: int, policy: Policy) -> None:
     plan = restrict(a_plan(live=orphans + off + 3, orphans=orphans, off=off), policy)
-    judged, _ = guarded(plan, GuardLimits(0, 0.0, 1))
+    judged, _ = guarded(plan, {"orphan_limit": 0, "orphan_percent": 0.0, "switch_off_limit": 1})
     for before, after in zip(plan.steps, judged.steps, strict=True):
         assert after == replace(before, held=after.held)
         assert before.held is None or after.held == before.held

@@ -11,15 +11,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from syncctl.core import names
+from syncctl.core.holds import back_off
+from syncctl.core.holds import halt as halting
+from syncctl.core.holds import pace as pacing
+from syncctl.core.holds.back_off import HEALED_AFTER
+from syncctl.core.holds.pace import AT_LEAST
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import BackOff, Begun, Client, ContainerState, ObservedPod, PodKey
 from syncctl.core.others import Others
-from syncctl.core.pacing import AT_LEAST, HEALED_AFTER, halt, heal, pace
 from syncctl.core.plan import make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 from syncctl.core.template import make_template
 
-from .builders import BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, pod_of
+from .builders import BLUEPRINT, FLEET, NOW, RULES, a_client, as_observed, desired_by, facts_of, key, pod_of
 
 PERCENT = 25.0
 HALT = 20.0
@@ -38,6 +42,24 @@ def planned(
 ) -> Plan:
     """Return the plan of these rows and pods."""
     return make_plan(desired_by(*wanted, blueprint=blueprint), pods, now, Others())
+
+
+def pace(plan: Plan, percent: float) -> Plan:
+    """Return the plan at the pace."""
+    return plan.holding(pacing.hold(plan, facts_of(), replace(RULES, replace_percent=percent)).holds)
+
+
+def halt(plan: Plan, percent: float, now: datetime) -> Plan:
+    """Return the plan with what is halted."""
+    return plan.holding(halting.hold(plan, facts_of(now=now), replace(RULES, halt_percent=percent)).holds)
+
+
+def heal(
+    plan: Plan, back_offs: Mapping[PodKey, BackOff], now: datetime
+) -> tuple[Plan, Mapping[PodKey, BackOff | None]]:
+    """Return the plan with what backs off, and the back-offs to be stored."""
+    found = back_off.hold(plan, facts_of(now=now, back_offs=back_offs), RULES)
+    return plan.holding(found.holds), found.notes.back_offs
 
 
 def held(plan: Plan) -> set[int]:
@@ -399,7 +421,7 @@ def answered(failures: int, minutes: float, client: Client | None = None) -> Bac
 
 def healed(
     back_offs: Mapping[PodKey, BackOff], pod: ObservedPod | None = None, *, now: datetime = NOW, **asked: Any
-) -> tuple[Step, dict[PodKey, BackOff | None]]:
+) -> tuple[Step, Mapping[PodKey, BackOff | None]]:
     """Return the one step of the fleet of one client, and the back-offs to be stored."""
     plan, changed = heal(planned([a_client(**asked)], [pod or ended()]), back_offs, now)
     (step,) = plan.steps

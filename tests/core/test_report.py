@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from syncctl.core import errors
 from syncctl.core.exits import MEANINGS, ExitCode, exit_code_of_error, exit_code_of_report
-from syncctl.core.guard import Refusal
+from syncctl.core.facts import Refusal
 from syncctl.core.model import Client, ContainerState, ObservedPod
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan

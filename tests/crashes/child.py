@@ -16,10 +16,11 @@ import kubernetes.config  # noqa: F401
 import psycopg2  # noqa: F401
 
 from syncctl.core.exits import exit_code_of_report
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.report import Outcome, Report
 from syncctl.db.engine import Engine
 from syncctl.operations.connect import open_cluster, open_engine
-from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
 

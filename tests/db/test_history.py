@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
+from syncctl.core.records import PassRecord
 from syncctl.db.engine import reading, writing
-from syncctl.db.history import PassRecord, forget_passes, last_pass, list_passes, record_pass
+from syncctl.db.history import forget_passes, last_pass, list_passes, record_pass
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 RECORD = PassRecord(

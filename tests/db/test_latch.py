@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, event
 
-from syncctl.core.guard import allowance_of
+from syncctl.core.holds.guard import allowance_of
 from syncctl.core.model import Allowance, GuardKind, Latch, ObservedPod
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Step, StepKind

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine, Table, event, func, select, text
 
 from syncctl.core.errors import DatabaseBusy, InvalidInput
+from syncctl.core.records import PassRecord, StepRecord
 from syncctl.db.engine import connect, reading, writing
-from syncctl.db.history import PassRecord, StepRecord, forget_passes, list_passes, list_steps, record_pass
+from syncctl.db.history import forget_passes, list_passes, list_steps, record_pass
 from syncctl.db.tables import pass_steps, standing_steps
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)

@@ -14,12 +14,13 @@ from sqlalchemy import Engine, event, text
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.db.engine import writing
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import algorithms, clients
-from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import Witness, sync_once
 from syncctl.settings import Settings
 

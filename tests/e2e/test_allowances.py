@@ -8,14 +8,14 @@ from sqlalchemy import text
 
 from syncctl.core.errors import ClusterError
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.guard import Policy
+from syncctl.core.facts import Policy
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Client, GuardKind
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import Shard
 from syncctl.db.engine import reading
 from syncctl.db.history import list_passes, list_steps
 from syncctl.db.snapshot import read_snapshot
-from syncctl.operations.planning import JudgedPlan
 
 from .desk import Desk, counted_transactions, vwap
 from .test_restores import empty, many, put_back

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from syncctl.core.errors import AccessDenied, NamespaceNotFound
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.guard import Policy
+from syncctl.core.facts import Policy
 from syncctl.core.model import Home
 from syncctl.core.report import Report, Result
 from syncctl.db.engine import reading
@@ -245,7 +245,7 @@ def test_a_fleet_that_has_moved_is_at_home_there_from_then_on(desk: Desk, sandbo
     go_to(desk, "default")
     judged = plan_sync(desk.engine, desk.api, desk.settings, PassOptions(move_here=True), desk.cluster.clock)
     assert judged.refusals == ()
-    assert home_of(desk) == judged.home
+    assert home_of(desk) == judged.facts.home
     assert results(desk.run(move_here=True)) == {"vwap-1": "created"}
     assert home_of(desk) == Home(uid_of(sandbox, "default"), f"namespace default of {sandbox.sandbox.url}")
     assert results(desk.run()) == {"vwap-1": "unchanged"}

@@ -8,7 +8,7 @@ import pytest
 
 from syncctl.core.errors import DatabaseError
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.guard import Policy
+from syncctl.core.facts import Policy
 from syncctl.core.model import Client
 from syncctl.core.report import Result
 from syncctl.core.shard import Shard

@@ -6,7 +6,7 @@ import pytest
 from clusters import NEWER_IMAGE, SandboxCluster
 
 from syncctl.core import names
-from syncctl.core.pacing import AT_LEAST
+from syncctl.core.holds.pace import AT_LEAST
 from syncctl.core.report import Report
 from syncctl.operations.clock import SYSTEM
 from syncctl.operations.planning import PassOptions

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import ExitCode
-from syncctl.core.guard import Policy
+from syncctl.core.facts import Policy
 from syncctl.core.report import Result
 from syncctl.db.engine import reading, writing
 from syncctl.db.tables import (

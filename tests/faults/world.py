@@ -19,6 +19,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from syncctl.core import names
 from syncctl.core.errors import SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Algorithm
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.db.clients import list_clients
@@ -28,7 +29,7 @@ from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import Connection, connect
 from syncctl.operations.clients import delete_client
 from syncctl.operations.clock import Clock
-from syncctl.operations.planning import JudgedPlan, PassOptions, plan_sync
+from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.operations.sync import sync_once
 from syncctl.sandbox import ANNOTATION, NAMESPACES, NODES, PODS, Record, Sandbox, Store
 from syncctl.sandbox.objects import Event, Json, Resource

@@ -1,5 +1,6 @@
 """A fleet of many pods in a sandbox, and counters around the passes over it."""
 
+import gc
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,13 @@ from typing import Any
 from clusters import IMAGE, SandboxCluster
 from sqlalchemy import Engine, event, insert, update
 
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.report import Outcome, Report
 from syncctl.db.engine import writing
 from syncctl.db.tables import algorithm_status, clients
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import connect
-from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
 from syncctl.settings import Settings
 
@@ -101,4 +103,6 @@ class Scales(Silence):
         self.held = 0
 
     def planned(self, judged: JudgedPlan) -> None:
+        # What is garbage already is held by nobody, and when it is collected depends on what ran before.
+        gc.collect()
         self.held = tracemalloc.get_traced_memory()[0]

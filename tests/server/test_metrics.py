@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from syncctl.core.exits import ExitCode
+from syncctl.core.records import PassRecord
 from syncctl.db.engine import writing
-from syncctl.db.history import PassRecord, record_pass
+from syncctl.db.history import record_pass
 
 START = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
 from syncctl.core.errors import InvalidInput, LeaseHeld
-from syncctl.core.guard import Counts
+from syncctl.core.facts import Counts
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Algorithm, Begun, PodKey
 from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, WHOLE, Shard, bucket_of, parse_shard
@@ -24,7 +25,7 @@ from syncctl.db.lease import FRESH, Lease, acquire_lease, publish_counts, read_l
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, clients, lease
 from syncctl.operations.connect import open_cluster
-from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
 from syncctl.sandbox import PODS, Sandbox
 from syncctl.settings import load_settings

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncctl.core.exits import exit_code_of_report
-from syncctl.core.guard import Policy, is_refused_duplicate
+from syncctl.core.facts import Policy
+from syncctl.core.holds.guard import is_refused_duplicate
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
 from syncctl.core.steps import StepKind
-from syncctl.operations.planning import JudgedPlan, PassOptions
+from syncctl.operations.planning import PassOptions
 from syncctl.sandbox import PODS, Record, Store
 from syncctl.sandbox.objects import Event
 from syncctl.settings import Settings

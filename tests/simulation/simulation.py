@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Engine, event, update
 
 from syncctl.core.errors import LeaseHeld, StalePlan, SyncctlError
-from syncctl.core.guard import Policy
+from syncctl.core.facts import Policy
 from syncctl.core.report import Result
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import connect, writing

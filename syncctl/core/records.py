@@ -1,0 +1,44 @@
+"""What the history keeps: of a pass, and of each of its steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """One pass: who ran which syncctl where and when, and what came of it.
+
+    `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `problems` is how
+    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `id` is 0
+    until the record is stored.
+    """
+
+    started_at: datetime
+    finished_at: datetime
+    host: str
+    who: str
+    version: str
+    outcome: str
+    exit_code: int
+    counts: Mapping[str, int]
+    error: str | None = None
+    shard: str = "0/1"
+    problems: int = 0
+    unhealthy: int = 0
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What became of one step of a pass. `since` is the first pass in a row in which just that became of it."""
+
+    pod: str
+    uid: str | None
+    client_id: int | None
+    algorithm: str | None
+    step: str
+    cause: str
+    result: str
+    reason: str
+    since: int = 0
