@@ -18,10 +18,10 @@ from syncctl.settings import Settings, load_settings, misspelt_variables
 log = logging.getLogger("syncctl")
 
 DATABASE = ("database_url", "database_timeout")
-CLUSTER = ("kubeconfig", "context", "namespace", "page_size", "request_timeout", "request_rate", "concurrency")
+CLUSTER = ("kubeconfig", "context", "namespace", "concurrency", "request_rate", "page_size", "request_timeout")
 PODS = ("fleet_name", "pod_template", "default_image", "default_cpu", "default_memory")
 GUARD = ("orphan_limit", "orphan_percent", "switch_off_limit", "replace_percent", "halt_percent")
-PASS = ("pass_deadline", "history_days")
+PASS = ("history_days", "pass_deadline")
 LOGS = ("log_format", "log_level")
 ALL = tuple(Settings.model_fields)
 
