@@ -58,8 +58,12 @@ def data_folder() -> Path:
         raise SettingsError("this user has no home folder for data", "set HOME, or XDG_DATA_HOME") from None
 
 
-def _default_database() -> str:
-    return f"sqlite:///{data_folder() / 'syncctl.db'}"
+Group = Literal["database", "cluster", "pods", "pass", "guard", "serve", "logs"]
+"""What a setting is for; a command takes the flags of whole groups."""
+
+
+def _field(group: Group, default: Any, description: str) -> Any:
+    return Field(default, description=description, json_schema_extra={"group": group})
 
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -71,43 +75,44 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: SecretStr = Field(
-        default_factory=lambda: SecretStr(_default_database()),
+        default_factory=lambda: SecretStr(f"sqlite:///{data_folder() / 'syncctl.db'}"),
         description="SQLAlchemy URL of the database: postgresql://USER@HOST/NAME or sqlite:///FILE",
+        json_schema_extra={"group": "database"},
     )
-    database_timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
-        10.0, description="Seconds that one wait for the database may last: for a connection, a lock, an answer"
+    database_timeout: Annotated[float, Field(gt=0, le=3600)] = _field(
+        "database", 10.0, "Seconds that one wait for the database may last: for a connection, a lock, an answer"
     )
-    history_days: Annotated[int, Field(ge=1, le=36500)] = Field(30, description="Days for which passes are remembered")
+    history_days: Annotated[int, Field(ge=1, le=36500)] = _field("pass", 30, "Days for which passes are remembered")
 
-    kubeconfig: str | None = Field(None, description="Kubeconfig file, as for kubectl")
-    context: str | None = Field(None, description="Context of the kubeconfig, as for kubectl")
-    namespace: str | None = Field(None, description="Namespace of the pods; else that of the context")
-    fleet_name: str = Field("default", description="Value of the pods' label app.kubernetes.io/instance")
-    pod_template: Path | None = Field(None, description="A v1 Pod in YAML that adds to every pod")
-    default_image: str = Field("", description="Image of clients that name none")
-    default_cpu: str = Field("500m", description="CPU of clients that name none")
-    default_memory: str = Field("256Mi", description="Memory of clients that name none")
+    kubeconfig: str | None = _field("cluster", None, "Kubeconfig file, as for kubectl")
+    context: str | None = _field("cluster", None, "Context of the kubeconfig, as for kubectl")
+    namespace: str | None = _field("cluster", None, "Namespace of the pods; else that of the context")
+    fleet_name: str = _field("pods", "default", "Value of the pods' label app.kubernetes.io/instance")
+    pod_template: Path | None = _field("pods", None, "A v1 Pod in YAML that adds to every pod")
+    default_image: str = _field("pods", "", "Image of clients that name none")
+    default_cpu: str = _field("pods", "500m", "CPU of clients that name none")
+    default_memory: str = _field("pods", "256Mi", "Memory of clients that name none")
 
-    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(16, description="Requests to the API server at a time")
-    request_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Requests a second at the most, 0 for any")
-    page_size: Annotated[int, Field(ge=1, le=10000)] = Field(500, description="Pods a list request")
-    request_timeout: Annotated[float, Field(gt=0)] = Field(10.0, description="Seconds to wait for an answer")
-    pass_deadline: Annotated[float, Field(gt=0)] = Field(
-        120.0, description="Seconds from the process's start after which no step is begun"
+    concurrency: Annotated[int, Field(ge=1, le=256)] = _field("cluster", 16, "Requests to the API server at a time")
+    request_rate: Annotated[float, Field(ge=0)] = _field("cluster", 0.0, "Requests a second at the most, 0 for any")
+    page_size: Annotated[int, Field(ge=1, le=10000)] = _field("cluster", 500, "Pods a list request")
+    request_timeout: Annotated[float, Field(gt=0)] = _field("cluster", 10.0, "Seconds to wait for an answer")
+    pass_deadline: Annotated[float, Field(gt=0)] = _field(
+        "pass", 120.0, "Seconds from the process's start after which no step is begun"
     )
 
-    orphan_limit: Annotated[int, Field(ge=0)] = Field(10, description="Orphans that a pass may delete unasked")
-    orphan_percent: Percent = Field(30.0, description="The same as a share of the live pods; both count")
-    switch_off_limit: Annotated[int, Field(ge=0)] = Field(0, description="Switched-off pods a pass may stop; 0 for any")
-    replace_percent: Percent = Field(25.0, description="Share of pods that may be away for something new, 10 at least")
-    halt_percent: Percent = Field(20.0, description="Share of unhealthy replaced pods that halts a change")
+    orphan_limit: Annotated[int, Field(ge=0)] = _field("guard", 10, "Orphans that a pass may delete unasked")
+    orphan_percent: Percent = _field("guard", 30.0, "The same as a share of the live pods; both count")
+    switch_off_limit: Annotated[int, Field(ge=0)] = _field("guard", 0, "Switched-off pods a pass may stop; 0 for any")
+    replace_percent: Percent = _field("guard", 25.0, "Share of pods that may be away for something new, 10 at least")
+    halt_percent: Percent = _field("guard", 20.0, "Share of unhealthy replaced pods that halts a change")
 
-    listen: str = Field("127.0.0.1:8080", description="HOST:PORT of `syncctl serve`; beyond loopback a token is needed")
-    http_token: SecretStr | None = Field(None, description="Bearer token that callers of `syncctl serve` must show")
-    http_token_file: Path | None = Field(None, description="File with that token, read anew when it changes")
+    listen: str = _field("serve", "127.0.0.1:8080", "HOST:PORT of `syncctl serve`; beyond loopback a token is needed")
+    http_token: SecretStr | None = _field("serve", None, "Bearer token that callers of `syncctl serve` must show")
+    http_token_file: Path | None = _field("serve", None, "File with that token, read anew when it changes")
 
-    log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON lines")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+    log_format: Literal["auto", "text", "json"] = _field("logs", "auto", "auto: text on a terminal, else JSON lines")
+    log_level: Literal["debug", "info", "warning", "error"] = _field("logs", "info", "The least that is logged")
 
     @field_validator("database_url")
     @classmethod

@@ -13,16 +13,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli.logs import set_up_logging
-from syncctl.settings import Settings, load_settings, misspelt_variables
+from syncctl.settings import Group, Settings, load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
 
-DATABASE = ("database_url", "database_timeout")
-CLUSTER = ("kubeconfig", "context", "namespace", "concurrency", "request_rate", "page_size", "request_timeout")
-PODS = ("fleet_name", "pod_template", "default_image", "default_cpu", "default_memory")
-GUARD = ("orphan_limit", "orphan_percent", "switch_off_limit", "replace_percent", "halt_percent")
-PASS = ("history_days", "pass_deadline")
-LOGS = ("log_format", "log_level")
+
+def _group(name: Group) -> tuple[str, ...]:
+    return tuple(key for key, field in Settings.model_fields.items() if field.json_schema_extra == {"group": name})
+
+
+DATABASE, CLUSTER, PODS = _group("database"), _group("cluster"), _group("pods")
+GUARD, PASS, SERVE, LOGS = _group("guard"), _group("pass"), _group("serve"), _group("logs")
 ALL = tuple(Settings.model_fields)
 
 _SHORT = {"namespace": "-n"}
@@ -55,7 +56,7 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
-        names = [*keys, *LOGS] if keys != ALL else list(ALL)
+        names = tuple(dict.fromkeys((*keys, *LOGS)))
 
         @functools.wraps(command)
         def wrapper(config: Path | None, **arguments: Any) -> None:

@@ -6,6 +6,7 @@ import shlex
 import stat
 import traceback
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -19,7 +20,7 @@ from syncctl.cli.app import app
 from syncctl.core.exits import MEANINGS, ExitCode
 from syncctl.db.engine import writing
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.settings import Settings
+from syncctl.settings import Group, Settings
 
 from .conftest import Cli
 
@@ -72,6 +73,20 @@ def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_ha
     # It shows them and uses none.
     assert flags <= options.pop(" config show")
     assert flags <= set().union(*options.values())
+
+
+def test_each_setting_has_a_group_that_some_command_takes_as_a_whole() -> None:
+    groups: dict[str, list[str]] = {group: [] for group in get_args(Group)}
+    for key, field in Settings.model_fields.items():
+        groups[field.json_schema_extra["group"]].append(f"--{key.replace('_', '-')}")
+    taken = set()
+    for name, command in COMMANDS.items():
+        flags = [option for parameter in command.params for option in parameter.opts]  # type: ignore[attr-defined]
+        for group, members in groups.items() if name != " config show" else ():
+            found = [flag for flag in flags if flag in members]
+            assert found in ([], members), (name, group)
+            taken |= {group} if found else set()
+    assert taken == groups.keys()
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
