@@ -1,36 +1,23 @@
-"""One frozen Settings: flags over SYNCCTL_* environment over a config file over defaults.
+"""One frozen Settings: what can be set, with its group, its default, what help says and what it may be."""
 
-Built when a command starts, never at import: `--help` needs no readable configuration.
-"""
-
-import difflib
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from platformdirs import user_config_path, user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from syncctl.core.documents import unreadable
 from syncctl.core.errors import SettingsError
 from syncctl.core.quantity import cpu_problems, memory_problems
 from syncctl.core.validation import image_problems
 
 ENV_PREFIX = "SYNCCTL_"
-CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
-_DATABASE_VARIABLE = f"{ENV_PREFIX}DATABASE_URL"
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:/]*):(\d{1,5})")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-# What Kubernetes sets in every pod of a namespace for a service named syncctl, or syncctl-something.
-_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DEFAULT_PROBLEMS = {
     "default_image": image_problems,
@@ -127,8 +114,8 @@ class Settings(BaseSettings):
     def _is_a_namespace(cls, value: str | None) -> str | None:
         if value is not None and not _NAMESPACE.fullmatch(value):
             raise ValueError(
-                f"{_quoted(value)} is no name of a namespace: small letters, digits and '-', at most 63,"
-                " a letter or digit at the ends"
+                f"{json.dumps(value, ensure_ascii=False)} is no name of a namespace: small letters, digits and '-',"
+                " at most 63, a letter or digit at the ends"
             )
         return value
 
@@ -173,82 +160,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from load_settings only, which remembers where each came from."""
+        """Take values from sources.load_settings only, which remembers where each came from."""
         return (init_settings,)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedSettings:
-    """Settings, and for each where it came from: "flag --x", "environment X", "file PATH" or "default"."""
-
-    values: Settings
-    origins: Mapping[str, str]
-
-
-def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> LoadedSettings:
-    """Read the settings.
-
-    Args:
-        flags: values given on the command line, by setting; None means not given.
-        config: the file named on the command line.
-
-    Raises:
-        SettingsError: a value cannot be used, the file cannot be read, or has unknown keys; each is named.
-    """
-    file = _config_file(config)
-    environment = EnvSettingsSource(Settings, env_ignore_empty=True)()
-    if os.environ.get(_DATABASE_VARIABLE) == "":
-        environment["database_url"] = ""
-    layers: tuple[tuple[dict[str, Any], Callable[[str], str]], ...] = (
-        (_file_values(file), lambda _key: f"file {file}"),
-        (environment, lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
-        (
-            {key: value for key, value in flags.items() if value is not None},
-            lambda key: f"flag --{key.replace('_', '-')}",
-        ),
-    )
-    merged: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.model_fields, "default")
-    for values, origin in layers:
-        merged |= values
-        origins |= {key: origin(key) for key in values}
-    try:
-        return LoadedSettings(Settings(**merged), origins)
-    except ValidationError as error:
-        problems = [
-            f"{_with_number(key, merged.get(key))} (from {origins.get(key, 'default')}): "
-            + found["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-            for found in error.errors(include_input=False, include_url=False, include_context=False)
-            for key in [str(found["loc"][0])]
-        ]
-    raise SettingsError("; ".join(problems))
-
-
-def misspelt_variables() -> list[tuple[str, str]]:
-    """Return the environment's variables that are no setting but close to one, each with that one's variable."""
-    known = {key.upper() for key in Settings.model_fields} | {CONFIG_VARIABLE.removeprefix(ENV_PREFIX)}
-    found = []
-    for variable in sorted(os.environ):
-        name = variable.removeprefix(ENV_PREFIX)
-        if name == variable or name.upper() in known or _is_service_link(name):
-            continue
-        if near := difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8):
-            found.append((variable, f"{ENV_PREFIX}{near[0]}"))
-    return found
-
-
-def _is_service_link(name: str) -> bool:
-    return any(_SERVICE_LINK.fullmatch(name, start) for start in [0, *(at.end() for at in re.finditer("_", name))])
-
-
-def _with_number(key: str, value: object) -> str:
-    """Return the setting's name, with its value if it should have been a number: no password is one."""
-    field = Settings.model_fields.get(key)
-    return f"{key}: {value}" if field is not None and field.annotation in (int, float) else key
-
-
-def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def database_of(settings: Settings) -> str:
@@ -274,33 +187,3 @@ def without_password(url: str) -> str:
     for pattern, shown_instead in _PASSWORDS:
         url = pattern.sub(shown_instead, url)
     return url
-
-
-def _config_file(given: Path | None) -> Path | None:
-    if given is None and (named := os.environ.get(CONFIG_VARIABLE)):
-        given = Path(named)
-    if given is not None:
-        return given
-    usual = [Path("syncctl.yaml")]
-    with suppress(RuntimeError):  # a user without a home has no file there
-        usual.append(user_config_path("syncctl") / "syncctl.yaml")
-    return next((path for path in usual if path.is_file()), None)
-
-
-def _file_values(file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        values = yaml.safe_load(file.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"cannot read the config file {unreadable(file, error)}") from None
-    if not isinstance(values, dict):
-        raise SettingsError(f"the config file {file} is not a mapping of settings to values")
-    if unknown := [str(key) for key in values if key not in Settings.model_fields]:
-        raise SettingsError(f"the config file {file} has unknown settings: {', '.join(unknown)}", _closest(unknown[0]))
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _closest(unknown: str) -> str:
-    near = difflib.get_close_matches(unknown, Settings.model_fields, n=1)
-    return f"did you mean {near[0]}?" if near else f"the settings are {', '.join(Settings.model_fields)}"

@@ -21,7 +21,8 @@ from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations.brake import DATABASE_PATIENCE, OVERTIME, PATIENCE
 from syncctl.operations.lease import POLL_EVERY
 from syncctl.sandbox import Sandbox
-from syncctl.settings import ENV_PREFIX, Settings, load_settings
+from syncctl.settings import ENV_PREFIX, Settings
+from syncctl.sources import load_settings
 
 FILE = Path(__file__).parent.parent / "k8s-cronjob.yaml"
 DOCUMENTS: dict[str, dict[str, Any]] = {document["kind"]: document for document in yaml.safe_load_all(FILE.read_text())}

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from syncctl.core.errors import SettingsError
-from syncctl.settings import Settings, load_settings, misspelt_variables, shown, without_password
+from syncctl.settings import Settings, shown, without_password
+from syncctl.sources import load_settings, misspelt_variables
 
 
 @pytest.fixture(autouse=True)

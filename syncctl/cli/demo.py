@@ -18,7 +18,7 @@ from syncctl.core.health import HealthCode
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import StatusRow, read_status
 from syncctl.sandbox.host import process
-from syncctl.settings import CONFIG_VARIABLE, load_settings
+from syncctl.sources import CONFIG_VARIABLE, load_settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli.logs import set_up_logging
-from syncctl.settings import Group, Settings, load_settings, misspelt_variables
+from syncctl.settings import Group, Settings
+from syncctl.sources import load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
 

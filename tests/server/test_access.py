@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from syncctl.core.errors import SettingsError
 from syncctl.server.edge import OPEN
-from syncctl.settings import Settings, load_settings, shown
+from syncctl.settings import Settings, shown
+from syncctl.sources import load_settings
 from tests.server.conftest import TOKEN, caller
 
 ROUTES = [

@@ -28,7 +28,7 @@ from syncctl.operations.connect import open_cluster
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.settings import load_settings
+from syncctl.sources import load_settings
 
 SHARDS = 4
 CLIENTS = 60
