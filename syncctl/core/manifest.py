@@ -4,7 +4,7 @@ The hash covers what only a new pod can change. Name and version of a client are
 through the downward API, so that a rename stops no trading process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import itemgetter
@@ -13,7 +13,20 @@ from typing import Any
 from syncctl.core import names
 from syncctl.core.model import DesiredPod, ObservedPod
 from syncctl.core.shard import bucket_of
-from syncctl.core.template import Json, PodTemplate
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """The part of every pod that does not come from the database. `digest` identifies everything in `spec`."""
+
+    labels: Json
+    annotations: Json
+    spec: Json
+    container: Json
+    sidecars: Sequence[Json]
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

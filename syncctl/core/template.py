@@ -1,16 +1,14 @@
 """The pod template: what a person adds to every pod, judged and joined with what syncctl sets in every pod. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from math import isfinite
 from typing import Any
 
 from syncctl.core import names
 from syncctl.core.errors import InvalidInput
-
-Json = Mapping[str, Any]
+from syncctl.core.manifest import Json, PodTemplate
 
 # Pod Security "restricted" (https://kubernetes.io/docs/concepts/security/pod-security-standards/), as far as syncctl's
 # own container and the pod go; a template may add to it (runAsUser, fsGroup) and not take away.
@@ -38,18 +36,6 @@ _OWN_ANNOTATIONS = (
     names.REPLACED,
     names.ADMITTED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PodTemplate:
-    """The part of every pod that does not come from the database. `digest` identifies everything in `spec`."""
-
-    labels: Json
-    annotations: Json
-    spec: Json
-    container: Json
-    sidecars: Sequence[Json]
-    digest: str
 
 
 def make_template(document: object = None, source: str = "pod template") -> PodTemplate:

@@ -7,7 +7,8 @@ import yaml
 
 from syncctl.core.documents import unreadable
 from syncctl.core.errors import InvalidInput
-from syncctl.core.template import PodTemplate, make_template
+from syncctl.core.manifest import PodTemplate
+from syncctl.core.template import make_template
 from syncctl.db.engine import Engine, reading, waits_of
 from syncctl.db.engine import connect as connect_database
 from syncctl.db.schema import check_schema, open_database

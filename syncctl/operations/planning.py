@@ -10,13 +10,12 @@ from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.errors import StalePlan
 from syncctl.core.facts import NOBODY_ELSE, Counts, Facts, Policy, Rules
 from syncctl.core.judge import JudgedPlan, count, home_matters, judge
-from syncctl.core.manifest import Blueprint
+from syncctl.core.manifest import Blueprint, PodTemplate
 from syncctl.core.model import ObservedPod, Snapshot
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Plan, StepKind
-from syncctl.core.template import PodTemplate
 from syncctl.db.engine import Engine, reading
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot

@@ -14,13 +14,14 @@ from syncctl.core import names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import (
     Blueprint,
+    PodTemplate,
     carries_its_marks,
     pod_annotations,
     pod_labels,
     pod_manifest,
 )
 from syncctl.core.model import Algorithm, DesiredPod
-from syncctl.core.template import PodTemplate, make_template
+from syncctl.core.template import make_template
 from syncctl.core.validation import LARGEST_ID
 
 from .builders import BLUEPRINT, FLEET, a_client, desired_pod, key, pod_of
