@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncctl.core import names
 from syncctl.core.model import DesiredPod, ObservedPod
@@ -48,44 +48,57 @@ def spec_hash(template: PodTemplate, restart_generation: int) -> str:
     return sha256(f"{template.digest}|{restart_generation}".encode()).hexdigest()[:16]
 
 
-def fleet_labels(blueprint: Blueprint) -> dict[str, str]:
-    """Return the labels that all pods of the fleet should carry."""
-    return {
-        **blueprint.template.labels,
-        names.MANAGED_BY: names.MANAGER,
-        names.INSTANCE: blueprint.fleet_name,
-        names.FLEET: blueprint.fleet,
-    }
+class Marks(NamedTuple):
+    """The labels, or the annotations, that syncctl sets: keys, and in their order the values.
+
+    The values come together, for every pod of every pass is looked at: to call for each would take a quarter longer.
+    """
+
+    of_fleet: tuple[str, ...]
+    fleet_values: Callable[[Blueprint], tuple[str, ...]]
+    of_pod: tuple[str, ...]
+    pod_values: Callable[[DesiredPod], tuple[str, ...]]
+
+    def shared(self, blueprint: Blueprint, given: Json) -> dict[str, str]:
+        """Return those that all pods of the fleet should carry: the template's, and ours."""
+        return {**given, **dict(zip(self.of_fleet, self.fleet_values(blueprint), strict=True))}
+
+    def all_of(self, blueprint: Blueprint, given: Json, pod: DesiredPod) -> dict[str, str]:
+        """Return those that the pod should carry."""
+        own = zip(self.of_pod, map(str, self.pod_values(pod)), strict=True)
+        return {**self.shared(blueprint, given), **dict(own)}
 
 
-def fleet_annotations(blueprint: Blueprint) -> dict[str, str]:
-    """Return the annotations that all pods of the fleet should carry."""
-    return {**blueprint.template.annotations, names.TEMPLATE: blueprint.template.digest[:16]}
-
-
-# What differs from pod to pod: the keys, and the values in their order. Only here, for the quick look of
-# carries_its_marks must miss none of them.
-_OWN_LABELS = (names.ALGORITHM, names.CLIENT_ID, names.BUCKET)
-_OWN_ANNOTATIONS = (names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION)
-
-
-def _own_labels(pod: DesiredPod) -> tuple[str, ...]:
-    client_id, algorithm = pod.key
-    return algorithm, str(client_id), str(bucket_of(client_id))
-
-
-def _own_annotations(pod: DesiredPod) -> tuple[str, ...]:
-    return pod.client_name, str(pod.version), pod.spec_hash, str(pod.restart_generation)
+LABELS = Marks(
+    of_fleet=(names.MANAGED_BY, names.INSTANCE, names.FLEET),
+    fleet_values=lambda blueprint: (names.MANAGER, blueprint.fleet_name, blueprint.fleet),
+    of_pod=(names.ALGORITHM, names.CLIENT_ID, names.BUCKET),
+    pod_values=lambda pod: (pod.key[1], f"{pod.key[0]}", f"{bucket_of(pod.key[0])}"),
+)
+ANNOTATIONS = Marks(
+    of_fleet=(names.TEMPLATE,),
+    fleet_values=lambda blueprint: (blueprint.template.digest[:16],),
+    of_pod=(names.CLIENT_NAME, names.VERSION, names.SPEC_HASH, names.RESTART_GENERATION),
+    pod_values=lambda pod: (pod.client_name, f"{pod.version}", pod.spec_hash, f"{pod.restart_generation}"),
+)
+ENVIRONMENT: Mapping[str, Callable[[DesiredPod], Json]] = {
+    names.ALGORITHM_VARIABLE: lambda pod: {"value": pod.key.algorithm.value},
+    names.CLIENT_ID_VARIABLE: lambda pod: {"value": str(pod.key.client_id)},
+    names.SPEC_VARIABLE: lambda pod: {"value": pod.spec_hash},
+    "CLIENT_NAME": lambda _: _annotation(names.CLIENT_NAME),
+    "CLIENT_VERSION": lambda _: _annotation(names.VERSION),
+}
+"""The variables of the container that trades, and what each of them says."""
 
 
 def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the labels the pod should carry; it may carry more."""
-    return {**fleet_labels(blueprint), **dict(zip(_OWN_LABELS, map(str, _own_labels(pod)), strict=True))}
+    return LABELS.all_of(blueprint, blueprint.template.labels, pod)
 
 
 def pod_annotations(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     """Return the annotations the pod should carry; it may carry more."""
-    return {**fleet_annotations(blueprint), **dict(zip(_OWN_ANNOTATIONS, _own_annotations(pod), strict=True))}
+    return ANNOTATIONS.all_of(blueprint, blueprint.template.annotations, pod)
 
 
 def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod], bool]:
@@ -93,14 +106,16 @@ def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod
 
     The keys are the same for all pods of a fleet, so values are compared, and no dict is made for each pod.
     """
-    labels, annotations = fleet_labels(blueprint), fleet_annotations(blueprint)
-    found_labels, found_annotations = itemgetter(*labels, *_OWN_LABELS), itemgetter(*annotations, *_OWN_ANNOTATIONS)
+    labels = LABELS.shared(blueprint, blueprint.template.labels)
+    annotations = ANNOTATIONS.shared(blueprint, blueprint.template.annotations)
+    found_labels, found_annotations = itemgetter(*labels, *LABELS.of_pod), itemgetter(*annotations, *ANNOTATIONS.of_pod)
     labels_of_all, annotations_of_all = tuple(labels.values()), tuple(annotations.values())
+    own_labels, own_annotations = LABELS.pod_values, ANNOTATIONS.pod_values
 
     def carries(wanted: DesiredPod, pod: ObservedPod) -> bool:
         try:
-            labels_are: bool = found_labels(pod.labels) == labels_of_all + _own_labels(wanted)
-            return labels_are and found_annotations(pod.annotations) == annotations_of_all + _own_annotations(wanted)
+            labels_are: bool = found_labels(pod.labels) == labels_of_all + own_labels(wanted)
+            return labels_are and found_annotations(pod.annotations) == annotations_of_all + own_annotations(wanted)
         except KeyError:
             return False
 
@@ -117,11 +132,7 @@ def pod_manifest(blueprint: Blueprint, pod: DesiredPod) -> dict[str, Any]:
         # Equal requests and limits: QoS Guaranteed, the last to be evicted, and resizable in place.
         "resources": {"requests": quantities, "limits": quantities},
         "env": [
-            {"name": names.ALGORITHM_VARIABLE, "value": pod.key.algorithm.value},
-            {"name": names.CLIENT_ID_VARIABLE, "value": str(pod.key.client_id)},
-            {"name": names.SPEC_VARIABLE, "value": pod.spec_hash},
-            _from_annotation("CLIENT_NAME", names.CLIENT_NAME),
-            _from_annotation("CLIENT_VERSION", names.VERSION),
+            *({"name": variable, **said(pod)} for variable, said in ENVIRONMENT.items()),
             *(template.container.get("env") or ()),
         ],
     }
@@ -137,5 +148,5 @@ def pod_manifest(blueprint: Blueprint, pod: DesiredPod) -> dict[str, Any]:
     }
 
 
-def _from_annotation(variable: str, annotation: str) -> Json:
-    return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}}
+def _annotation(key: str) -> Json:
+    return {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{key}']"}}}

@@ -6,7 +6,7 @@ from hashlib import sha256
 from math import isfinite
 from typing import Any
 
-from syncctl.core import names
+from syncctl.core import manifest, names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import Json, PodTemplate
 
@@ -18,24 +18,6 @@ _CONTAINER_SECURITY: Json = {"allowPrivilegeEscalation": False, "capabilities": 
 # A pod without a controller blocks the cluster autoscaler only by its own rules; this says it on purpose: a node is
 # not drained under a trading process. A template may say otherwise.
 _DEFAULT_ANNOTATIONS: Json = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-
-_OWN_ENV = (
-    names.ALGORITHM_VARIABLE,
-    names.CLIENT_ID_VARIABLE,
-    names.SPEC_VARIABLE,
-    "CLIENT_NAME",
-    "CLIENT_VERSION",
-)
-_OWN_LABELS = (names.MANAGED_BY, names.ALGORITHM, names.INSTANCE, names.FLEET, names.CLIENT_ID, names.BUCKET)
-_OWN_ANNOTATIONS = (
-    names.CLIENT_NAME,
-    names.VERSION,
-    names.SPEC_HASH,
-    names.RESTART_GENERATION,
-    names.TEMPLATE,
-    names.REPLACED,
-    names.ADMITTED,
-)
 
 
 def make_template(document: object = None, source: str = "pod template") -> PodTemplate:
@@ -100,7 +82,10 @@ def _template_problems(document: object) -> Iterator[str]:
     for field in metadata:
         if field not in ("labels", "annotations"):
             yield f"metadata.{field}: set by syncctl"
-    for section, owned in (("labels", _OWN_LABELS), ("annotations", _OWN_ANNOTATIONS)):
+    labels, annotations = manifest.LABELS, manifest.ANNOTATIONS
+    # The last two are set on a pod that runs.
+    of_annotations = (*annotations.of_fleet, *annotations.of_pod, names.REPLACED, names.ADMITTED)
+    for section, owned in (("labels", labels.of_fleet + labels.of_pod), ("annotations", of_annotations)):
         given = metadata.get(section) or {}
         if not isinstance(given, Mapping):
             yield f"metadata.{section}: not a mapping"
@@ -157,7 +142,7 @@ def _env_problems(path: str, env: object) -> Iterator[str]:
         return
     for variable in env:
         value = variable.get("value")
-        if variable["name"] in _OWN_ENV:
+        if variable["name"] in manifest.ENVIRONMENT:
             yield f"{path}.{variable['name']}: set by syncctl"
         elif value is not None and not isinstance(value, str):
             yield f"{path}.{variable['name']}: {_not_text(value)}"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from syncctl.core import names
+from syncctl.core import manifest, names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import (
     Blueprint,
@@ -149,6 +149,14 @@ def test_e2_the_quick_look_at_a_pods_marks_misses_none_of_them() -> None:
             {name: value for name, value in annotations.items() if name != mark},
         ):
             assert not carries(wanted, replace(pod, annotations=other)), mark
+
+
+def test_a_variable_more_in_the_table_is_set_and_refused_in_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {**manifest.ENVIRONMENT, "MEMORY": lambda pod: {"value": pod.memory}}
+    monkeypatch.setattr(manifest, "ENVIRONMENT", more)
+    assert {"name": "MEMORY", "value": "1Gi"} in made(None)["spec"]["containers"][0]["env"]
+    given = with_container(env=[{"name": "MEMORY", "value": "mine"}])
+    assert problems_of(given) == ("spec.containers[algorithm].env.MEMORY: set by syncctl",)
 
 
 # Identity -------------------------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ import pytest
 from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_pod
 
 from syncctl import __version__
-from syncctl.core import names
+from syncctl.core import manifest, names
+from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.report import Result
 from syncctl.core.shard import bucket_of
+from syncctl.core.template import make_template
 from syncctl.db.history import list_passes, list_steps
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import clients
@@ -214,6 +216,30 @@ def test_what_others_wrote_on_a_pod_stays(desk: Desk) -> None:
     desk.run()
     metadata = desk.cluster.pods()[pod]["metadata"]
     assert (metadata["labels"]["team"], metadata["annotations"]["note"]) == ("equities", "look here")
+
+
+@pytest.mark.parametrize("section", ["labels", "annotations"])
+def test_a_mark_more_in_the_table_is_set_looked_for_put_back_and_refused_in_a_template(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    desk.add()
+    ((name, before),) = desk.started().items()
+    table = getattr(manifest, section.upper())
+    more = table._replace(
+        of_pod=(*table.of_pod, "syncctl.io/memory"), pod_values=lambda pod: (*table.pod_values(pod), pod.memory)
+    )
+    monkeypatch.setattr(manifest, section.upper(), more)
+    added = desk.add("another")
+    assert results(desk.run()) == {name: "updated", vwap(added): "created"}
+    after = desk.cluster.pods()
+    assert {pod["metadata"][section]["syncctl.io/memory"] for pod in after.values()} == {"32Mi"}
+    assert after[name]["metadata"]["uid"] == before["metadata"]["uid"]
+    assert results(desk.run()) == {name: "unchanged", vwap(added): "unchanged"}
+    desk.api.patch_pod(name, desk.uid(name), {"metadata": {section: {"syncctl.io/memory": "edited"}}})
+    assert results(desk.run()) == {name: "updated", vwap(added): "unchanged"}
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {section: {"syncctl.io/memory": "mine"}}}
+    with pytest.raises(InvalidInput, match=rf"metadata\.{section}\.syncctl\.io/memory: set by syncctl"):
+        make_template(document)
 
 
 def test_a_new_image_is_put_into_the_running_pod(desk: Desk) -> None:
