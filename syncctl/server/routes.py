@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from syncctl.core.errors import ClusterUnavailable, DatabaseError, DatabaseUnavailable, InvalidInput, SettingsError
+from syncctl.core.errors import ClusterUnavailable, DatabaseError, InvalidInput, SettingsError
 from syncctl.core.model import Client, ClientChanges
 from syncctl.operations import algorithms, clients
 from syncctl.operations.status import read_status
@@ -34,7 +34,7 @@ from syncctl.server.bodies import (
 from syncctl.server.framework import Route
 from syncctl.server.metrics import TEXT_TYPE
 from syncctl.server.problems import may_answer, status_and_title
-from syncctl.server.resources import MOST_LOOKS, PROBE_SECONDS, Resources
+from syncctl.server.resources import MOST_LOOKS, Resources
 
 log = logging.getLogger("syncctl")
 
@@ -152,11 +152,10 @@ async def is_ready(resources: Given) -> Alive:
     """Say whether the database answers and its tables are those of this version."""
     try:
         await resources.check()
-    except (DatabaseError, TimeoutError) as error:
+    except DatabaseError as error:
         # Open to all, so where the database is stays in the log.
-        log.warning("not ready: %s", _said(error))
-        status, title = status_and_title(error if isinstance(error, DatabaseError) else DatabaseUnavailable(""))
-        raise HTTPException(status, title) from error
+        log.warning("not ready: %s", error.message)
+        raise HTTPException(*status_and_title(error)) from error
     return Alive()
 
 
@@ -172,15 +171,9 @@ async def get_metrics(resources: Given) -> Response:
     figures = None
     try:
         figures = await resources.read_figures()
-    except (DatabaseError, TimeoutError) as error:
-        log.warning("no figures: %s", _said(error))
+    except DatabaseError as error:
+        log.warning("no figures: %s", error.message)
     return Response(resources.metrics.text(figures), media_type=TEXT_TYPE)
-
-
-def _said(error: DatabaseError | TimeoutError) -> str:
-    return (
-        error.message if isinstance(error, DatabaseError) else f"the database gave no answer within {PROBE_SECONDS:g} s"
-    )
 
 
 def _next(path: str, pages: Pages, found: list[Client], more: bool) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from syncctl.core.errors import DatabaseBusy
+from syncctl.core.errors import DatabaseBusy, DatabaseUnavailable
 
 T = TypeVar("T")
 
@@ -57,26 +57,26 @@ class Crew:
 
 
 class Look(Generic[T]):
-    """One look at a time, in a thread of its own, for all who ask meanwhile; nobody waits for it for long."""
+    """One look at the database at a time, in a thread of its own, for all who ask meanwhile and wait a little."""
 
     def __init__(self, look: Callable[[], T], seconds: float) -> None:
         self._look = look
         self._seconds = seconds
         self._under_way: Future[T] | None = None
-        self._lock = threading.Lock()
 
     async def __call__(self) -> T:
         """Return what is seen, or raise what the look raises.
 
         Raises:
-            TimeoutError: it takes longer. It goes on, and whoever asks next waits for the same.
+            DatabaseUnavailable: it takes longer. It goes on, and whoever asks next waits for the same.
         """
-        with self._lock:
-            if self._under_way is None or self._under_way.done():
-                self._under_way = Future()
-                threading.Thread(target=_settle, args=(self._under_way, self._look), name="look", daemon=True).start()
-            under_way = self._under_way
-        return await asyncio.wait_for(asyncio.wrap_future(under_way), self._seconds)
+        if self._under_way is None or self._under_way.done():
+            self._under_way = Future()
+            threading.Thread(target=_settle, args=(self._under_way, self._look), name="look", daemon=True).start()
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._under_way), self._seconds)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"the database gave no answer within {self._seconds:g} s") from None
 
 
 def _settle(future: "Future[T]", job: Callable[[], T]) -> None:
