@@ -20,6 +20,7 @@ from syncctl import STARTED, __version__
 from syncctl.cli.streams import drop_unwritten, prepare_streams
 from syncctl.cli.words import printable
 from syncctl.core.errors import SyncctlError
+from syncctl.core.exits import ExitCode, exit_code_of_error
 
 COMMANDS = {
     "client": "Add, change, delete, show and restart clients",
@@ -81,9 +82,6 @@ class Front(TyperGroup):
         try:
             return super().invoke(ctx)
         except SyncctlError as error:
-            # Only an error needs the table, and with it half of the core; `--help` is as fast as Typer.
-            from syncctl.core.exits import exit_code_of_error
-
             typer.echo(f"error: {printable(error.message)}", err=True)
             if error.hint:
                 typer.echo(f"hint: {printable(error.hint)}", err=True)
@@ -91,7 +89,7 @@ class Front(TyperGroup):
         except KeyboardInterrupt as error:
             # The database's doors say what a command that was waiting there has left behind.
             typer.echo(f"\nstopped{f': {error}' if str(error) else ''}", err=True)
-            raise typer.Exit(128 + signal.SIGINT) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 app = typer.Typer(

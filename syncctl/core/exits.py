@@ -1,9 +1,12 @@
 """What a command's exit code says. One table; the README lists it, and a test compares the two."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from syncctl.core.errors import LeaseHeld, LeaseLost, PassStopped, StalePlan, SyncctlError, UsageError
-from syncctl.core.report import Report
+
+if TYPE_CHECKING:
+    from syncctl.core.report import Report
 
 
 class ExitCode(IntEnum):
@@ -52,7 +55,7 @@ def exit_code_of_error(error: SyncctlError) -> ExitCode:
     return _OF_ERROR.get(type(error), ExitCode.ERROR)
 
 
-def exit_code_of_report(report: Report) -> ExitCode:
+def exit_code_of_report(report: "Report") -> ExitCode:
     """Return the exit code of a pass that ended with this report: the first that fits, from the most urgent down."""
     if report.lease_lost:
         return ExitCode.LEASE_HELD
