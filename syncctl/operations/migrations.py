@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from syncctl.db.engine import reading, writing
+from syncctl.db.engine import writing
 from syncctl.db.go_service import forget_go_service
 from syncctl.db.migrations import Upgrade, current, upgrade
-from syncctl.db.schema import HEAD, check_schema
-from syncctl.operations.connect import open_engine, reach_engine
+from syncctl.db.schema import HEAD
+from syncctl.operations.connect import check_engine, open_engine, reach_engine
 from syncctl.settings import Settings
 
 __all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "end_go_service", "upgrade_database"]
@@ -32,8 +32,7 @@ def check_database(settings: Settings) -> None:
     Raises:
         SchemaMismatch: they are older, newer, or not there.
     """
-    with reading(reach_engine(settings)) as connection:
-        check_schema(connection)
+    check_engine(reach_engine(settings))
 
 
 def end_go_service(settings: Settings) -> bool:
