@@ -27,7 +27,7 @@ class Resources:
     engine: Engine
     settings: Settings
     open_cluster: Callable[[], Any]
-    looks: threading.Semaphore
+    cluster_looks: threading.Semaphore
     crew: Crew
     check: Look[None]
     read_figures: Look[Figures]
@@ -40,7 +40,7 @@ def open_resources(engine: Engine, settings: Settings) -> Resources:
         engine=engine,
         settings=settings,
         open_cluster=functools.cache(lambda: open_cluster(settings)),
-        looks=threading.BoundedSemaphore(MOST_LOOKS),
+        cluster_looks=threading.BoundedSemaphore(MOST_LOOKS),
         crew=Crew(MOST_CALLERS, settings.database_timeout),
         check=Look(lambda: check_engine(engine), PROBE_SECONDS),
         read_figures=Look(lambda: read_figures(engine), PROBE_SECONDS),

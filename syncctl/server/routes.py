@@ -130,14 +130,14 @@ def get_status(
     client_id: Annotated[KnownId | None, Query(description="Only this client")] = None,
 ) -> FleetStatus:
     """Show desired beside observed: each pod, its health, and what the next pass would do about it. One look, whole."""
-    if not resources.looks.acquire(blocking=False):
+    if not resources.cluster_looks.acquire(blocking=False):
         raise ClusterUnavailable(f"{MOST_LOOKS} looks at the cluster are under way already")
     try:
         rows = read_status(resources.engine, resources.open_cluster(), resources.settings, client_id)
     except InvalidInput as error:
         raise SettingsError(error.message) from error  # the pod template, which is no caller's fault
     finally:
-        resources.looks.release()
+        resources.cluster_looks.release()
     return FleetStatus(items=[PodStatus.of(row) for row in rows])
 
 

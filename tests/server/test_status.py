@@ -86,11 +86,11 @@ def test_a_cluster_that_goes_away_is_503(api: TestClient, settings: Settings) ->
 def test_no_more_than_a_few_callers_wait_for_the_cluster(api: TestClient) -> None:
     resources = api.app._app.state.resources  # type: ignore[attr-defined]
     for _ in range(MOST_LOOKS):
-        assert resources.looks.acquire(blocking=False)
+        assert resources.cluster_looks.acquire(blocking=False)
     answer = api.get("/api/status")
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
-    resources.looks.release()
+    resources.cluster_looks.release()
     assert api.get("/api/status").json()["type"] == "urn:problem:syncctl:no-cluster"
 
 
