@@ -24,10 +24,10 @@ from syncctl.settings import TOKEN, Settings
 log = logging.getLogger("syncctl")
 
 LARGEST_BODY = 1 << 20
-OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
+_QUIET = {"/healthz", "/readyz", "/metrics"}
+OPEN = {*_QUIET, "/openapi.json"}
 """Answered without a token: they tell nothing of any client, and a kubelet has none to show. docs/serve.md says why."""
 
-_QUIET = {"/healthz", "/readyz", "/metrics"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 

@@ -60,19 +60,19 @@ REFUSED: Mapping[int, tuple[str, str]] = {
     413: ("too-large", "The body is too large"),
     503: ("not-ready", "Not ready"),
 }
-"""The type and title of what is refused before any operation is asked."""
+"""The type and title of what no error of ours says: what the edge, FastAPI or a probe refuses."""
 
 MOST_PROBLEMS = 100
 _SAID = {
     400: "The request does not fit this description: bad JSON, a wrong type, an unknown field",
-    401: "The token is missing or wrong",
+    401: REFUSED[401][1],
     403: "A web page, and no token is set",
     404: "There is no such client",
-    409: "The name is taken",
-    413: "The body is too large",
-    422: "The request is understood and cannot be accepted",
+    409: ERRORS[errors.ClientExists][1],
+    413: REFUSED[413][1],
+    422: ERRORS[errors.InvalidInput][1],
     500: "A bug, or a refusal of the database",
-    502: "The cluster refused",
+    502: ERRORS[errors.ClusterError][1],
     503: "The database or the cluster is away; Retry-After says when to try again",
 }
 """What the description says of each status."""
