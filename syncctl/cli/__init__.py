@@ -1,1 +1,1 @@
-"""Words in, words out: one file a command group; output.py is the only file that prints."""
+"""Words in, words out: one file a command group; output.py prints what the commands found."""

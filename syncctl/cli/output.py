@@ -1,4 +1,4 @@
-"""The only file that prints data: tables for people, JSON, YAML and names for machines."""
+"""Prints data: tables for people, JSON, YAML and names for machines."""
 
 import errno
 import itertools
