@@ -17,3 +17,13 @@ def test_imports_keep_to_the_contracts(tmp_path: Path) -> None:
     if run.returncode != 0:
         pytest.fail(f"an import breaks a contract of pyproject.toml:\n{run.stdout}{run.stderr}", pytrace=False)
     assert "0 broken" in run.stdout
+
+
+def test_no_file_or_room_of_the_sandbox_is_named_like_one_of_the_product() -> None:
+    package = ROOT / "syncctl"
+    places = [path for path in package.rglob("*") if path.suffix == ".py" or (path / "__init__.py").exists()]
+    ours, sandboxes = set(), set()
+    for path in places:
+        inside = package / "sandbox" in path.parents
+        (sandboxes if inside else ours).add(path.stem)
+    assert ours & sandboxes == {"__init__", "__main__"}
