@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from syncctl.sandbox import NAMESPACES, PODS, DeleteOptions, Kubelet, Store
+from syncctl.sandbox.objects import Resource
 from syncctl.sandbox.store.journal import Journal, JournalError, load
+from syncctl.sandbox.store.listing import Page
 
 from .support import ManualClock, make
 
@@ -82,3 +84,18 @@ def test_a_start_leaves_of_many_changes_what_is_alive(tmp_path: Path, store: Sto
     assert path.read_bytes().count(b"\n") < 100
     assert reopened(path).get(PODS, "trading", "p1").labels == {"n": "499"}
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_else_can_ever_read_it(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = tmp_path / "journal.new"
+    new.touch()
+    new.chmod(0o644)
+    modes, listed = [], store.list
+
+    def look(resource: Resource) -> Page:
+        modes.append(new.stat().st_mode & 0o777)
+        return listed(resource)
+
+    monkeypatch.setattr(store, "list", look)
+    Journal(tmp_path / "journal", store).close()
+    assert set(modes) == {0o600}

@@ -81,11 +81,13 @@ class Journal:
 def _write_anew(path: Path, store: Store) -> None:
     """Replace the file by one with a line for each live object, in one step."""
     new = path.with_name(f"{path.name}.new")
+    # One that a killed start has left may be anybody's to read.
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
     with new.open("wb") as file:
         file.write(b'{"version":%d}\n' % store.version)
         for resource in RESOURCES.values():
             file.writelines(_line("ADDED", record) for record in store.list(resource).records)
-    new.chmod(0o600)
     new.replace(path)
 
 
