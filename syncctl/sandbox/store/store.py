@@ -18,11 +18,19 @@ from syncctl.sandbox.objects import (
     Resource,
     timestamp,
 )
-from syncctl.sandbox.refusals import already_exists, forbidden, method_not_allowed, no_such_path, not_found
+from syncctl.sandbox.refusals import (
+    already_exists,
+    forbidden,
+    method_not_allowed,
+    no_such_path,
+    not_found,
+    too_large_version,
+)
 from syncctl.sandbox.rules import admission
 from syncctl.sandbox.rules.decoding import WrongType, decode, shaped, unknown_field_warnings
 from syncctl.sandbox.rules.deletion import DeleteOptions, check_preconditions, marked_for_deletion
 from syncctl.sandbox.rules.patches import STRATEGIC, apply_patch
+from syncctl.sandbox.rules.shapes import Shape
 from syncctl.sandbox.store.ledger import Ledger, Listener
 from syncctl.sandbox.store.listing import ListOptions, Page, Pager, version_number
 from syncctl.sandbox.store.selectors import parse_selection
@@ -115,7 +123,7 @@ class Store:
         asked = version_number(options.resource_version)
         with self.lock:
             if asked > self._ledger.version:
-                self.history.place_after(asked, self._ledger.version)  # raises
+                raise too_large_version(asked, self._ledger.version)
             return self._pager.page(self._ledger.shelves[resource], namespace, self._ledger.version, selection, options)
 
     def watch(
@@ -150,10 +158,8 @@ class Store:
         dry_run: bool = False,
         field_validation: str = "Warn",
     ) -> Outcome:
-        """Store a new object with the server's defaults. Raises ApiError 400, 403, 404, 409 or 422."""
-        if resource not in admission.SHAPES:
-            raise method_not_allowed()
-        content, warnings = decode(body, admission.SHAPES[resource], field_validation)
+        """Store a new object with the server's defaults. Raises ApiError 400, 403, 404, 405, 409 or 422."""
+        content, warnings = decode(body, _shape_of(resource), field_validation)
         with self.lock:
             if resource.namespaced:
                 self._check_namespace_open(namespace, (content.get("metadata") or {}).get("name", ""))
@@ -181,14 +187,12 @@ class Store:
         field_validation: str = "Warn",
     ) -> Outcome:
         """Change an object by a merge, strategic merge or JSON patch. A resourceVersion in it is a precondition."""
-        if resource not in admission.SHAPES:
-            raise method_not_allowed()
+        shape = _shape_of(resource)
         if resize and not self.supports_resize:
             raise no_such_path()
         with self.lock:
             record = self.get(resource, namespace, name)
             patched = apply_patch(record.json, body, content_type)
-            shape = admission.SHAPES[resource]
             try:
                 content = shaped(patched, shape)
             except WrongType as error:
@@ -208,9 +212,7 @@ class Store:
         field_validation: str = "Warn",
     ) -> Outcome:
         """PUT: the object becomes `body`. A uid and a resourceVersion in it are preconditions."""
-        if resource not in admission.SHAPES:
-            raise method_not_allowed()
-        content, warnings = decode(body, admission.SHAPES[resource], field_validation)
+        content, warnings = decode(body, _shape_of(resource), field_validation)
         with self.lock:
             record = self.get(resource, namespace, name)
             precondition = (content.get("metadata") or {}).get("uid") or ""
@@ -220,8 +222,7 @@ class Store:
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions | None = None) -> Record:
         """Begin (or shorten, or finish) the deletion of an object, and answer what is left of it."""
         options = options or DeleteOptions()
-        if resource not in admission.SHAPES:
-            raise method_not_allowed()
+        _shape_of(resource)  # raises
         with self.lock:
             record = self.get(resource, namespace, name)
             check_preconditions(record, options)
@@ -287,6 +288,13 @@ class Store:
                 self.delete(PODS, pod.namespace, pod.name)
             self._ledger.finish_namespace(record.name)
         return answer
+
+
+def _shape_of(resource: Resource) -> Shape:
+    """The shape of a kind that can be written. Raises ApiError 405 for the others."""
+    if resource not in admission.SHAPES:
+        raise method_not_allowed()
+    return admission.SHAPES[resource]
 
 
 def _unstored(resource: Resource, content: Json) -> Record:
