@@ -80,7 +80,7 @@ def too_long(field: str, limit: int) -> Problem:
     return Problem("FieldValueTooLong", field, f"Too long: may not be more than {limit} bytes")
 
 
-def invalid(kind: str, name: str, problems: Sequence[Problem]) -> ApiError:
+def invalid_object(kind: str, name: str, problems: Sequence[Problem]) -> ApiError:
     """422 with one cause for each problem."""
     sentences = list(dict.fromkeys(f"{problem.field}: {problem.message}" for problem in problems))
     listed = sentences[0] if len(sentences) == 1 else f"[{', '.join(sentences)}]"
@@ -101,7 +101,7 @@ def no_such_path() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def already_exists(plural: str, name: str, *, terminating: bool = False) -> ApiError:
+def already_exists(plural: str, name: str, *, terminating: bool) -> ApiError:
     """409; a namesake that is still terminating holds its name, and the sentence says so."""
     message = f'{plural} "{name}" already exists'
     if terminating:

@@ -6,8 +6,7 @@ from typing import Any
 from syncctl.sandbox.http.ages import age, human_duration
 from syncctl.sandbox.objects import Json, seconds_of
 from syncctl.sandbox.rules.defaults import is_sidecar
-
-_TERMINAL = {"Succeeded", "Failed"}
+from syncctl.sandbox.rules.deletion import TERMINAL_PHASES
 
 
 def pod_cells(pod: Json, now: float) -> list[str]:
@@ -58,7 +57,7 @@ def _summary(pod: Json) -> _Tally:
     if "deletionTimestamp" in pod["metadata"]:
         if status.get("reason") == "NodeLost":
             tally.reason = "Unknown"
-        elif status.get("phase") not in _TERMINAL:
+        elif status.get("phase") not in TERMINAL_PHASES:
             tally.reason = "Terminating"
     return tally
 

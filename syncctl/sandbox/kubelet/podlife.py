@@ -169,12 +169,8 @@ def flag(pod: Json, now: float, kind: str, verdict: str, reason: str = "", messa
     known: list[Json] = pod.get("status", {}).get("conditions") or []
     old = next((one for one in known if one["type"] == kind), {})
     since = old["lastTransitionTime"] if old.get("status") == verdict else timestamp(now)
-    flag = {"type": kind, "status": verdict, "lastProbeTime": None, "lastTransitionTime": since}
-    if reason:
-        flag["reason"] = reason
-    if message:
-        flag["message"] = message
-    return flag
+    condition = {"type": kind, "status": verdict, "lastProbeTime": None, "lastTransitionTime": since}
+    return condition | {name: said for name, said in (("reason", reason), ("message", message)) if said}
 
 
 def _before(pod: Json, name: str) -> Json:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 
 from syncctl.sandbox.objects import NAMESPACES, PODS, Json, Record, Resource
-from syncctl.sandbox.refusals import ApiError, Problem, bad_request, conflict, forbidden, invalid
+from syncctl.sandbox.refusals import ApiError, Problem, bad_request, conflict, forbidden, invalid_object
 from syncctl.sandbox.rules.defaults import apply_defaults, qos_class
 from syncctl.sandbox.rules.invalid import (
     metadata_problems,
@@ -126,13 +126,13 @@ def _check_identity(record: Record, sent: Json, precondition_uid: str) -> None:
 
 def _refuse(resource: Resource, name: str, problems: list[Problem]) -> None:
     if problems:
-        raise invalid(resource.kind, name, problems)
+        raise invalid_object(resource.kind, name, problems)
 
 
 def wrong_patch(content: Json, sentence: str) -> ApiError:
     """422: the patch applies, and what comes out is no such object."""
     problem = Problem("FieldValueInvalid", "patch", f'Invalid value: "{content}": {sentence}')
-    return invalid("", "", [problem])
+    return invalid_object("", "", [problem])
 
 
 def node_object(name: str, uid: str, now: str) -> Json:
