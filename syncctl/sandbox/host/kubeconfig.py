@@ -7,7 +7,7 @@ import yaml
 CONTEXT = "syncctl-sandbox"
 
 
-def write_kubeconfig(path: Path, url: str, *, namespace: str = "trading", token: str = "") -> Path:
+def write_kubeconfig(path: Path, url: str, *, namespace: str, token: str) -> Path:
     """Write a kubeconfig that only its owner can read, in one step, and give its path back."""
     content = {
         "apiVersion": "v1",

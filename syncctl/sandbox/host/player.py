@@ -13,13 +13,13 @@ FATES = (*CONDITIONS, DELETED)
 """What can befall a pod: the kubelet's conditions, and to be deleted behind syncctl's back."""
 
 
-def play_fate(url: str, pod: str, fate: str, namespace: str = "trading") -> None:
+def play_fate(url: str, pod: str, fate: str) -> None:
     """Make the fate befall the pod. Raises SandboxError when there is no such pod or no such fate."""
     if fate not in FATES:
         raise SandboxError(f'no fate "{fate}"; there are {", ".join(FATES)}')
     body = b"" if fate == DELETED else json.dumps({"metadata": {"annotations": {ANNOTATION: fate}}}).encode()
     request = urllib.request.Request(  # noqa: S310 - our own server's http URL
-        f"{url}/api/v1/namespaces/{namespace}/pods/{pod}",
+        f"{url}/api/v1/namespaces/trading/pods/{pod}",
         data=body or None,
         method="DELETE" if fate == DELETED else "PATCH",
         headers={"Content-Type": "application/merge-patch+json"} if body else {},

@@ -31,7 +31,6 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
-    client: socket.socket | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -78,7 +77,7 @@ def read_request(stream: BufferedIOBase, client: socket.socket) -> Request | Non
     if len(body) < int(length):
         return None
     path, _, query = target.partition("?")
-    return Request(method, unquote(path), dict(parse_qsl(query, keep_blank_values=True)), headers, body, client)
+    return Request(method, unquote(path), dict(parse_qsl(query, keep_blank_values=True)), headers, body)
 
 
 def _read_headers(stream: BufferedIOBase) -> dict[str, str]:

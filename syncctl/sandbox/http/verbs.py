@@ -8,7 +8,7 @@ from syncctl.sandbox.http import printers
 from syncctl.sandbox.http.messages import Request, Response
 from syncctl.sandbox.http.paths import Target
 from syncctl.sandbox.objects import Json, Record, Resource
-from syncctl.sandbox.refusals import ApiError, bad_request, method_not_allowed, unsupported_media_type
+from syncctl.sandbox.refusals import ApiError, bad_request, unsupported_media_type
 from syncctl.sandbox.rules.decoding import decode
 from syncctl.sandbox.rules.deletion import DeleteOptions
 from syncctl.sandbox.rules.shapes import DELETE_OPTIONS
@@ -56,9 +56,7 @@ def answer(store: Store, request: Request, target: Target, verb: str) -> Respons
         options = _delete_options(request)
         record = store.delete(resource, target.namespace, target.name, options)
         return _shown(store, request, Outcome(record), form)
-    if verb in {"patch", "update"}:
-        return _shown(store, request, _change(store, request, target, verb), form)
-    raise method_not_allowed()
+    return _shown(store, request, _change(store, request, target, verb), form)
 
 
 def _create(store: Store, request: Request, target: Target) -> Outcome:
@@ -175,7 +173,7 @@ class EventWriter:
         for event_type, record in events:
             yield b'{"type":"%s","object":%s}\n' % (event_type.encode(), self._object(record))
 
-    def bookmark(self, version: int, *, initial_events_end: bool = False) -> bytes:
+    def bookmark(self, version: int, *, initial_events_end: bool) -> bytes:
         """Says how far the watch has come; marks the end of the initial events when asked to."""
         metadata: Json = {"resourceVersion": str(version)}
         if initial_events_end:

@@ -19,7 +19,7 @@ Listener = Callable[[Event], None]
 class Ledger:
     """Whoever writes holds `lock`; reading a record needs no lock, because records never change."""
 
-    def __init__(self, history_limit: int, saved: Iterable[tuple[Resource, Json]] = (), version: int = 0) -> None:
+    def __init__(self, history_limit: int, saved: Iterable[tuple[Resource, Json]], version: int) -> None:
         self.lock = threading.RLock()
         self.version = version
         self.shelves = {resource: Shelf(resource) for resource in RESOURCES.values()}
