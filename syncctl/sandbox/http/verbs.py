@@ -90,15 +90,17 @@ def _change(store: Store, request: Request, target: Target, verb: str) -> Outcom
 
 
 def _shown(store: Store, request: Request, outcome: Outcome, form: str, status: int = 200) -> Response:
-    record = outcome.record
     headers = [("Warning", f'299 - "{_quoted(warning)}"') for warning in outcome.warnings]
+    return Response(status, _body(store, request, outcome.record, form), headers=headers)
+
+
+def _body(store: Store, request: Request, record: Record, form: str, *, columns: bool = True) -> bytes:
     if form == "json":
-        body = record.body
-    elif form == "partial":
-        body = msgspec.json.encode(printers.partial_metadata(record))
-    else:
-        body = _table(store, request, record.resource, [record], {"resourceVersion": str(record.version)})
-    return Response(status, body, headers=headers)
+        return record.body
+    if form == "partial":
+        return msgspec.json.encode(printers.partial_metadata(record))
+    metadata = {"resourceVersion": str(record.version)}
+    return _table(store, request, record.resource, [record], metadata, columns=columns)
 
 
 def _quoted(text: str) -> str:
@@ -130,9 +132,11 @@ def _list(store: Store, request: Request, target: Target, form: str) -> Response
     return Response(200, start + msgspec.json.encode(metadata) + b',"items":[' + items + b"]}")
 
 
-def _table(store: Store, request: Request, resource: Resource, records: list[Record], metadata: Json) -> bytes:
+def _table(
+    store: Store, request: Request, resource: Resource, records: list[Record], metadata: Json, *, columns: bool = True
+) -> bytes:
     include = request.query.get("includeObject", "Metadata")
-    return printers.table(resource, records, metadata, store.clock(), include)
+    return printers.table(resource, records, metadata, store.clock(), include, columns=columns)
 
 
 def begin_watch(store: Store, request: Request, target: Target) -> Watch:
@@ -164,14 +168,16 @@ class EventWriter:
 
     def __init__(self, store: Store, request: Request, resource: Resource) -> None:
         self._store = store
+        self._request = request
         self._resource = resource
         self._form = rendering(request, is_list=False)
-        self._include = request.query.get("includeObject", "Metadata")
         self._columns = True
 
     def lines(self, events: list[tuple[str, Record]]) -> Iterator[bytes]:
         for event_type, record in events:
-            yield b'{"type":"%s","object":%s}\n' % (event_type.encode(), self._object(record))
+            body = _body(self._store, self._request, record, self._form, columns=self._columns)
+            self._columns = False
+            yield b'{"type":"%s","object":%s}\n' % (event_type.encode(), body)
 
     def bookmark(self, version: int, *, initial_events_end: bool) -> bytes:
         """Says how far the watch has come; marks the end of the initial events when asked to."""
@@ -179,7 +185,7 @@ class EventWriter:
         if initial_events_end:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         if self._form == "table":
-            body = printers.table(self._resource, [], metadata, 0.0, self._include, columns=False)
+            body = _table(self._store, self._request, self._resource, [], metadata, columns=False)
         else:
             empty = {"metadata": {**metadata, "creationTimestamp": None}, "spec": {"containers": None}, "status": {}}
             body = msgspec.json.encode({"kind": self._resource.kind, "apiVersion": "v1", **empty})
@@ -187,15 +193,6 @@ class EventWriter:
 
     def error(self, error: ApiError) -> bytes:
         return b'{"type":"ERROR","object":%s}\n' % error.body()
-
-    def _object(self, record: Record) -> bytes:
-        if self._form == "json":
-            return record.body
-        if self._form == "partial":
-            return msgspec.json.encode(printers.partial_metadata(record))
-        first, self._columns = self._columns, False
-        metadata = {"resourceVersion": str(record.version)}
-        return printers.table(self._resource, [record], metadata, self._store.clock(), self._include, columns=first)
 
 
 def _delete_options(request: Request) -> DeleteOptions:
