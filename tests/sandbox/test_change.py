@@ -9,8 +9,6 @@ from syncctl.sandbox import NAMESPACES, PODS, ApiError, Store
 
 from .support import MERGE, STRATEGIC, Json, make, pod
 
-JSON_PATCH = "application/json-patch+json"
-
 
 def patch(store: Store, body: Any, content_type: str = STRATEGIC, **options: Any) -> Json:
     return store.patch(PODS, "trading", "p1", json.dumps(body).encode(), content_type, **options).record.json
@@ -58,22 +56,6 @@ def test_finalizers_are_merged_as_a_set(store: Store) -> None:
     patched = patch(store, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["x/a"]}})
     assert patched["metadata"]["finalizers"] == ["x/b"]
     assert "finalizers" not in patch(store, {"metadata": {"finalizers": None}})["metadata"]
-
-
-def test_a_json_patch_adds_replaces_removes_and_tests(store: Store) -> None:
-    make(store, labels={"a/b": "1", "gone": "x"})
-    operations = [
-        {"op": "test", "path": "/metadata/labels/a~1b", "value": "1"},
-        {"op": "replace", "path": "/metadata/labels/a~1b", "value": "2"},
-        {"op": "add", "path": "/metadata/labels/new", "value": "3"},
-        {"op": "remove", "path": "/metadata/labels/gone"},
-        {"op": "replace", "path": "/spec/containers/0/image", "value": "nginx:2"},
-    ]
-    changed = patch(store, operations, JSON_PATCH)
-    assert changed["metadata"]["labels"] == {"a/b": "2", "new": "3"}
-    assert changed["spec"]["containers"][0]["image"] == "nginx:2"
-    failing = [{"op": "test", "path": "/metadata/labels/new", "value": "x"}]
-    assert refused(store, failing, JSON_PATCH).status == 422
 
 
 def test_a_patch_of_another_kind_is_415(store: Store) -> None:

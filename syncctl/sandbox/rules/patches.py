@@ -1,4 +1,4 @@
-"""The three kinds of patch. Each function gives a new object and leaves its arguments alone.
+"""The two kinds of patch. Each function gives a new object and leaves its arguments alone.
 
 A strategic merge patch merges lists of objects by the key that the Kubernetes types name for them; it understands
 `$patch: delete` and ignores the ordering hints that kubectl adds.
@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 
 from syncctl.sandbox.objects import Json, copy_json
-from syncctl.sandbox.refusals import ApiError, bad_request, unsupported_media_type
+from syncctl.sandbox.refusals import bad_request, unsupported_media_type
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -33,17 +32,15 @@ _MERGE_KEYS = {
 def apply_patch(current: Json, body: bytes, content_type: str) -> Json:
     """The object after the patch. Raises ApiError 400 for a body that is no patch, 415 for an unknown kind of patch."""
     kind = content_type.partition(";")[0].strip()
-    if kind not in {MERGE, STRATEGIC, JSON_PATCH}:
+    if kind not in {MERGE, STRATEGIC}:
         raise unsupported_media_type()
     try:
         patch = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(f"error decoding patch: {error}") from error
-    target = copy_json(current)
-    if kind == JSON_PATCH:
-        return _json_patch(target, patch)
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")
+    target = copy_json(current)
     return merge(target, patch) if kind == MERGE else strategic_merge(target, patch)
 
 
@@ -103,40 +100,3 @@ def _merge_lists(name: str, current: list[Any], patch: list[Any]) -> list[Any]:
         else:
             merged[place] = strategic_merge(merged[place], item)
     return merged
-
-
-def _json_patch(target: Any, operations: Any) -> Json:
-    """RFC 6902: add, remove, replace and test; what fails is 422, as in the real server."""
-    if not isinstance(operations, list):
-        raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch")
-    for operation in operations:
-        try:
-            target = _apply_operation(target, operation)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            message = "the server rejected our request due to an error in our request"
-            raise ApiError(422, "Invalid", message, {}) from error
-    result: Json = target
-    return result
-
-
-def _apply_operation(target: Any, operation: Json) -> Any:
-    steps = [step.replace("~1", "/").replace("~0", "~") for step in operation["path"].split("/")[1:]]
-    parent = target
-    for step in steps[:-1]:
-        parent = parent[int(step)] if isinstance(parent, list) else parent[step]
-    last: Any = steps[-1]
-    if isinstance(parent, list):
-        last = len(parent) if last == "-" else int(last)
-    kind = operation["op"]
-    if kind == "add" and isinstance(parent, list):
-        parent.insert(last, operation["value"])
-    elif kind == "add":
-        parent[last] = operation["value"]
-    elif kind == "replace":
-        parent[last]  # must exist
-        parent[last] = operation["value"]
-    elif kind == "remove":
-        del parent[last]
-    elif kind != "test" or parent[last] != operation["value"]:
-        raise ValueError(f"{kind} failed at {operation['path']}")
-    return target

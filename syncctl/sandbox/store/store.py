@@ -186,7 +186,7 @@ class Store:
         dry_run: bool = False,
         field_validation: str = "Warn",
     ) -> Outcome:
-        """Change an object by a merge, strategic merge or JSON patch. A resourceVersion in it is a precondition."""
+        """Change an object by a merge patch or a strategic merge patch. A resourceVersion in it is a precondition."""
         shape = _shape_of(resource)
         if resize and not self.supports_resize:
             raise no_such_path()
