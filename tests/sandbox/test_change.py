@@ -1,4 +1,4 @@
-"""What patches and PUTs change, and what they may not."""
+"""What patches change, and what they may not."""
 
 import json
 from typing import Any
@@ -168,19 +168,6 @@ def test_an_unknown_field_in_a_patch_is_refused_when_strict(store: Store) -> Non
     assert refused(store, {"spec": {"bogus": 1}}, field_validation="Strict").status == 400
 
 
-def test_a_put_replaces_labels_and_keeps_identity(store: Store) -> None:
-    made = make(store, labels={"a": "b"}).json
-    body = {**made, "metadata": {**made["metadata"], "labels": {"c": "d"}}}
-    changed = store.replace(PODS, "trading", "p1", body).record.json
-    assert changed["metadata"]["labels"] == {"c": "d"}
-    assert changed["metadata"]["uid"] == made["metadata"]["uid"]
-    with pytest.raises(ApiError, match="the object has been modified"):
-        store.replace(PODS, "trading", "p1", body)
-    body["metadata"] |= {"uid": "zzz", "resourceVersion": ""}
-    with pytest.raises(ApiError, match="Precondition failed: UID in precondition: zzz"):
-        store.replace(PODS, "trading", "p1", body)
-
-
 def test_a_namespace_can_be_labelled(store: Store) -> None:
     body = json.dumps({"metadata": {"labels": {"team": "desk"}}}).encode()
     changed = store.patch(NAMESPACES, "", "trading", body, MERGE).record.json
@@ -189,6 +176,3 @@ def test_a_namespace_can_be_labelled(store: Store) -> None:
 
 def test_a_missing_pod_is_404(store: Store) -> None:
     assert refused(store, {}).status == 404
-    with pytest.raises(ApiError) as error:
-        store.replace(PODS, "trading", "p1", pod())
-    assert error.value.status == 404

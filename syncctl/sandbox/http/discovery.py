@@ -7,7 +7,7 @@ import msgspec
 from syncctl.sandbox.http.messages import Response
 from syncctl.sandbox.objects import Json
 
-_ALL = ["create", "delete", "get", "list", "patch", "update", "watch"]
+_ALL = ["create", "delete", "get", "list", "patch", "watch"]
 _READ = ["get", "list", "watch"]
 
 

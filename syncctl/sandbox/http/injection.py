@@ -81,7 +81,7 @@ class Faults:
             self._rules.clear()
 
     def take(self, verb: str, name: str) -> Fault | None:
-        """The rule that acts on this request; counts it. Verbs are RBAC's: list, get, create, update, and so on."""
+        """The rule that acts on this request; counts it. Verbs are RBAC's: list, watch, get, create, patch, delete."""
         with self._lock:
             for fault in self._rules:
                 if not fault.matches(verb, name) or (fault.times is not None and fault.hits >= fault.times):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from syncctl.sandbox.objects import EVENTS, NAMESPACES, NODES, PODS, Resource
 
 _COLLECTION = {"GET": "list", "POST": "create"}
-_OBJECT = {"GET": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+_OBJECT = {"GET": "get", "PATCH": "patch", "DELETE": "delete"}
 _RESIZE = {"GET": "get", "PATCH": "patch"}
 
 

@@ -56,7 +56,7 @@ def answer(store: Store, request: Request, target: Target, verb: str) -> Respons
         options = _delete_options(request)
         record = store.delete(resource, target.namespace, target.name, options)
         return _shown(store, request, Outcome(record), form)
-    return _shown(store, request, _change(store, request, target, verb), form)
+    return _shown(store, request, _patch(store, request, target), form)
 
 
 def _create(store: Store, request: Request, target: Target) -> Outcome:
@@ -70,22 +70,16 @@ def _create(store: Store, request: Request, target: Target) -> Outcome:
     )
 
 
-def _change(store: Store, request: Request, target: Target, verb: str) -> Outcome:
-    resource, dry_run, validation = target.route.resource, _dry_run(request), _field_validation(request)
-    if verb == "update":
-        _check_json(request)
-        return store.replace(
-            resource, target.namespace, target.name, request.body, dry_run=dry_run, field_validation=validation
-        )
+def _patch(store: Store, request: Request, target: Target) -> Outcome:
     return store.patch(
-        resource,
+        target.route.resource,
         target.namespace,
         target.name,
         request.body,
         request.headers.get("content-type", ""),
         resize=target.route.subresource == "resize",
-        dry_run=dry_run,
-        field_validation=validation,
+        dry_run=_dry_run(request),
+        field_validation=_field_validation(request),
     )
 
 

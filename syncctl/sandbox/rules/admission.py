@@ -81,14 +81,14 @@ def _new_namespace(namespace: Json) -> Json:
     return {**namespace, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
 
 
-def changed_object(record: Record, content: Json, *, resize: bool, precondition_uid: str = "") -> Json:
-    """The object after a patch or a PUT of `content`. Raises ApiError 400, 409 or 422.
+def changed_object(record: Record, content: Json, *, resize: bool) -> Json:
+    """The object after a patch that makes `content` of it. Raises ApiError 400, 409 or 422.
 
     Metadata that belongs to the server stays, status stays, and `generation` grows only with the spec.
     """
     before, sent = record.content, content.get("metadata") or {}
     old = before["metadata"]
-    _check_identity(record, sent, precondition_uid)
+    _check_identity(record, sent)
     metadata = {name: value for name, value in old.items() if name not in _GIVEN}
     metadata |= {name: sent[name] for name in _GIVEN if sent.get(name)}
     new = {"metadata": metadata, "spec": content.get("spec") or {}, "status": before["status"]}
@@ -106,22 +106,13 @@ def changed_object(record: Record, content: Json, *, resize: bool, precondition_
     return new
 
 
-def _check_identity(record: Record, sent: Json, precondition_uid: str) -> None:
-    plural = record.resource.plural
+def _check_identity(record: Record, sent: Json) -> None:
     if sent.get("namespace", record.namespace) != record.namespace:
         raise bad_request(_NAMESPACE_MISMATCH)
     if sent.get("name", record.name) != record.name:
         raise bad_request(f"the name of the object ({sent['name']}) does not match the name on the URL ({record.name})")
-    if precondition_uid and precondition_uid != record.uid:
-        raise conflict(
-            plural,
-            record.name,
-            f"StorageError: invalid object, Code: 4, Key: /registry/{plural}/{record.key}, ResourceVersion: 0, "
-            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {precondition_uid}, "
-            f"UID in object meta: {record.uid}",
-        )
     if sent.get("resourceVersion") and sent["resourceVersion"] != str(record.version):
-        raise conflict(plural, record.name, _STALE)
+        raise conflict(record.resource.plural, record.name, _STALE)
 
 
 def _refuse(resource: Resource, name: str, problems: list[Problem]) -> None:

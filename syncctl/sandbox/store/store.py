@@ -201,24 +201,6 @@ class Store:
             new = admission.changed_object(record, content, resize=resize)
             return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
 
-    def replace(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        body: bytes | Json,
-        *,
-        dry_run: bool = False,
-        field_validation: str = "Warn",
-    ) -> Outcome:
-        """PUT: the object becomes `body`. A uid and a resourceVersion in it are preconditions."""
-        content, warnings = decode(body, _shape_of(resource), field_validation)
-        with self.lock:
-            record = self.get(resource, namespace, name)
-            precondition = (content.get("metadata") or {}).get("uid") or ""
-            new = admission.changed_object(record, content, resize=False, precondition_uid=precondition)
-            return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
-
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions | None = None) -> Record:
         """Begin (or shorten, or finish) the deletion of an object, and answer what is left of it."""
         options = options or DeleteOptions()
