@@ -1,6 +1,5 @@
 """What is HTTP about the server: connections, compression, representations, counting."""
 
-import gzip
 import http.client
 import json
 import socket
@@ -11,7 +10,7 @@ import pytest
 import yaml
 
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.sandbox.http.messages import GZIP_FROM_BYTES, LARGEST_BODY, Request
+from syncctl.sandbox.http.messages import LARGEST_BODY, Request
 
 from .support import PODS_PATH, TABLE, Client, make, pod, recorded
 
@@ -33,24 +32,6 @@ def test_a_refused_create_leaves_the_connection_usable(sandbox: Sandbox) -> None
     assert connection.getresponse().read()
     connection.request("GET", PODS_PATH)
     assert connection.getresponse().status == 200
-    connection.close()
-
-
-def test_large_bodies_are_compressed_for_those_who_can_read_them(api: Client, sandbox: Sandbox) -> None:
-    for number in range(GZIP_FROM_BYTES // 500):
-        make(sandbox.store, f"p{number}")
-    plain = api("GET", PODS_PATH)
-    assert len(plain.data) > GZIP_FROM_BYTES
-    assert "Content-Encoding" not in plain.headers
-    connection = http.client.HTTPConnection("127.0.0.1", sandbox.server.port, timeout=10)
-    connection.request("GET", PODS_PATH, headers={"Accept-Encoding": "gzip"})
-    answer = connection.getresponse()
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(answer.read()) == plain.data
-    connection.request("GET", f"{PODS_PATH}/p1", headers={"Accept-Encoding": "gzip"})
-    small = connection.getresponse()
-    assert small.headers["Content-Encoding"] is None
-    assert small.read().startswith(b"{")
     connection.close()
 
 

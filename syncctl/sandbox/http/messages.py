@@ -4,7 +4,6 @@ Written by hand because the standard library's handler spends more on the header
 GET: docs/decisions.md has the figures.
 """
 
-import gzip
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from http import HTTPStatus
 from io import BufferedIOBase
 from urllib.parse import parse_qsl, unquote
 
-GZIP_FROM_BYTES = 128 * 1024
 LARGEST_BODY = 3 * 1024 * 1024  # what the real server takes
 _LONGEST_LINE = 64 * 1024
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -97,11 +95,8 @@ def write_response(client: socket.socket, request: Request, response: Response) 
     if response.reset:
         reset_connection(client)
         return False
-    body, headers = response.body, list(response.headers)
-    if len(body) > GZIP_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip.compress(body, compresslevel=1)
-        headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-    headers.append(("Content-Length", str(len(body))))
+    body = response.body
+    headers = [*response.headers, ("Content-Length", str(len(body)))]
     sent = body[: len(body) // 2] if response.cut else body
     client.sendall(head(response.status, response.content_type, headers) + sent)
     return request.keep_alive and not response.cut
