@@ -109,7 +109,6 @@ def _list(store: Store, request: Request, target: Target, form: str) -> Response
         max(0, _number(query, "limit")),
         query.get("continue", ""),
         query.get("resourceVersion", ""),
-        query.get("resourceVersionMatch", ""),
     )
     page = store.list(resource, target.namespace, options)
     metadata: Json = {"resourceVersion": str(page.version)}

@@ -18,7 +18,6 @@ from syncctl.sandbox.store.selectors import Selection
 TOKEN_SECONDS = 300.0
 _SNAPSHOTS = 8  # as many lists may be paged through at once, each beginning at a version of its own
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - a version, not a secret
-_LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 _EXPIRED_CONTINUE = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
@@ -36,7 +35,6 @@ class ListOptions:
     limit: int = 0
     continue_token: str = ""
     resource_version: str = ""
-    resource_version_match: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +119,6 @@ class Pager:
             if snapshot is None:
                 raise expired(_EXPIRED_CONTINUE, encode_token(-1, start))
         else:
-            if _wants_exactly(options) and int(options.resource_version) != version:
-                raise expired(_LIST_EXPIRED)
             snapshot = self._snapshot(shelf, namespace, version)
         page, next_index = _choose(snapshot, start, selection, options.limit)
         if next_index is None:
@@ -146,13 +142,6 @@ class Pager:
         self._snapshots[plural, namespace, snapshot.version] = snapshot
         while len(self._snapshots) > _SNAPSHOTS:
             del self._snapshots[next(iter(self._snapshots))]
-
-
-def _wants_exactly(options: ListOptions) -> bool:
-    """An exact version is asked for by name, or (an old habit of the API) by a version together with a limit."""
-    if options.resource_version in {"", "0"}:
-        return False
-    return options.resource_version_match == "Exact" or (options.limit > 0 and not options.resource_version_match)
 
 
 def _choose(snapshot: Snapshot, start: str, selection: Selection, limit: int) -> tuple[list[Record], int | None]:
