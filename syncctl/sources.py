@@ -17,8 +17,8 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from syncctl.core.documents import unreadable
 from syncctl.core.errors import SettingsError
+from syncctl.core.unreadable import unreadable
 from syncctl.settings import ENV_PREFIX, Settings
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"

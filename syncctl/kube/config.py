@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from syncctl.core.documents import unreadable
 from syncctl.core.errors import NoCluster
+from syncctl.core.unreadable import unreadable
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_KUBECONFIG = "~/.kube/config"

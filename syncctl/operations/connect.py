@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from syncctl.core.documents import unreadable
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import PodTemplate
 from syncctl.core.template import make_template
+from syncctl.core.unreadable import unreadable
 from syncctl.db.engine import Engine, reading, waits_of
 from syncctl.db.engine import connect as connect_database
 from syncctl.db.schema import check_schema, open_database
