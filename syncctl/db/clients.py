@@ -4,48 +4,24 @@ Every function works in the transaction of the connection that it is given and n
 core has judged it. Each change of a client or its algorithms moves updated_at to `now`, an aware time.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
 from msgspec.structs import asdict
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Table,
-    column,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    table,
-    true,
-    update,
-)
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
+from sqlalchemy.exc import IntegrityError
 
 from syncctl.core.errors import ClientExists, ClientNotFound
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
 from syncctl.core.validation import is_id
-from syncctl.db.faults import sqlstate
-from syncctl.db.rows import batches, client_of, select_clients
-from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
+from syncctl.db.ids import IdUsedBefore, pass_known_ids, refuse_used_ids
+from syncctl.db.rows import client_of, select_clients
+from syncctl.db.tables import algorithm_status, clients, deleted_clients
 
 _BATCH = 500
 _COLUMNS = {"name": "client_name"}
-_DENIED = "42501"
-FARTHEST = 1_000_000
-"""Ids that a restore may have taken back: a pod whose label somebody has changed carries any number."""
-
-_USED_IDS = {
-    clients: (clients.c.id, deleted_clients.c.client_id, adopted_algorithm_status.c.client_id),
-    algorithm_status: (algorithm_status.c.id, deleted_clients.c.algorithm_status_id, adopted_algorithm_status.c.id),
-}
-_SQLITE_SEQUENCE = table("sqlite_sequence", column("name"), column("seq"))
 
 
 def insert_client(connection: Connection, new: NewClient, now: datetime) -> Client:
@@ -53,14 +29,14 @@ def insert_client(connection: Connection, new: NewClient, now: datetime) -> Clie
     try:
         with connection.begin_nested():
             client = _insert(connection, new, now)
-            _refuse_used_ids(connection, client)
+            refuse_used_ids(connection, client)
             return client
     except IntegrityError as error:
         if not _violated(error).startswith("pk_"):
             raise
-    except _IdUsedBefore:
+    except IdUsedBefore:
         pass
-    _pass_known_ids(connection)
+    pass_known_ids(connection)
     return _insert(connection, new, now)
 
 
@@ -182,59 +158,6 @@ def request_restart(connection: Connection, client_id: int, now: datetime) -> Cl
     return get_client(connection, client_id)
 
 
-def record_spawned(connection: Connection, client_ids: Iterable[int], now: datetime) -> None:
-    """Write when pods of these clients were made. Clients that are gone are passed over; updated_at stays."""
-    for batch in batches(sorted(set(client_ids)), _BATCH):
-        connection.execute(update(clients).where(clients.c.id.in_(batch)).values(spawned_at=now))
-
-
-def catch_up_spawned(connection: Connection, made: Mapping[int, datetime]) -> None:
-    """Write when the newest pods of these clients were made, where that is later than what is there, or that is never.
-
-    When nobody is behind, nothing is written and nothing locked.
-    """
-    # Looked at twice: a pass that has lost its lease may be recording what it made, and no time may move back.
-    behind = _behind(connection, made, made, lock=False)
-    behind = _behind(connection, behind, made, lock=True)
-    # The cluster tells seconds, in each of which a pass makes hundreds of pods: that is a few statements for a fleet.
-    of_a_second: defaultdict[datetime, list[int]] = defaultdict(list)
-    for client_id in behind:
-        of_a_second[made[client_id]].append(client_id)
-    for second, client_ids in of_a_second.items():
-        record_spawned(connection, client_ids, second)
-
-
-def _behind(
-    connection: Connection, client_ids: Iterable[int], made: Mapping[int, datetime], *, lock: bool
-) -> list[int]:
-    """Return those of the clients whose spawned_at is earlier than what was made. The year 1, for never, is."""
-    found: list[int] = []
-    for batch in batches(sorted(set(client_ids)), _BATCH):
-        query = select(clients.c.id, clients.c.spawned_at).where(clients.c.id.in_(batch)).order_by(clients.c.id)
-        rows = connection.execute(query.with_for_update() if lock else query)
-        found += [client_id for client_id, at in rows if at is None or at < made[client_id]]
-    return found
-
-
-def pass_ids_of_pods(connection: Connection, client_ids: Iterable[int], status_ids: Iterable[int]) -> bool:
-    """Let no new client get an id of these, which pods carry: sequences that a restore has set back go on after them.
-
-    An id further than FARTHEST beyond all that are known was not lost by a restore, and must not use up all others.
-    False when the database does not let this user change a sequence.
-    """
-    try:
-        with connection.begin_nested():
-            for of, ids in ((clients, client_ids), (algorithm_status, status_ids)):
-                if found := set(ids):
-                    known = _highest_known(connection, of)
-                    _pass_id(connection, of, max((each for each in found if each <= known + FARTHEST), default=0))
-    except ProgrammingError as error:
-        if sqlstate(error) != _DENIED:
-            raise
-        return False
-    return True
-
-
 def _insert(connection: Connection, new: NewClient, now: datetime) -> Client:
     with _name_taken(connection, new.name):
         client_id: int = connection.execute(
@@ -289,50 +212,3 @@ def _violated(error: IntegrityError) -> str:
     """Return the name of the constraint; SQLite has only a sentence with the column's name."""
     diagnosis = getattr(error.orig, "diag", None)
     return getattr(diagnosis, "constraint_name", None) or str(error.orig)
-
-
-class _IdUsedBefore(Exception):
-    """A new client got an id of one that was deleted."""
-
-
-def _refuse_used_ids(connection: Connection, client: Client) -> None:
-    """Raise _IdUsedBefore for an id that a deleted client had: its pod may still run, and would pass for the new one's.
-
-    Rows that were restored without their sequences, as by pg_dump --data-only, let Postgres hand it out again.
-    """
-    status_id = client.algorithms.id if client.algorithms else 0
-    deleted = (deleted_clients.c.client_id == client.id) | (deleted_clients.c.algorithm_status_id == status_id)
-    adopted = (adopted_algorithm_status.c.id == status_id) | (adopted_algorithm_status.c.client_id == client.id)
-    if connection.execute(select(exists().where(deleted) | exists().where(adopted))).scalar_one():
-        raise _IdUsedBefore
-
-
-def _pass_known_ids(connection: Connection) -> None:
-    """Let ids go on after the highest of living and deleted clients.
-
-    Rows inserted with an id of their own leave Postgres' sequences behind, and so does a restore without them.
-    """
-    for of in _USED_IDS:
-        _pass_id(connection, of, _highest_known(connection, of))
-
-
-def _highest_known(connection: Connection, of: Table) -> int:
-    """Return the highest id of a table that a living or a deleted client has or had."""
-    highest = [select(func.max(each)).scalar_subquery() for each in _USED_IDS[of]]
-    return max((each for each in connection.execute(select(*highest)).one() if each is not None), default=0)
-
-
-def _pass_id(connection: Connection, of: Table, highest: int) -> None:
-    """Let the next id of a table be above this one. A sequence that is there already stays as it is."""
-    if connection.dialect.name == "sqlite":
-        # Its row is there from the table's first id on.
-        known = exists().where(_SQLITE_SEQUENCE.c.name == of.name)
-        row = select(literal(of.name), literal(0)).where(~known)
-        connection.execute(insert(_SQLITE_SEQUENCE).from_select(["name", "seq"], row))
-        lower = (_SQLITE_SEQUENCE.c.name == of.name) & (_SQLITE_SEQUENCE.c.seq < highest)
-        connection.execute(update(_SQLITE_SEQUENCE).where(lower).values(seq=highest))
-        return
-    sequence = func.pg_get_serial_sequence(of.name, "id")
-    behind = func.coalesce(func.pg_sequence_last_value(sequence), 0) < highest
-    # Never back: its last value does not tell whether somebody has set where it is to begin.
-    connection.execute(select(func.setval(sequence, func.greatest(highest, func.nextval(sequence)))).where(behind))

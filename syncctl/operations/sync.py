@@ -23,13 +23,14 @@ from syncctl.core.records import PassRecord
 from syncctl.core.report import Outcome, Report, Result, unhealthy
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
-from syncctl.db.clients import catch_up_spawned, pass_ids_of_pods, record_spawned
 from syncctl.db.engine import Engine, waits_of, writing
 from syncctl.db.history import forget_passes, record_pass
 from syncctl.db.home import store_home
+from syncctl.db.ids import pass_ids_of_pods
 from syncctl.db.latch import forget_allowances, settle_latches, store_allowances, store_latches
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
+from syncctl.db.spawned import catch_up_spawned, record_spawned
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.apply import apply_plan
 from syncctl.operations.brake import PATIENCE, Brake

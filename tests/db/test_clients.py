@@ -11,6 +11,8 @@ from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db import clients as db
 from syncctl.db.engine import reading, writing
+from syncctl.db.ids import FARTHEST, pass_ids_of_pods
+from syncctl.db.spawned import catch_up_spawned, record_spawned
 from syncctl.db.tables import adopted_algorithm_status, algorithm_status, clients, deleted_clients
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -243,7 +245,7 @@ def test_spawned_at_is_written_in_batches_and_leaves_updated_at(connection: Conn
         insert(clients), [{"client_name": f"client {number}", "updated_at": NOW} for number in range(1201)]
     )
     ids = [client.id for client in db.list_clients(connection)]
-    db.record_spawned(connection, [*ids[:-1], 999_999], LATER)
+    record_spawned(connection, [*ids[:-1], 999_999], LATER)
     *spawned, left = db.list_clients(connection)
     assert {client.spawned_at for client in spawned} == {LATER}
     assert left.spawned_at is None
@@ -251,8 +253,8 @@ def test_spawned_at_is_written_in_batches_and_leaves_updated_at(connection: Conn
 
 
 def test_spawned_at_of_nobody_is_nothing_to_write(connection: Connection) -> None:
-    db.record_spawned(connection, [], NOW)
-    db.catch_up_spawned(connection, {})
+    record_spawned(connection, [], NOW)
+    catch_up_spawned(connection, {})
 
 
 MADE = NOW.replace(microsecond=0)
@@ -277,7 +279,7 @@ def test_spawned_at_catches_up_and_never_moves_back(
     written = before if before is None or isinstance(before, str) else f"{before:%Y-%m-%d %H:%M:%S.%f}"
     zone = "" if written is None or connection.dialect.name == "sqlite" else "+00"
     connection.execute(text("UPDATE clients SET spawned_at = :at"), {"at": None if written is None else written + zone})
-    db.catch_up_spawned(connection, {acme.id: MADE, 999_999: MADE})
+    catch_up_spawned(connection, {acme.id: MADE, 999_999: MADE})
     found = db.get_client(connection, acme.id)
     assert (found.spawned_at, found.updated_at) == (after, NOW)
 
@@ -285,14 +287,14 @@ def test_spawned_at_catches_up_and_never_moves_back(
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 def test_spawned_at_catches_up_from_a_never_that_only_postgres_knows(connection: Connection, acme: Client) -> None:
     connection.execute(text("UPDATE clients SET spawned_at = 'infinity'"))
-    db.catch_up_spawned(connection, {acme.id: MADE})
+    catch_up_spawned(connection, {acme.id: MADE})
     assert db.get_client(connection, acme.id).spawned_at == MADE
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_spawned_at_catches_up_from_a_text_that_is_no_time(connection: Connection, acme: Client) -> None:
     connection.execute(text("UPDATE clients SET spawned_at = 'yesterday'"))
-    db.catch_up_spawned(connection, {acme.id: MADE})
+    catch_up_spawned(connection, {acme.id: MADE})
     assert db.get_client(connection, acme.id).spawned_at == MADE
 
 
@@ -309,7 +311,7 @@ def test_a_fleet_catches_up_in_few_statements_and_one_that_is_not_behind_writes_
     event.listen(engine, "before_cursor_execute", sent)
     for _ in range(2):
         with writing(engine) as connection:
-            db.catch_up_spawned(connection, dict(zip(ids, seconds, strict=True)))
+            catch_up_spawned(connection, dict(zip(ids, seconds, strict=True)))
     event.remove(engine, "before_cursor_execute", sent)
     look = "SELECT FOR UPDATE" if engine.dialect.name == "postgresql" else "SELECT"
     asked = [statement for statement in statements if statement.startswith(("SELECT", "UPDATE"))]
@@ -333,11 +335,11 @@ def test_a_pass_that_records_late_what_it_made_is_not_overruled_by_one_that_catc
         if statement.endswith("FOR UPDATE") and not looked:
             looked.append(statement)
             with writing(engine) as other:
-                db.record_spawned(other, [acme.id], LATER)
+                record_spawned(other, [acme.id], LATER)
 
     event.listen(engine, "before_cursor_execute", record_first)
     with writing(engine) as connection:
-        db.catch_up_spawned(connection, {acme.id: MADE})
+        catch_up_spawned(connection, {acme.id: MADE})
     event.remove(engine, "before_cursor_execute", record_first)
     assert looked
     with reading(engine) as connection:
@@ -404,8 +406,8 @@ def test_ids_that_adopting_took_out_do_not_come_again_either(connection: Connect
 
 
 def test_ids_that_pods_carry_are_passed_by_and_never_back(connection: Connection, acme: Client) -> None:
-    assert db.pass_ids_of_pods(connection, [acme.id + 7, acme.id + 3], [acme.id + 9])
-    assert db.pass_ids_of_pods(connection, [acme.id + 1], [])
+    assert pass_ids_of_pods(connection, [acme.id + 7, acme.id + 3], [acme.id + 9])
+    assert pass_ids_of_pods(connection, [acme.id + 1], [])
     new = db.insert_client(connection, NewClient("new"), NOW)
     assert new.algorithms is not None
     assert acme.algorithms is not None
@@ -413,14 +415,14 @@ def test_ids_that_pods_carry_are_passed_by_and_never_back(connection: Connection
 
 
 def test_a_number_that_no_restore_has_lost_uses_up_no_ids(connection: Connection, acme: Client) -> None:
-    far = [acme.id + db.FARTHEST + 1, LARGEST_ID, 10**19 - 1]
-    assert db.pass_ids_of_pods(connection, far, far)
-    assert db.pass_ids_of_pods(connection, [*far, acme.id + 1], [])
+    far = [acme.id + FARTHEST + 1, LARGEST_ID, 10**19 - 1]
+    assert pass_ids_of_pods(connection, far, far)
+    assert pass_ids_of_pods(connection, [*far, acme.id + 1], [])
     assert db.insert_client(connection, NewClient("new"), NOW).id == acme.id + 2
 
 
 def test_in_a_table_that_never_had_a_row_ids_are_passed_by_too(connection: Connection) -> None:
-    assert db.pass_ids_of_pods(connection, [5], [6])
+    assert pass_ids_of_pods(connection, [5], [6])
     new = db.insert_client(connection, NewClient("new"), NOW)
     assert new.algorithms is not None
     assert (new.id, new.algorithms.id) == (6, 7)
@@ -432,8 +434,8 @@ def test_who_may_not_change_a_sequence_is_told_and_goes_on(connection: Connectio
     connection.execute(text("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO reader"))
     connection.execute(text("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO reader"))
     connection.execute(text("SET LOCAL ROLE reader"))
-    assert not db.pass_ids_of_pods(connection, [acme.id + 7], [])
-    db.record_spawned(connection, [acme.id], NOW)
+    assert not pass_ids_of_pods(connection, [acme.id + 7], [])
+    record_spawned(connection, [acme.id], NOW)
     connection.execute(text("RESET ROLE"))
     connection.rollback()
 

@@ -13,6 +13,7 @@ from syncctl.core.validation import LARGEST_ID, LARGEST_VERSION, LONGEST_IMAGE, 
 from syncctl.db import clients as db
 from syncctl.db.engine import reading, writing
 from syncctl.db.snapshot import read_snapshot
+from syncctl.db.spawned import record_spawned
 from syncctl.db.tables import clients, deleted_clients
 
 # One database serves all examples: each empties it first.
@@ -85,7 +86,7 @@ def test_every_id_of_64_bits_is_found_and_deleted_and_remembered(engine: Engine,
         connection.execute(delete(deleted_clients))
         connection.execute(insert(clients).values(id=client_id, client_name="acme"))
         assert db.find_client(connection, str(client_id)).id == client_id
-        db.record_spawned(connection, [client_id], datetime(2024, 5, 1, tzinfo=UTC))
+        record_spawned(connection, [client_id], datetime(2024, 5, 1, tzinfo=UTC))
         db.delete_client(connection, client_id, datetime(2024, 5, 1, tzinfo=UTC), "alice")
     assert read_snapshot(engine, consume_restarts=True).deleted.keys() == {client_id}
 
