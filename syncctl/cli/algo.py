@@ -1,6 +1,6 @@
 """syncctl algo: set, get, list."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -8,6 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.client import warn_without_image
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.documents import algorithms_document
 from syncctl.core.model import Algorithm, Client
 from syncctl.operations import algorithms, clients
 from syncctl.operations.connect import open_engine
@@ -25,15 +26,6 @@ def _is_on(client: Client, algorithm: Algorithm) -> bool | None:
     return getattr(client.algorithms, algorithm) if client.algorithms else None
 
 
-def _data(client: Client) -> dict[str, Any]:
-    return {
-        "algorithm_id": client.algorithms.id if client.algorithms else None,
-        "client_id": client.id,
-        "client_name": client.name,
-        **{str(algorithm): _is_on(client, algorithm) for algorithm in Algorithm},
-    }
-
-
 VIEW = View[Client](
     columns=(
         Column("CLIENT-ID", lambda client: client.id),
@@ -43,7 +35,7 @@ VIEW = View[Client](
         Column("HFT", lambda client: _is_on(client, Algorithm.HFT)),
         Column("PODS", lambda client: ",".join(clients.pods_of(client)), wide=True),
     ),
-    data=_data,
+    data=algorithms_document,
     name=lambda client: f"algo/{client.name}",
 )
 

@@ -1,6 +1,6 @@
 """syncctl client: add, update, delete, get, list, restart."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.words import printable
+from syncctl.core.documents import client_document
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
 from syncctl.core.validation import is_id
@@ -30,26 +31,6 @@ Cpu = Annotated[str | None, typer.Option(help="CPU, like 500m or 1.5; without, t
 Memory = Annotated[str | None, typer.Option(help="Memory, like 256Mi; without, the setting default_memory")]
 
 
-def client_data(client: Client) -> dict[str, Any]:
-    """Return a client with the JSON names of the Go service."""
-    status = client.algorithms
-    return {
-        "id": client.id,
-        "client_name": client.name,
-        "version": client.version,
-        "image": client.image,
-        "cpu": client.cpu,
-        "memory": client.memory,
-        "priority": client.priority,
-        "needRestart": client.need_restart,
-        "restart_generation": client.restart_generation,
-        "algorithms": {str(each): bool(status and getattr(status, each)) for each in Algorithm},
-        "spawned_at": output.moment(client.spawned_at),
-        "created_at": output.moment(client.created_at),
-        "updated_at": output.moment(client.updated_at),
-    }
-
-
 VIEW = View[Client](
     columns=(
         Column("ID", lambda client: client.id),
@@ -65,7 +46,7 @@ VIEW = View[Client](
         Column("UPDATED", lambda client: output.age(client.updated_at), wide=True),
         Column("AGE", lambda client: output.age(client.created_at)),
     ),
-    data=client_data,
+    data=client_document,
     name=lambda client: f"{NAME_PREFIX}{client.name}",
 )
 

@@ -7,6 +7,7 @@ import typer
 from syncctl.cli import output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.documents import moment
 from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.validation import LARGEST_ID
 from syncctl.operations.connect import open_engine
@@ -26,8 +27,8 @@ def _seconds(record: PassRecord) -> float:
 def _data(record: PassRecord) -> dict[str, Any]:
     return {
         "id": record.id,
-        "started_at": output.moment(record.started_at),
-        "finished_at": output.moment(record.finished_at),
+        "started_at": moment(record.started_at),
+        "finished_at": moment(record.finished_at),
         "seconds": _seconds(record),
         "who": record.who,
         "host": record.host,
@@ -45,7 +46,7 @@ def _data(record: PassRecord) -> dict[str, Any]:
 PASSES = View[PassRecord](
     columns=(
         Column("PASS", lambda record: record.id),
-        Column("STARTED", lambda record: output.moment(record.started_at)),
+        Column("STARTED", lambda record: moment(record.started_at)),
         Column("SECONDS", _seconds),
         Column("WHO", lambda record: f"{record.who}@{record.host}"),
         Column("SHARD", lambda record: record.shard, wide=True),

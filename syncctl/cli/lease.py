@@ -8,6 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.documents import moment
 from syncctl.core.shard import parse_shard
 from syncctl.operations.connect import open_engine
 from syncctl.operations.lease import Lease, lease_release, lease_status, list_leases
@@ -33,8 +34,8 @@ def _data(lease: Lease) -> dict[str, Any]:
         "state": _state(lease),
         "holder": lease.holder,
         "token": lease.token,
-        "acquired_at": output.moment(lease.acquired_at),
-        "expires_at": output.moment(lease.expires_at),
+        "acquired_at": moment(lease.acquired_at),
+        "expires_at": moment(lease.expires_at),
     }
 
 
@@ -44,8 +45,8 @@ VIEW = View[Lease](
         Column("STATE", _state),
         Column("HOLDER", lambda lease: lease.holder),
         Column("TOKEN", lambda lease: lease.token),
-        Column("SINCE", lambda lease: output.moment(lease.acquired_at) if lease.holder else None),
-        Column("UNTIL", lambda lease: output.moment(lease.expires_at) if lease.holder else None),
+        Column("SINCE", lambda lease: moment(lease.acquired_at) if lease.holder else None),
+        Column("UNTIL", lambda lease: moment(lease.expires_at) if lease.holder else None),
     ),
     data=_data,
     name=_state,

@@ -87,11 +87,6 @@ def say(words: str) -> None:
     typer.echo(words, err=True)
 
 
-def moment(value: datetime | None) -> str | None:
-    """Return a time as JSON has it: RFC 3339 in UTC."""
-    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def age(since: datetime | None) -> str:
     """Return how long ago that was, as kubectl says it: 45s, 12m, 5h, 3d."""
     if since is None:

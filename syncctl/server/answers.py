@@ -1,13 +1,16 @@
 """What is answered, with the Go service's JSON names. What goes wrong is a Problem."""
 
-import math
-from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
-from syncctl.core.model import Algorithm, AlgorithmStatus, Client
+from syncctl.core.documents import algorithms_document, client_document
+from syncctl.core.model import Client
 from syncctl.core.steps import Cause
 from syncctl.operations.status import StatusRow
+
+# Nothing is on when the row has vanished that says what is.
+Flag = Annotated[bool, BeforeValidator(bool)]
 
 
 class ClientAlgorithms(BaseModel):
@@ -15,22 +18,14 @@ class ClientAlgorithms(BaseModel):
 
     algorithm_id: int | None
     client_id: int
-    vwap: bool
-    twap: bool
-    hft: bool
+    vwap: Flag
+    twap: Flag
+    hft: Flag
 
     @classmethod
     def of(cls, client: Client) -> "ClientAlgorithms":
         """Show a client's algorithms."""
-        status = client.algorithms
-        shown = status or AlgorithmStatus(0, client.id)
-        return cls(
-            algorithm_id=status.id if status else None,
-            client_id=client.id,
-            vwap=shown.vwap,
-            twap=shown.twap,
-            hft=shown.hft,
-        )
+        return cls.model_validate(algorithms_document(client))
 
 
 class SwitchedOn(BaseModel):
@@ -61,22 +56,7 @@ class ClientShown(BaseModel):
     @classmethod
     def of(cls, client: Client) -> "ClientShown":
         """Show a client."""
-        return cls(
-            id=client.id,
-            client_name=client.name,
-            version=client.version,
-            image=client.image,
-            cpu=client.cpu,
-            memory=client.memory,
-            # JSON has no NaN; a row written by hand may.
-            priority=client.priority if math.isfinite(client.priority) else None,
-            needRestart=client.need_restart,
-            restart_generation=client.restart_generation,
-            algorithms=SwitchedOn(**{name: getattr(client.algorithms, name, False) for name in Algorithm}),
-            spawned_at=_moment(client.spawned_at) if client.spawned_at else None,
-            created_at=_moment(client.created_at),
-            updated_at=_moment(client.updated_at),
-        )
+        return cls.model_validate(client_document(client))
 
 
 class ClientPage(BaseModel):
@@ -186,7 +166,3 @@ class Problem(BaseModel):
     detail: str
     hint: str | None = None
     errors: list[Fault] | None = None
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -344,6 +344,23 @@ def test_a_name_that_would_garble_a_terminal_is_refused(cli: Cli, database: str,
     assert cli("client list -o name").stdout == ""
 
 
+# Documents ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["9e999", "-9e999"])
+def test_a_priority_that_no_number_in_json_can_say_is_null(
+    cli: Cli, database: str, engine: Engine, written: str
+) -> None:
+    cli("client add acme")
+    with writing(engine) as connection:
+        connection.execute(text(f"UPDATE clients SET priority = {written}"))
+    for command in ("client get acme", "client list"):
+        shown = cli(f"{command} -o json").stdout
+        assert '"priority": null' in shown
+        assert "Infinity" not in shown
+        assert "priority: null\n" in cli(f"{command} -o yaml").stdout
+
+
 # Exit codes -----------------------------------------------------------------------------------------------------------
 
 
