@@ -1,6 +1,6 @@
 """syncctl algo: set, get, list."""
 
-from typing import Annotated
+from functools import partial
 
 import typer
 
@@ -8,6 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.client import warn_without_image
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.switches import with_switches
 from syncctl.core.documents import algorithms_document
 from syncctl.core.model import Algorithm, Client
 from syncctl.operations import algorithms, clients
@@ -22,17 +23,15 @@ app = typer.Typer(
 )
 
 
-def _is_on(client: Client, algorithm: Algorithm) -> bool | None:
-    return getattr(client.algorithms, algorithm) if client.algorithms else None
+def _is_on(algorithm: Algorithm, client: Client) -> bool | None:
+    return algorithm in client.algorithms.on if client.algorithms else None
 
 
 VIEW = View[Client](
     columns=(
         Column("CLIENT-ID", lambda client: client.id),
         Column("CLIENT", lambda client: client.name),
-        Column("VWAP", lambda client: _is_on(client, Algorithm.VWAP)),
-        Column("TWAP", lambda client: _is_on(client, Algorithm.TWAP)),
-        Column("HFT", lambda client: _is_on(client, Algorithm.HFT)),
+        *(Column(algorithm.name, partial(_is_on, algorithm)) for algorithm in Algorithm),
         Column("PODS", lambda client: ",".join(clients.pods_of(client)), wide=True),
     ),
     data=algorithms_document,
@@ -42,12 +41,11 @@ VIEW = View[Client](
 
 @app.command("set")
 @with_settings(*DATABASE)
+@with_switches(off=True)
 def set_(
     settings: Settings,
     reference: Reference,
-    vwap: Annotated[bool | None, typer.Option("--vwap/--no-vwap", help="Switch VWAP on or off")] = None,
-    twap: Annotated[bool | None, typer.Option("--twap/--no-twap", help="Switch TWAP on or off")] = None,
-    hft: Annotated[bool | None, typer.Option("--hft/--no-hft", help="Switch HFT on or off")] = None,
+    flags: dict[Algorithm, bool],
     output_format: Output = Format.TABLE,
 ) -> None:
     """Switch algorithms on or off; those not named stay as they are. The next pass starts and stops the pods.
@@ -56,8 +54,6 @@ def set_(
     Example:
       syncctl algo set acme --vwap --no-hft
     """
-    given = {Algorithm.VWAP: vwap, Algorithm.TWAP: twap, Algorithm.HFT: hft}
-    flags = {algorithm: flag for algorithm, flag in given.items() if flag is not None}
     client = algorithms.set_algorithms(open_engine(settings), reference, flags)
     output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")
     warn_without_image(client, settings)

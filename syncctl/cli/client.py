@@ -8,6 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.asking import confirm
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.switches import with_switches
 from syncctl.cli.words import printable
 from syncctl.core.documents import client_document
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
@@ -40,7 +41,7 @@ VIEW = View[Client](
         Column("CPU", lambda client: client.cpu),
         Column("MEMORY", lambda client: client.memory),
         Column("PRIORITY", lambda client: f"{client.priority:g}"),
-        Column("ALGORITHMS", lambda client: ",".join(client.algorithms.enabled()) if client.algorithms else "?"),
+        Column("ALGORITHMS", lambda client: ",".join(client.algorithms.on) if client.algorithms else "?"),
         Column("RESTARTS", lambda client: client.restart_generation + client.need_restart, wide=True),
         Column("SPAWNED", lambda client: output.age(client.spawned_at), wide=True),
         Column("UPDATED", lambda client: output.age(client.updated_at), wide=True),
@@ -53,17 +54,17 @@ VIEW = View[Client](
 
 @app.command()
 @with_settings(*DATABASE)
+@with_switches(off=False)
 def add(
     settings: Settings,
     name: Annotated[str, typer.Argument(help="A free text of at most 100 characters, unique")],
+    *,
     image: Image = None,
     cpu: Cpu = None,
     memory: Memory = None,
     priority: Annotated[float, typer.Option(help="Pods of higher priority are started first")] = 1.0,
     version: Annotated[int, typer.Option(help="Version number of the client's set-up")] = 1,
-    vwap: Annotated[bool, typer.Option("--vwap", help="Switch VWAP on")] = False,
-    twap: Annotated[bool, typer.Option("--twap", help="Switch TWAP on")] = False,
-    hft: Annotated[bool, typer.Option("--hft", help="Switch HFT on")] = False,
+    flags: dict[Algorithm, bool],
     output_format: Output = Format.TABLE,
 ) -> None:
     """Add a client. Its pods are started by the next pass.
@@ -72,7 +73,6 @@ def add(
     Example:
       syncctl client add acme --image registry.example.com/desk/vwap:1.4.2 --cpu 500m --memory 256Mi --vwap
     """
-    flags = {Algorithm.VWAP: vwap, Algorithm.TWAP: twap, Algorithm.HFT: hft}
     new = NewClient(
         name=name,
         image=image or "",
@@ -80,7 +80,7 @@ def add(
         memory=memory or "",
         priority=priority,
         version=version,
-        algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
+        algorithms=frozenset(flags),
     )
     client = clients.add_client(open_engine(settings), new)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")

@@ -69,12 +69,16 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
             command(**arguments, **{name: value for name, value in filled.items() if name in signature.parameters})
 
         own = [parameter for name, parameter in signature.parameters.items() if name not in ("settings", "origins")]
-        parameters = [*own, _CONFIG, *(_flag(key) for key in names)]
-        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return wrapper
+        return taking(wrapper, [*own, _CONFIG, *(_flag(key) for key in names)])
 
     return decorate
+
+
+def taking(wrapper: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """Let Typer see these parameters of a command."""
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
 
 
 _CONFIG = inspect.Parameter(

@@ -50,7 +50,7 @@ class DesiredState:
     def is_invalid(self, key: PodKey) -> bool:
         """Whether the pod is asked for by a row that cannot become pods."""
         invalid = self.invalid.get(key.client_id)
-        return invalid is not None and key.algorithm in invalid.algorithms.enabled()
+        return invalid is not None and key.algorithm in invalid.algorithms.on
 
 
 def desired_state(
@@ -68,7 +68,7 @@ def desired_state(
     judged: dict[tuple[str, str, str], tuple[str, ...]] = {}
     for client in snapshot.clients:
         status = client.algorithms
-        if status is None or not (enabled := status.enabled()):
+        if status is None or not (enabled := status.on):
             continue
         image, cpu, memory = parts = _filled(client, defaults)
         if parts not in judged:

@@ -9,7 +9,7 @@ from syncctl.core.model import Algorithm, Client
 
 def client_document(client: Client) -> dict[str, Any]:
     """Return a client. Of one whose row in algorithm_status has vanished, no algorithm is on."""
-    status = client.algorithms
+    on = client.algorithms.on if client.algorithms else ()
     return {
         "id": client.id,
         "client_name": client.name,
@@ -21,7 +21,7 @@ def client_document(client: Client) -> dict[str, Any]:
         "priority": client.priority if math.isfinite(client.priority) else None,
         "needRestart": client.need_restart,
         "restart_generation": client.restart_generation,
-        "algorithms": {each.value: bool(status and getattr(status, each)) for each in Algorithm},
+        "algorithms": {each.value: each in on for each in Algorithm},
         "spawned_at": moment(client.spawned_at),
         "created_at": moment(client.created_at),
         "updated_at": moment(client.updated_at),
@@ -35,7 +35,7 @@ def algorithms_document(client: Client) -> dict[str, Any]:
         "algorithm_id": status.id if status else None,
         "client_id": client.id,
         "client_name": client.name,
-        **{each.value: getattr(status, each) if status else None for each in Algorithm},
+        **{each.value: each in status.on if status else None for each in Algorithm},
     }
 
 

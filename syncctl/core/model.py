@@ -9,7 +9,6 @@ Those of which there is one a pod hold nothing that could lead back to them, so 
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from itertools import compress
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -44,18 +43,15 @@ class PodKey(NamedTuple):
         return self.client_id, _PLACES[self.algorithm]
 
 
-class AlgorithmStatus(Struct, frozen=True):
-    """Which algorithms a client wants running. `id` numbers the client's pods: their names are <algorithm>-<id>."""
+class AlgorithmStatus(Struct, frozen=True, gc=False):
+    """Which algorithms a client wants running, in the order of Algorithm.
+
+    `id` numbers the client's pods: their names are <algorithm>-<id>.
+    """
 
     id: int
     client_id: int
-    vwap: bool = False
-    twap: bool = False
-    hft: bool = False
-
-    def enabled(self) -> tuple[Algorithm, ...]:
-        """Return the algorithms that are switched on, in column order."""
-        return tuple(compress(_PLACES, (self.vwap, self.twap, self.hft)))
+    on: tuple[Algorithm, ...] = ()
 
 
 class Client(Struct, frozen=True):

@@ -145,7 +145,7 @@ class _Planner:
             else:
                 yield from self._wanted(wanted, pods if kept is None else [kept, *pods])
         for client in self._desired.invalid.values():
-            for algorithm in client.algorithms.enabled():
+            for algorithm in client.algorithms.on:
                 key = PodKey(client.client_id, algorithm)
                 yield from self._invalid(key, client, pods_of.pop(key, []))
         for key, pods in pods_of.items():

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import compress
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, select, tuple_
 
-from syncctl.core.model import AlgorithmStatus, Client, PodKey
+from syncctl.core.model import Algorithm, AlgorithmStatus, Client, PodKey
 from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.tables import algorithm_status, clients
 from syncctl.db.times import LONG_AGO
@@ -33,9 +35,7 @@ def select_clients() -> Select[Any]:
         clients.c.updated_at,
         clients.c.restart_generation,
         algorithm_status.c.id.label("status_id"),
-        algorithm_status.c.vwap,
-        algorithm_status.c.twap,
-        algorithm_status.c.hft,
+        *(algorithm_status.c[algorithm.value] for algorithm in Algorithm),
     ).outerjoin_from(clients, algorithm_status)
 
 
@@ -56,9 +56,7 @@ def client_of(row: Sequence[Any]) -> Client:
         updated_at,
         restart_generation,
         status_id,
-        vwap,
-        twap,
-        hft,
+        *flags,
     ) = row
     return Client(
         client_id,
@@ -74,8 +72,14 @@ def client_of(row: Sequence[Any]) -> Client:
         None if spawned_at is None or spawned_at.year <= 1 else spawned_at,
         created_at or LONG_AGO,
         updated_at or created_at or LONG_AGO,
-        None if status_id is None else AlgorithmStatus(status_id, client_id, bool(vwap), bool(twap), bool(hft)),
+        None if status_id is None else AlgorithmStatus(status_id, client_id, _switched_on(*flags)),
     )
+
+
+@lru_cache
+def _switched_on(*flags: bool | None) -> tuple[Algorithm, ...]:
+    # There are few of them, so that ten thousand clients share them.
+    return tuple(compress(Algorithm, flags))
 
 
 def batches(values: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from syncctl.core.model import Algorithm
 from syncctl.core.validation import LONGEST_IMAGE, LONGEST_NAME
 from syncctl.db.times import UtcDateTime
 
@@ -80,10 +81,8 @@ algorithm_status = Table(
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("client_id", _Id, ForeignKey("clients.id", ondelete="CASCADE"), nullable=False, unique=True),
-    Column("vwap", Boolean, nullable=False, server_default=_NO),
-    Column("twap", Boolean, nullable=False, server_default=_NO),
-    Column("hft", Boolean, nullable=False, server_default=_NO),
-    _sqlite_types("vwap IN (0, 1) AND twap IN (0, 1) AND hft IN (0, 1)"),
+    *(Column(algorithm.value, Boolean, nullable=False, server_default=_NO) for algorithm in Algorithm),
+    _sqlite_types(" AND ".join(f"{algorithm} IN (0, 1)" for algorithm in Algorithm)),
     sqlite_autoincrement=True,
 )
 

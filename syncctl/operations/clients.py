@@ -117,7 +117,7 @@ def pods_of(client: Client) -> list[str]:
     """Return the names of the pods that the client's enabled algorithms have."""
     if client.algorithms is None:
         return []
-    return [pod_name(algorithm, client.algorithms.id) for algorithm in client.algorithms.enabled()]
+    return [pod_name(algorithm, client.algorithms.id) for algorithm in client.algorithms.on]
 
 
 def user_name() -> str:

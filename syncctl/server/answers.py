@@ -8,19 +8,16 @@ from syncctl.core.documents import algorithms_document, client_document
 from syncctl.core.model import Client
 from syncctl.core.steps import Cause
 from syncctl.operations.status import StatusRow
+from syncctl.server.models import for_each_algorithm
+
 
 # Nothing is on when the row has vanished that says what is.
-Flag = Annotated[bool, BeforeValidator(bool)]
-
-
+@for_each_algorithm(Annotated[bool, BeforeValidator(bool)])
 class ClientAlgorithms(BaseModel):
     """Which algorithms a client has switched on. Its pods are named by algorithm_id: vwap-7."""
 
     algorithm_id: int | None
     client_id: int
-    vwap: Flag
-    twap: Flag
-    hft: Flag
 
     @classmethod
     def of(cls, client: Client) -> "ClientAlgorithms":
@@ -28,12 +25,9 @@ class ClientAlgorithms(BaseModel):
         return cls.model_validate(algorithms_document(client))
 
 
+@for_each_algorithm(bool)
 class SwitchedOn(BaseModel):
     """Which algorithms are on."""
-
-    vwap: bool
-    twap: bool
-    hft: bool
 
 
 class ClientShown(BaseModel):

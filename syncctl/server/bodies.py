@@ -19,6 +19,7 @@ from syncctl.core.validation import (
     image_problems,
     name_problems,
 )
+from syncctl.server.models import for_each_algorithm
 
 _LARGEST = sys.float_info.max
 
@@ -66,12 +67,9 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
+@for_each_algorithm(bool | None, None)
 class Switches(_Body):
     """Which algorithms to switch; those not given stay as they are."""
-
-    vwap: bool | None = None
-    twap: bool | None = None
-    hft: bool | None = None
 
     def flags(self) -> dict[Algorithm, bool]:
         """Return those that are given."""

@@ -8,6 +8,7 @@ from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.facts import Facts, Rules
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import (
+    Algorithm,
     AlgorithmStatus,
     Begun,
     Client,
@@ -42,7 +43,7 @@ def facts_of(now: datetime = NOW, **known: Any) -> Facts:
 def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None = None, **fields: Any) -> Client:
     """Return a client whose status row is numbered 100 higher than itself; `enabled` names its algorithms."""
     status_id = client_id + 100 if status_id is None else status_id
-    flags = dict.fromkeys(enabled.split(), True)
+    on = tuple(algorithm for algorithm in Algorithm if algorithm in enabled.split())
     given: dict[str, Any] = {
         "id": client_id,
         "name": f"client {client_id}",
@@ -56,7 +57,7 @@ def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None
         "spawned_at": None,
         "created_at": A_WHILE_AGO,
         "updated_at": A_WHILE_AGO,
-        "algorithms": AlgorithmStatus(status_id, client_id, **flags),
+        "algorithms": AlgorithmStatus(status_id, client_id, on),
     }
     return Client(**{**given, **fields})
 
@@ -126,4 +127,4 @@ def labelled(pod: ObservedPod, **labels: str) -> dict[str, str]:
 
 def key(client_id: int, algorithm: str = "vwap") -> PodKey:
     """Return the key of a client's pod."""
-    return PodKey(client_id, AlgorithmStatus(0, client_id, **{algorithm: True}).enabled()[0])
+    return PodKey(client_id, Algorithm(algorithm))

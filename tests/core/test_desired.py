@@ -68,7 +68,7 @@ def test_nothing_to_fill_in_is_a_problem_in_words(part: str) -> None:
         7: InvalidClient(
             7,
             "acme",
-            AlgorithmStatus(107, 7, vwap=True),
+            AlgorithmStatus(107, 7, (Algorithm.VWAP,)),
             (f"{part}: empty, and the setting default_{part} is empty too",),
         )
     }
@@ -143,8 +143,8 @@ def test_whatever_is_in_the_rows_each_enabled_algorithm_is_a_pod_or_a_problem(
     desired = with_defaults(*clients)
     for client in clients:
         assert client.algorithms is not None
-        for algorithm in client.algorithms.enabled():
+        for algorithm in client.algorithms.on:
             assert (key(client.id, algorithm) in desired.pods) != (client.id in desired.invalid)
     assert len(desired.pods) == sum(len(row[0].split()) for row in rows) - sum(
-        len(invalid.algorithms.enabled()) for invalid in desired.invalid.values()
+        len(invalid.algorithms.on) for invalid in desired.invalid.values()
     )

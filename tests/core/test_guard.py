@@ -15,7 +15,7 @@ from syncctl.core.holds import home as homing
 from syncctl.core.holds import policy as restricting
 from syncctl.core.holds.guard import allowance_of
 from syncctl.core.latch import to_disallow, to_latch, to_settle
-from syncctl.core.model import NO_ENVIRONMENT, Allowance, Client, GuardKind, Home, Latch, ObservedPod
+from syncctl.core.model import NO_ENVIRONMENT, Algorithm, Allowance, Client, GuardKind, Home, Latch, ObservedPod
 from syncctl.core.names import NAMES_SHOWN
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
@@ -572,7 +572,7 @@ def a_doubtful_plan(live: int, *, doubled: int = 0, orphans: int = 0, off: int =
     rows = [
         a_client(number, enabled="" if number <= off else "vwap") for number in range(1, live - doubled - orphans + 1)
     ]
-    pods = [pod_of(replace(row, algorithms=replace(row.algorithms, vwap=True))) for row in rows]
+    pods = [pod_of(replace(row, algorithms=replace(row.algorithms, on=(Algorithm.VWAP,)))) for row in rows]
     pods[:off] = [replace(pod, name=f"vwap-9{pod.name[5:]}", uid=pod.name) for pod in pods[:off]]
     for place in range(off, off + restarted):
         rows[place] = replace(rows[place], restart_generation=3)

@@ -315,7 +315,7 @@ def test_what_is_away_was_begun_and_is_asked_for_and_has_no_living_pod(fleet: Fl
         PodKey(client.id, algorithm)
         for client in fleet.clients
         if client.algorithms
-        for algorithm in client.algorithms.enabled()
+        for algorithm in client.algorithms.on
     }
     may_live = {key for pod in fleet.pods if not pod.terminating for key in fleet.claims(pod)}
     surely_away = (fleet.begun & asked_for) - may_live
@@ -337,7 +337,7 @@ def test_no_pod_of_an_invalid_client_is_stopped_while_its_algorithm_is_enabled(f
     protected = {
         PodKey(client.client_id, algorithm)
         for client in fleet.desired.invalid.values()
-        for algorithm in client.algorithms.enabled()
+        for algorithm in client.algorithms.on
     }
     for step in fleet.plan().steps:
         if step.kind is StepKind.DELETE and step.cause is Cause.IDS_MOVED:

@@ -45,7 +45,7 @@ def a_fleet() -> tuple[Rows, Pods]:
     rows[3] = replace(rows[3], image="desk/vwap:2")
     rows[4] = replace(rows[4], name="other")
     pods[4] = replace(pods[4], deleted_at=LEAVING)
-    rows[6] = replace(rows[6], algorithms=replace(rows[6].algorithms or OFF, vwap=False))  # type: ignore[type-var]
+    rows[6] = replace(rows[6], algorithms=replace(rows[6].algorithms or OFF, on=()))  # type: ignore[type-var]
     pods[7] = replace(pods[7], phase="Failed")
     del rows[7]
     return rows, pods

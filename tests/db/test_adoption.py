@@ -117,7 +117,7 @@ def test_a_client_of_the_go_service_is_a_client_of_ours(engine: Engine) -> None:
     assert client.updated_at == datetime(2024, 5, 2, 13, tzinfo=UTC)
     assert client.algorithms is not None
     assert client.algorithms.id == 1
-    assert client.algorithms.enabled() == (Algorithm.VWAP, Algorithm.HFT)
+    assert client.algorithms.on == (Algorithm.VWAP, Algorithm.HFT)
     assert done.steps[:3] == (
         "adopting the database of the Go service, clients in it: 1",
         "clients.spawned_at: 1 of the year 1 taken as never",
@@ -231,13 +231,13 @@ def test_doubled_rows_merge_into_the_first_and_what_runs_goes_on(engine: Engine,
     with reading(engine) as connection:
         algorithms = db.get_client(connection, 11).algorithms
     assert algorithms is not None
-    assert (algorithms.id, algorithms.enabled()) == (20, (Algorithm.VWAP, Algorithm.HFT))
+    assert (algorithms.id, algorithms.on) == (20, (Algorithm.VWAP, Algorithm.HFT))
 
 
 def test_missing_rows_are_added_all_off_with_new_ids(engine: Engine, adopted: Upgrade) -> None:
     with reading(engine) as connection:
         statuses = [client.algorithms for client in db.list_clients(connection)]
-    assert [(status.id, status.enabled()) for status in statuses if status and status.id > 700] == [
+    assert [(status.id, status.on) for status in statuses if status and status.id > 700] == [
         (701, ()),
         (702, ()),
     ]
@@ -443,4 +443,4 @@ def test_the_go_service_can_still_write_to_an_adopted_database(engine: Engine, p
     (client,) = read_snapshot(engine, consume_restarts=True).clients
     assert (client.name, client.spawned_at) == ("acme", None)
     assert client.algorithms is not None
-    assert client.algorithms.enabled() == (Algorithm.VWAP, Algorithm.HFT)
+    assert client.algorithms.on == (Algorithm.VWAP, Algorithm.HFT)

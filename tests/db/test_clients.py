@@ -57,7 +57,7 @@ def test_a_new_client_is_what_was_asked_for(acme: Client) -> None:
         algorithms=acme.algorithms,
     )
     assert acme.algorithms.client_id == acme.id
-    assert acme.algorithms.enabled() == (Algorithm.VWAP, Algorithm.HFT)
+    assert acme.algorithms.on == (Algorithm.VWAP, Algorithm.HFT)
 
 
 def test_a_taken_name_is_refused_and_the_transaction_goes_on(connection: Connection, acme: Client) -> None:
@@ -214,7 +214,7 @@ def test_only_the_algorithms_given_are_switched(connection: Connection, acme: Cl
     assert acme.algorithms is not None
     assert changed.algorithms is not None
     assert changed.algorithms.id == acme.algorithms.id
-    assert changed.algorithms.enabled() == (Algorithm.TWAP, Algorithm.HFT)
+    assert changed.algorithms.on == (Algorithm.TWAP, Algorithm.HFT)
     assert changed.updated_at == LATER
 
 
@@ -223,7 +223,7 @@ def test_a_vanished_row_of_algorithms_is_seen_and_made_anew(connection: Connecti
     assert db.get_client(connection, acme.id).algorithms is None
     changed = db.set_algorithms(connection, acme.id, {Algorithm.TWAP: True}, LATER)
     assert changed.algorithms is not None
-    assert changed.algorithms.enabled() == (Algorithm.TWAP,)
+    assert changed.algorithms.on == (Algorithm.TWAP,)
 
 
 @pytest.mark.parametrize("vanished", [False, True])
@@ -232,7 +232,7 @@ def test_no_algorithms_given_switches_none(connection: Connection, acme: Client,
         connection.execute(delete(algorithm_status))
     changed = db.set_algorithms(connection, acme.id, {}, LATER)
     assert changed.algorithms is not None
-    assert changed.algorithms.enabled() == (() if vanished else (Algorithm.VWAP, Algorithm.HFT))
+    assert changed.algorithms.on == (() if vanished else (Algorithm.VWAP, Algorithm.HFT))
 
 
 def test_a_restart_is_asked_for_and_moves_the_time(connection: Connection, acme: Client) -> None:
@@ -357,7 +357,7 @@ def test_sql_written_for_the_go_service_makes_a_whole_client(engine: Engine) -> 
     assert abs(datetime.now(UTC) - client.created_at) < timedelta(minutes=1)
     assert client.created_at == client.updated_at
     assert client.algorithms is not None
-    assert client.algorithms.enabled() == ()
+    assert client.algorithms.on == ()
 
 
 def test_ids_inserted_by_hand_are_passed_by(connection: Connection, acme: Client) -> None:

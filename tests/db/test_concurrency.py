@@ -77,7 +77,7 @@ def test_two_who_switch_different_algorithms_both_get_their_way(engines: tuple[E
         with reading(engines[0]) as connection:
             algorithms = db.get_client(connection, acme.id).algorithms
         assert algorithms is not None
-        assert algorithms.enabled() == (Algorithm.VWAP, Algorithm.HFT)
+        assert algorithms.on == (Algorithm.VWAP, Algorithm.HFT)
 
 
 def test_of_two_who_add_one_name_one_is_told_that_it_exists(engines: tuple[Engine, Engine]) -> None:
