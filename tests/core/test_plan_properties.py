@@ -137,6 +137,9 @@ class ModelCluster:
                 self._tell_to_go(step)
             elif step.kind is StepKind.UPDATE:
                 self._update(step)
+            elif step.cause is Cause.RESIZING:
+                # The node comes to have room.
+                self.pods[step.name] = replace(self.pods[step.name], resizing="", resizing_since="")
         for step in plan.steps:
             if step.kind is StepKind.CREATE:
                 self._create(step)
