@@ -145,7 +145,7 @@ class Plan(Struct, frozen=True):
     to these, held or told. `drifted` is all the rest, and what a pass does to its plan it does to that. `away` are the
     replacements that earlier passes have begun, of pods that are still asked for and not back. `claims` are the pods of
     each key that all have to be gone before a new one is made in their place. `unclaimed` names pods that look like the
-    Go service's and that no row claims.
+    Go service's and that no row claims. `guests` are the uids of pods that another shard lists, and counts.
     """
 
     drifted: tuple[Step, ...]
@@ -154,6 +154,7 @@ class Plan(Struct, frozen=True):
     away: Mapping[PodKey, Begun] = {}
     claims: Mapping[PodKey, tuple[ObservedPod, ...]] = {}
     unclaimed: tuple[str, ...] = ()
+    guests: frozenset[str] = frozenset()
 
     @property
     def in_sync(self) -> tuple[Step, ...]:
@@ -180,9 +181,9 @@ class Plan(Struct, frozen=True):
 
     @property
     def live(self) -> int:
-        """How many pods of the fleet there are that have not been told to go."""
-        drifted = sum(step.observed is not None and not step.observed.terminating for step in self.drifted)
-        return drifted + len(self.matches)
+        """How many pods have not been told to go: of the fleet, or of the shard, for each counts its own."""
+        seen = (step.observed for step in self.drifted if step.observed is not None)
+        return sum(not pod.terminating and pod.uid not in self.guests for pod in seen) + len(self.matches)
 
     def holding(self, holds: Mapping[str, Hold]) -> "Plan":
         """Return the plan with what is to be done to these pods held; what is held already stays as it is.

@@ -96,10 +96,18 @@ class Planning:
         others = self._world.others(rows.fleet) if looks else Others()
         created = (step.key for step in plan.drifted if step.kind is StepKind.CREATE and step.key)
         claiming = self._world.claiming(created, desired)
-        return make_plan(desired, [*pods, *claiming], now, others) if looks or claiming else plan
+        if looks or claiming:
+            plan = make_plan(desired, [*pods, *claiming], now, others)
+        return replace(plan, guests=frozenset(pod.uid for pod in claiming)) if claiming else plan
 
-    def hold(self, plan: Plan, rows: Snapshot) -> JudgedPlan:
-        """Hold what may not be done now. Where this is, and what other shards count, is asked where that matters."""
+    def hold(self, plan: Plan, rows: Snapshot, *, find_home: bool | None = None) -> JudgedPlan:
+        """Hold what may not be done now.
+
+        Where this is, and what other shards count, is asked where that matters, unless `find_home` says whether.
+
+        Raises:
+            NamespaceNotFound
+        """
         facts = Facts(
             read_at=rows.now,
             now=self._clock.now(),

@@ -12,6 +12,7 @@ from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, Shard
 from syncctl.core.steps import Cause, StepKind
 from syncctl.kube.api import ApiCluster
+from syncctl.operations.planning import PassOptions, plan_sync
 
 from .desk import Desk, outcome_of, pod_of, results, vwap
 
@@ -229,6 +230,20 @@ def test_a1_a_pod_whose_bucket_is_edited_between_two_lists_is_no_second_one(
     desk.cluster.clock.sleep(60)
     assert uids(desk) == before
     assert len(report.plan.matches) == len([client for client in clients if client.id % 2 == 0])
+
+
+def test_a1_a_pod_that_another_shard_lists_is_counted_there_alone(desk: Desk) -> None:
+    clients = fleet_of(desk)
+    mine = [client for client in clients if client.id % 2 == 0]
+    # Half of the even shard's pods are listed by the odd one, and looked for when they seem to be missing.
+    for client in mine[::2]:
+        labels = {names.BUCKET: "1"}
+        desk.api.patch_pod(vwap(client), desk.uid(vwap(client)), {"metadata": {"labels": labels}})
+    plans = [
+        plan_sync(desk.engine, desk.api, desk.settings, PassOptions(shard=Shard(index, 2))).plan for index in (0, 1)
+    ]
+    assert sum(step.cause is Cause.METADATA_DIFFERS for step in plans[0].drifted) == len(mine[::2])
+    assert sum(plan.live for plan in plans) == len(clients)
 
 
 def test_a1_a_pod_that_loses_all_labels_between_two_lists_is_not_adopted_beside_itself(
