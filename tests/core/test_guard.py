@@ -582,6 +582,14 @@ def a_doubtful_plan(live: int, *, doubled: int = 0, orphans: int = 0, off: int =
     return make_plan(desired_by(*rows), pods, NOW, Others())
 
 
+def test_a1_a_pod_that_another_shard_lists_and_this_one_would_end_is_counted_here_too() -> None:
+    plan = a_doubtful_plan(2, doubled=1)
+    guests = frozenset(step.observed.uid for step in plan.steps if step.observed)
+    judged = guard(replace(plan, matches=(), guests=guests), DEFAULTS)
+    (refusal,) = judged.refusals
+    assert ": 1 of 1 live pods (100%) are orphans, or " in refusal.message
+
+
 @pytest.mark.parametrize("kind", ["doubled", "off", "restarted"])
 def test_a1_what_rests_on_one_thing_alone_is_held_to_the_limits_of_orphans(kind: str) -> None:
     for number, refused in ((10, 0), (11, 11)):

@@ -125,7 +125,8 @@ def _suspicious(plan: Plan, facts: Facts, rules: Rules, by_name: Collection[Step
     """Return what is over its limits or latched, but for the steps that are allowed by name."""
     allowances, elsewhere = facts.allowances, facts.elsewhere
     found = [step for step in _to_judge(plan, allowances) if step not in by_name]
-    here = Counts(plan.live, len(found))
+    # What would be ended here counts here, whoever lists it.
+    here = Counts(plan.live + sum(step.pod.uid in plan.guests for step in found), len(found))
     everywhere = Counts(here.live + elsewhere.live, here.orphans + elsewhere.orphans)
     over = next((counts for counts in (here, everywhere) if found and _too_many(counts, rules)), None)
     where = "" if elsewhere == NOBODY_ELSE else " of all shards" if over == everywhere else " of this shard"
