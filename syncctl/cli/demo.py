@@ -15,8 +15,9 @@ from syncctl.cli.app import app as front
 from syncctl.core.errors import SyncctlError
 from syncctl.core.exits import ExitCode
 from syncctl.core.health import HealthCode
+from syncctl.core.status import StatusRow
 from syncctl.operations.connect import open_cluster, open_engine
-from syncctl.operations.status import StatusRow, read_status
+from syncctl.operations.status import read_status
 from syncctl.sandbox.host import process
 from syncctl.sources import CONFIG_VARIABLE, load_settings
 
@@ -136,7 +137,7 @@ def _play(line: str) -> None:
 def _wait_until(done: Callable[[list[StatusRow]], bool]) -> None:
     settings = load_settings({}).values
     until = time.monotonic() + PATIENCE
-    while not done(read_status(open_engine(settings), open_cluster(settings), settings, None)):
+    while not done(read_status(open_engine(settings), open_cluster(settings), settings, None).rows):
         if time.monotonic() > until:
             raise SyncctlError("the sandbox's pods are not as the demo expects them", "`syncctl demo --keep` and look")
         time.sleep(0.1)

@@ -1,13 +1,13 @@
 """syncctl history: what passes have done."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from syncctl.cli import output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
-from syncctl.core.documents import moment
+from syncctl.core.documents import moment, pass_document, past_step_document
 from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.validation import LARGEST_ID
 from syncctl.operations.connect import open_engine
@@ -20,41 +20,18 @@ MOST = 100_000
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def _seconds(record: PassRecord) -> float:
-    return round((record.finished_at - record.started_at).total_seconds(), 1)
-
-
-def _data(record: PassRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "started_at": moment(record.started_at),
-        "finished_at": moment(record.finished_at),
-        "seconds": _seconds(record),
-        "who": record.who,
-        "host": record.host,
-        "version": record.version,
-        "shard": record.shard,
-        "exit_code": record.exit_code,
-        "outcome": record.outcome,
-        "error": record.error,
-        "counts": dict(record.counts),
-        "problems": record.problems,
-        "unhealthy": record.unhealthy,
-    }
-
-
 PASSES = View[PassRecord](
     columns=(
         Column("PASS", lambda record: record.id),
         Column("STARTED", lambda record: moment(record.started_at)),
-        Column("SECONDS", _seconds),
+        Column("SECONDS", lambda record: record.seconds),
         Column("WHO", lambda record: f"{record.who}@{record.host}"),
         Column("SHARD", lambda record: record.shard, wide=True),
         Column("VERSION", lambda record: record.version, wide=True),
         Column("EXIT", lambda record: record.exit_code),
         Column("OUTCOME", lambda record: f"error: {record.error}" if record.error else record.outcome),
     ),
-    data=_data,
+    data=pass_document,
     name=lambda record: f"pass/{record.id}",
 )
 
@@ -70,7 +47,7 @@ STEPS = View[StepRecord](
         Column("SINCE", lambda step: f"pass {step.since}", wide=True),
         Column("REASON", lambda step: step.reason),
     ),
-    data=lambda step: {field: getattr(step, field) for field in StepRecord.__slots__},
+    data=past_step_document,
     name=lambda step: f"pod/{step.pod}",
 )
 

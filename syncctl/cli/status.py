@@ -1,25 +1,25 @@
 """syncctl status: desired beside observed."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, PODS, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.core.documents import status_document
 from syncctl.core.model import ObservedPod
-from syncctl.core.steps import Cause
+from syncctl.core.status import StatusRow
 from syncctl.operations.connect import open_cluster, open_engine
-from syncctl.operations.status import StatusRow, read_status
+from syncctl.operations.status import read_status
 from syncctl.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def _drift(row: StatusRow) -> str:
-    step = row.step
-    return "" if step.cause is Cause.IN_SYNC else f"{step.kind}: {step.reason}"
+    return f"{row.step.kind}: {row.step.explanation}" if row.step.is_drift else ""
 
 
 def _health(row: StatusRow) -> str:
@@ -30,34 +30,9 @@ def _age(pod: ObservedPod | None) -> str:
     return output.age(datetime.fromisoformat(pod.created_at)) if pod and pod.created_at else ""
 
 
-def _data(row: StatusRow) -> dict[str, Any]:
-    step, pod = row.step, row.step.observed
-    return {
-        "client_id": step.key.client_id if step.key else None,
-        "client_name": row.client_name or step.client_name,
-        "algorithm": str(step.key.algorithm) if step.key else None,
-        "desired": {"image": step.desired.image, "cpu": step.desired.cpu, "memory": step.desired.memory}
-        if step.desired
-        else None,
-        "pod": step.name,
-        "observed": {
-            "uid": pod.uid,
-            "phase": pod.phase,
-            "node": pod.node,
-            "image": pod.image,
-            "restarts": pod.restarts,
-            "created_at": pod.created_at,
-        }
-        if pod
-        else None,
-        "health": {"code": str(row.health.code), "message": row.health.message},
-        "drift": {"step": str(step.kind), "cause": str(step.cause), "reason": step.reason} if _drift(row) else None,
-    }
-
-
 VIEW = View[StatusRow](
     columns=(
-        Column("CLIENT", lambda row: row.client_name or row.step.client_name),
+        Column("CLIENT", lambda row: row.client_name),
         Column("ALGORITHM", lambda row: row.step.key.algorithm if row.step.key else None),
         Column("POD", lambda row: row.step.name),
         Column("PHASE", lambda row: row.step.observed.phase if row.step.observed else None),
@@ -68,7 +43,7 @@ VIEW = View[StatusRow](
         Column("NODE", lambda row: row.step.observed.node if row.step.observed else None, wide=True),
         Column("DRIFT", _drift),
     ),
-    data=_data,
+    data=status_document,
     name=lambda row: f"pod/{row.step.name}",
 )
 
@@ -84,9 +59,13 @@ def status(
 ) -> None:
     """Show desired beside observed: each pod, its health with the cause, and how it differs from what it should be.
 
+    What the next pass would do about it is judged as by that pass, over the whole fleet, with what it would hold.
+
     \b
     Example:
       syncctl status acme -o wide
     """
-    rows = read_status(open_engine(settings), open_cluster(settings), settings, reference)
-    output.show_list(VIEW, rows, output_format, "No algorithm is switched on, and there are no pods.")
+    found = read_status(open_engine(settings), open_cluster(settings), settings, reference)
+    output.show_list(VIEW, found.rows, output_format, "No algorithm is switched on, and there are no pods.")
+    if output_format in (Format.TABLE, Format.WIDE):
+        output.say(f"Cluster: {found.cluster}")

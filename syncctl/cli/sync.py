@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.streams import drop_unwritten
+from syncctl.core.documents import plan_document, report_document, step_document
 from syncctl.core.durations import parse_duration
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
@@ -39,34 +40,10 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make the cluster follow the database."
 )
 
-SCHEMA = 1
-"""Of the JSON that `sync plan` and `sync once` print; raised when a field changes its meaning or goes."""
-
 _WHERE_MATTERS = (StepKind.CREATE, StepKind.REPLACE, StepKind.DELETE)
 """What is no good in the wrong place: a plan with any of it says where."""
 
 _ALGORITHM = Column[Step]("ALGORITHM", lambda step: step.key.algorithm if step.key else None, wide=True)
-
-
-def step_data(step: Step) -> dict[str, Any]:
-    """Return a step for machines."""
-    return {
-        "step": str(step.kind),
-        "cause": str(step.cause),
-        "pod": step.name,
-        "uid": step.observed.uid if step.observed else None,
-        "client_id": step.key.client_id if step.key else None,
-        "client_name": step.client_name,
-        "algorithm": str(step.key.algorithm) if step.key else None,
-        "reason": step.reason,
-        "unsure": step.unsure,
-        "held": {"kind": str(step.held.kind), "why": step.held.why} if step.held else None,
-    }
-
-
-def _reason(step: Step) -> str:
-    reason = f"{step.reason}; {step.unsure}" if step.unsure else step.reason
-    return f"{reason} ({step.held.kind}: {step.held.why})" if step.held else reason
 
 
 STEPS = View[Step](
@@ -76,9 +53,9 @@ STEPS = View[Step](
         Column("CLIENT", lambda step: step.client_name),
         _ALGORITHM,
         Column("CAUSE", lambda step: step.cause, wide=True),
-        Column("REASON", lambda step: _reason(step)),
+        Column("REASON", lambda step: step.explanation),
     ),
-    data=step_data,
+    data=step_document,
     name=lambda step: f"pod/{step.name}",
 )
 
@@ -196,7 +173,7 @@ def plan(
     judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)
     show_plan(judged, output_format)
     if out is not None:
-        save_plan(out, judged, options, [step_data(step) for step in judged.plan.drifted])
+        save_plan(out, judged, options)
         output.say(f"Saved. `syncctl sync once --plan {out}` does exactly this.")
     if exit_code and judged.plan.drifted:
         raise typer.Exit(ExitCode.DRIFT)
@@ -206,16 +183,7 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
     """Print the steps of what is not in sync, how many there are of each kind, and what the guard refuses."""
     plan, counts = judged.plan, judged.plan.counts()
     if output_format in (Format.JSON, Format.YAML):
-        data = {
-            "schema": SCHEMA,
-            "digest": judged.digest,
-            "cluster": judged.facts.cluster,
-            "counts": {str(kind): number for kind, number in counts.items()},
-            "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in judged.refusals],
-            "steps": [step_data(step) for step in plan.drifted],
-            "unclaimed": list(plan.unclaimed),
-        }
-        output.show_data(data, output_format)
+        output.show_data(plan_document(judged), output_format)
         return
     if plan.drifted:
         output.show_list(STEPS, plan.drifted, output_format)
@@ -279,7 +247,7 @@ class _Screen:
             self._bar.stop()
         if self._format in (Format.JSON, Format.YAML):
             with _going_on_unread():
-                output.show_data(report_data(report, self._cluster), self._format)
+                output.show_data(report_document(report, self._cluster), self._format)
 
 
 @contextmanager
@@ -290,20 +258,3 @@ def _going_on_unread() -> Iterator[None]:
     except OSError as error:
         drop_unwritten()
         log.warning("the pass goes on, but its output cannot be written: %s", error.strerror)
-
-
-def report_data(report: Report, cluster: str) -> dict[str, Any]:
-    """Return a report for machines: the counts, what became of all that was not in sync, and who is in trouble."""
-    return {
-        "schema": SCHEMA,
-        "cluster": cluster,
-        "summary": report.summary,
-        "refusals": [{"message": refusal.message, "hint": refusal.hint} for refusal in report.refusals],
-        "counts": {str(result): number for result, number in report.counts().items()},
-        "outcomes": [
-            {"result": str(outcome.result), "detail": outcome.detail, **step_data(outcome.step)}
-            for outcome in report.outcomes
-        ],
-        "unclaimed": list(report.plan.unclaimed),
-        "unhealthy": [{"pod": name, "health": health.message} for name, health in report.unhealthy],
-    }

@@ -28,6 +28,11 @@ class PassRecord:
     unhealthy: int = 0
     id: int = 0
 
+    @property
+    def seconds(self) -> float:
+        """How long it took, to a tenth."""
+        return round((self.finished_at - self.started_at).total_seconds(), 1)
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:

@@ -117,6 +117,17 @@ class Step(Struct, frozen=True, gc=False):
         return self.observed
 
     @property
+    def is_drift(self) -> bool:
+        """Whether desired and observed differ."""
+        return self.cause is not Cause.IN_SYNC
+
+    @property
+    def explanation(self) -> str:
+        """The reason, with what it rests on and why the step is held, if it is."""
+        reason = f"{self.reason}; {self.unsure}" if self.unsure else self.reason
+        return f"{reason} ({self.held.kind}: {self.held.why})" if self.held else reason
+
+    @property
     def may_make_pod(self) -> bool:
         """Whether a pod may come of it. A resize that is refused becomes a replacement."""
         return self.kind in (StepKind.CREATE, StepKind.REPLACE) or self.cause is Cause.RESOURCES_DIFFER

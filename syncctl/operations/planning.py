@@ -119,7 +119,7 @@ class Planning:
             latches=rows.latches,
             allowances=rows.allowances,
         )
-        if home_matters(plan, facts, self._rules):
+        if home_matters(plan, facts, self._rules) if find_home is None else find_home:
             facts = replace(facts, here=self._world.here())
         if facts.shard != WHOLE:
             facts = replace(facts, elsewhere=self._count_elsewhere(count(plan, facts, self._rules)))

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
+from syncctl.core.documents import step_document
 from syncctl.core.errors import InvalidInput
 from syncctl.core.facts import Policy
 from syncctl.core.judge import JudgedPlan
@@ -31,7 +32,7 @@ class _Document(_Format):
     allow_pods: list[str] = []
 
 
-def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[dict[str, Any]]) -> None:
+def save_plan(file: Path, judged: JudgedPlan, options: PassOptions) -> None:
     """Write the plan's digest and the run's options, and the steps for a reader.
 
     Raises:
@@ -45,7 +46,7 @@ def save_plan(file: Path, judged: JudgedPlan, options: PassOptions, steps: list[
         "adopt": options.adopt,
         "move_here": options.move_here,
         "allow_pods": sorted(options.allow_pods),
-        "steps": steps,
+        "steps": [step_document(step) for step in judged.plan.drifted],
     }
     try:
         file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -2,63 +2,50 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from syncctl.core import names
 from syncctl.core.errors import ClientNotFound
-from syncctl.core.health import MISSING, Health, pod_health
 from syncctl.core.model import Snapshot
-from syncctl.core.others import Others, unclaimed
-from syncctl.core.plan import make_plan
-from syncctl.core.steps import Step
+from syncctl.core.others import unclaimed
+from syncctl.core.status import StatusRow, status_rows
 from syncctl.db.engine import Engine
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
-from syncctl.operations.connect import read_template
-from syncctl.operations.planning import read_desired
+from syncctl.kube.readonly import ReadOnlyCluster
+from syncctl.operations.clock import SYSTEM
+from syncctl.operations.planning import PassOptions, Planning
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
 
 
 @dataclass(frozen=True, slots=True)
-class StatusRow:
-    """What should be beside what is, for one (client, algorithm)."""
+class Status:
+    """What was found, and in which cluster and namespace."""
 
-    client_name: str
-    step: Step
-    health: Health
+    cluster: str
+    rows: list[StatusRow]
 
 
-def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference: str | int | None) -> list[StatusRow]:
-    """Return desired beside observed, of the whole fleet or of one client. Nothing is written.
+def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference: str | int | None) -> Status:
+    """Return desired beside observed, of the whole fleet or of one client, with what a pass would hold now.
+
+    One client's is a part of the whole fleet's: a pod whose labels somebody has edited is found by no selector of that
+    client, and guard and pace count all pods. Nothing is written.
 
     Raises:
         ClientNotFound
+        NamespaceNotFound: there is no pod to be seen, and no namespace.
     """
     snapshot = read_snapshot(engine, consume_restarts=False)
     only = None if reference is None else _client_id(snapshot, reference)
-    now = datetime.now(UTC)
-    desired = read_desired(snapshot, settings, read_template(settings.pod_template))
-    # All of them, for one client too: a pod whose labels somebody has edited is found by no selector of that client.
-    pods = cluster.list_pods(names.fleet_selector(snapshot.fleet))
-    others = cluster.list_others(names.foreign_selector(snapshot.fleet)) if snapshot.go_service else ()
-    plan = make_plan(desired, pods, now, Others(tuple(others)))
-    if plan.unclaimed:
-        log.warning("%s", unclaimed(plan.unclaimed))
-    client_names = {client.id: client.name for client in snapshot.clients}
-    rows = [
-        StatusRow(
-            client_name=client_names.get(step.key.client_id, step.client_name) if step.key else step.client_name,
-            step=step,
-            health=pod_health(step.observed, now) if step.observed else MISSING,
-        )
-        for step in plan.steps
-        if only is None or (step.key is not None and step.key.client_id == only)
-    ]
-    return sorted(
-        rows, key=lambda row: (row.step.key is None, row.step.key.place if row.step.key else (), row.step.name)
-    )
+    planning = Planning(ReadOnlyCluster(cluster), settings, PassOptions(), SYSTEM)
+    pods = planning.observed(snapshot)
+    # A fleet whose pods are here is no stranger here; and who looks may have the right to list pods and no other.
+    judged = planning.hold(planning.plan(snapshot, pods), snapshot, find_home=not pods)
+    if judged.plan.unclaimed:
+        log.warning("%s", unclaimed(judged.plan.unclaimed))
+    return Status(judged.facts.cluster, status_rows(judged, snapshot.clients, only))
 
 
 def _client_id(snapshot: Snapshot, reference: str | int) -> int:

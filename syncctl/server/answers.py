@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator
 
-from syncctl.core.documents import algorithms_document, client_document
+from syncctl.core.documents import algorithms_document, client_document, status_document
 from syncctl.core.model import Client
-from syncctl.core.steps import Cause
-from syncctl.operations.status import StatusRow
+from syncctl.core.status import StatusRow
+from syncctl.operations.status import Status
 from syncctl.server.models import for_each_algorithm
 
 
@@ -93,12 +93,21 @@ class HealthShown(BaseModel):
     message: str
 
 
+class HeldShown(BaseModel):
+    """Why a pass would not do it now."""
+
+    kind: str
+    why: str
+
+
 class DriftShown(BaseModel):
-    """What the next pass would do about it."""
+    """What the next pass would do about it. `unsure` says what a step rests on that is no person's word."""
 
     step: str
     cause: str
     reason: str
+    unsure: str
+    held: HeldShown | None
 
 
 class PodStatus(BaseModel):
@@ -116,25 +125,19 @@ class PodStatus(BaseModel):
     @classmethod
     def of(cls, row: StatusRow) -> "PodStatus":
         """Show one row."""
-        step, pod, wanted = row.step, row.step.observed, row.step.desired
-        return cls(
-            client_id=step.key.client_id if step.key else None,
-            client_name=row.client_name or step.client_name,
-            algorithm=str(step.key.algorithm) if step.key else None,
-            desired=DesiredShown(image=wanted.image, cpu=wanted.cpu, memory=wanted.memory) if wanted else None,
-            pod=step.name,
-            observed=ObservedShown.model_validate(pod, from_attributes=True) if pod else None,
-            health=HealthShown(code=row.health.code, message=row.health.message),
-            drift=None
-            if step.cause is Cause.IN_SYNC
-            else DriftShown(step=step.kind, cause=step.cause, reason=step.reason),
-        )
+        return cls.model_validate(status_document(row))
 
 
 class FleetStatus(BaseModel):
-    """All pods, of one moment."""
+    """All pods, of one moment. `cluster` says which cluster and namespace."""
 
+    cluster: str
     items: list[PodStatus]
+
+    @classmethod
+    def of(cls, status: Status) -> "FleetStatus":
+        """Show what was found."""
+        return cls(cluster=status.cluster, items=[PodStatus.of(row) for row in status.rows])
 
 
 class Alive(BaseModel):

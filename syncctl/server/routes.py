@@ -18,7 +18,6 @@ from syncctl.server.answers import (
     ClientPage,
     ClientShown,
     FleetStatus,
-    PodStatus,
 )
 from syncctl.server.bodies import (
     AlgorithmsToSet,
@@ -133,12 +132,12 @@ def get_status(
     if not resources.cluster_looks.acquire(blocking=False):
         raise ClusterUnavailable(f"{MOST_LOOKS} looks at the cluster are under way already")
     try:
-        rows = read_status(resources.engine, resources.open_cluster(), resources.settings, client_id)
+        found = read_status(resources.engine, resources.open_cluster(), resources.settings, client_id)
     except InvalidInput as error:
         raise SettingsError(error.message) from error  # the pod template, which is no caller's fault
     finally:
         resources.cluster_looks.release()
-    return FleetStatus(items=[PodStatus.of(row) for row in rows])
+    return FleetStatus.of(found)
 
 
 @router.get("/healthz", tags=["probes"], operation_id="isAlive")

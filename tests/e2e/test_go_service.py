@@ -138,7 +138,7 @@ def test_a4_a_go_service_that_is_still_at_work_is_an_error_everywhere(adopted: D
     report = adopted.run()
     assert outcome_of(report, vmap(client)).result is Result.CONFLICT
     assert exit_code_of_report(report) is ExitCode.INCOMPLETE
-    shown = [row.step.cause for row in read_status(adopted.engine, adopted.api, adopted.settings, "acme")]
+    shown = [row.step.cause for row in read_status(adopted.engine, adopted.api, adopted.settings, "acme").rows]
     assert shown == [Cause.GO_SERVICE, Cause.IN_SYNC]
     until_adopted(adopted)
     assert adopted.cluster.pods().keys() == {vwap(client)}

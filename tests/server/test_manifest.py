@@ -7,12 +7,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from clusters import a_pod
 from sqlalchemy import Engine
 
 from syncctl import __version__
+from syncctl.db.snapshot import read_snapshot
 from syncctl.operations.connect import open_cluster
 from syncctl.operations.status import read_status
-from syncctl.sandbox import Sandbox
+from syncctl.sandbox import PODS, Sandbox
 from syncctl.server.edge import OPEN
 from syncctl.server.http1 import LAST_SECONDS
 from syncctl.settings import Settings
@@ -69,6 +71,8 @@ def test_the_account_may_do_just_what_a_look_at_the_pods_needs(
 ) -> None:
     with Sandbox() as sandbox:
         sandbox.kubeconfig(Path(str(settings.kubeconfig)))
+        fleet = read_snapshot(engine, consume_restarts=False).fleet
+        sandbox.store.create(PODS, "trading", a_pod("vwap-1", fleet=fleet))
         read_status(engine, open_cluster(settings), settings, None)
         asked = {(resource_of(path), verb) for _, path, verb in sandbox.requests}
     rules = DOCUMENTS["Role"]["rules"]

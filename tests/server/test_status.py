@@ -72,7 +72,8 @@ def test_a_cluster_that_is_found_later_is_found_without_a_restart(api: TestClien
     assert api.get("/api/status").status_code == 503
     with Sandbox() as sandbox:
         sandbox.kubeconfig(Path(str(settings.kubeconfig)))
-        assert api.get("/api/status").json() == {"items": []}
+        address = f"namespace trading of {sandbox.url}"
+        assert api.get("/api/status").json() == {"cluster": address, "items": []}
 
 
 def test_a_cluster_that_goes_away_is_503(api: TestClient, settings: Settings) -> None:
