@@ -274,8 +274,9 @@ class ObservedPod(Struct, frozen=True, gc=False):
 class OtherPod(Struct, frozen=True, gc=False):
     """A pod that does not carry the fleet's label, by its metadata alone.
 
-    `owner` says whose it is, in words. `plain` tells that it has neither labels nor a controller, as the Go service's
-    pods are. `lost` tells that syncctl has made it, and that it carries no fleet's label any more.
+    `owner` says whose it is, in words. `plain` tells that no fleet's label and no controller say so: it may be the Go
+    service's, whatever labels somebody has put on it. `lost` tells that syncctl has made it, and that it carries no
+    fleet's label any more.
     """
 
     name: str

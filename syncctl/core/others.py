@@ -121,7 +121,7 @@ class OtherPods:
         keys = [key for key in dict.fromkeys((labelled, named)) if key is not None]
         for key in keys:
             self._of_key.setdefault(key, []).append(other)
-        like_one = other.plain and self._desired.go_service and names.read_seed_name(other.name)
+        like_one = other.plain and not other.labels and self._desired.go_service and names.read_seed_name(other.name)
         # One shard is enough to tell of them.
         if not keys and self._desired.shard.index == 0 and (other.lost or like_one):
             self.unclaimed.append(other.name)

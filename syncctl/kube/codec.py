@@ -128,7 +128,7 @@ def is_web_page(body: bytes) -> bool:
 def _other(metadata: Metadata) -> OtherPod:
     labels = metadata.labels or {}
     whose = owner(labels)
-    plain = not labels and not metadata.owner_references
+    plain = FLEET not in labels and not metadata.owner_references
     return OtherPod(metadata.name, whose, labels, plain, lost=whose == LOST)
 
 

@@ -144,6 +144,17 @@ def test_a4_a_go_service_that_is_still_at_work_is_an_error_everywhere(adopted: D
     assert adopted.cluster.pods().keys() == {vwap(client)}
 
 
+@pytest.mark.parametrize("labels", [{"desk": "x"}, {"app.kubernetes.io/managed-by": "somebody"}], ids=str)
+def test_a4_it_is_so_whatever_labels_somebody_puts_on_its_pods(adopted: Desk, labels: dict[str, str]) -> None:
+    client = adopted.add(enabled="vwap twap")
+    adopted.started()
+    go_pods(adopted, vmap(client))
+    adopted.api.patch_pod(vmap(client), adopted.uid(vmap(client)), {"metadata": {"labels": labels}})
+    report = adopted.run()
+    assert outcome_of(report, vmap(client)).step.cause is Cause.GO_SERVICE
+    assert exit_code_of_report(report) is ExitCode.INCOMPLETE
+
+
 def test_a4_no_replacement_begins_beside_a_go_pod(adopted: Desk) -> None:
     client = adopted.add()
     adopted.started()
