@@ -36,7 +36,7 @@ def saved(world: World, options: PassOptions | None = None) -> PassOptions:
     """Plan, save, and return what the file says."""
     options = options or PassOptions()
     file = world.folder / "plan.json"
-    save_plan(file, world.plan(options), options, [])
+    save_plan(file, world.plan(options), options)
     return read_plan(file)
 
 
@@ -168,7 +168,7 @@ def test_a_plan_that_was_saved_before_the_fleet_moved_is_stale(harmed: World) ->
 
 def test_a_plan_that_was_saved_before_fleets_had_homes_moves_none(harmed: World) -> None:
     file = harmed.folder / "plan.json"
-    save_plan(file, harmed.plan(), PassOptions(), [])
+    save_plan(file, harmed.plan(), PassOptions())
     document = json.loads(file.read_text())
     del document["move_here"]
     file.write_text(json.dumps(document))
@@ -233,7 +233,7 @@ def test_a_file_that_cannot_be_read_or_written_is_said_so(harmed: World, tmp_pat
         with pytest.raises(InvalidInput, match="cannot be read: "):
             read_plan(file)
         with pytest.raises(InvalidInput, match="cannot be written: "):
-            save_plan(file, harmed.plan(), PassOptions(), [])
+            save_plan(file, harmed.plan(), PassOptions())
 
 
 def test_the_commands(harmed: World, tmp_path: Path) -> None:
