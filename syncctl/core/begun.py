@@ -13,7 +13,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from syncctl.core.errors import ClusterError, QuotaExceeded
-from syncctl.core.model import Begun, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import PodKey
 from syncctl.core.report import Report, Result
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncctl.core.manifest import Blueprint, spec_hash
-from syncctl.core.model import Begun, Client, DesiredPod, InvalidClient, PodKey, Snapshot, Tombstone
+from syncctl.core.memory import Begun
+from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Snapshot, Tombstone
 from syncctl.core.names import pod_name
 from syncctl.core.quantity import canonical_cpu, canonical_memory
 from syncctl.core.shard import WHOLE, Shard

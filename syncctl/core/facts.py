@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from syncctl.core.model import Allowance, BackOff, Begun, GuardKind, Home, Latch, PodKey
+from syncctl.core.memory import Allowance, BackOff, Begun, GuardKind, Home, Latch
+from syncctl.core.model import PodKey
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Hold, Plan, Step
 

@@ -8,7 +8,7 @@ not by one that put them off, for its policy, its deadline or an error, and not 
 from collections.abc import Collection, Iterable, Mapping
 
 from syncctl.core.holds.guard import allowance_of, guard_kind, is_persons_word
-from syncctl.core.model import Allowance, GuardKind, Latch
+from syncctl.core.memory import Allowance, GuardKind, Latch
 from syncctl.core.report import Report, Result
 from syncctl.core.shard import Shard
 

@@ -59,7 +59,8 @@ from syncctl.core.comparison import compared, wait_for
 from syncctl.core.desired import DesiredState
 from syncctl.core.identity import Identities
 from syncctl.core.manifest import carries_its_marks
-from syncctl.core.model import Algorithm, Begun, DesiredPod, InvalidClient, ObservedPod, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
 from syncctl.core.others import OtherPods, Others
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 

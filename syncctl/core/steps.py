@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from syncctl.core import names
 from syncctl.core.manifest import Blueprint
-from syncctl.core.model import Begun, DesiredPod, ObservedPod, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import DesiredPod, ObservedPod, PodKey
 
 
 class StepKind(StrEnum):

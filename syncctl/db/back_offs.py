@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from msgspec.structs import asdict
 from sqlalchemy import Connection, insert, select
 
-from syncctl.core.model import Algorithm, BackOff, PodKey
+from syncctl.core.memory import BackOff
+from syncctl.core.model import Algorithm, PodKey
 from syncctl.db.rows import delete_of_keys
 from syncctl.db.tables import back_offs
 

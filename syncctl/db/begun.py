@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Connection, insert, select
 
-from syncctl.core.model import Algorithm, Begun, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import Algorithm, PodKey
 from syncctl.db.rows import delete_of_keys
 from syncctl.db.tables import begun_replacements
 

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, select, update
 
 from syncctl.core.errors import DatabaseBusy
-from syncctl.core.model import Home
+from syncctl.core.memory import Home
 from syncctl.db.tables import fleet
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, o
 from sqlalchemy.dialects import postgresql, sqlite
 
 from syncctl.core.holds.guard import allowance_of
-from syncctl.core.model import Allowance, GuardKind, Latch
+from syncctl.core.memory import Allowance, GuardKind, Latch
 from syncctl.core.shard import Shard
 from syncctl.core.steps import Step
 from syncctl.db.rows import batches

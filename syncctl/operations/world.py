@@ -7,7 +7,8 @@ from syncctl.core import names
 from syncctl.core.desired import DesiredState
 from syncctl.core.errors import AccessDenied
 from syncctl.core.identity import Identities
-from syncctl.core.model import Home, ObservedPod, PodKey
+from syncctl.core.memory import Home
+from syncctl.core.model import ObservedPod, PodKey
 from syncctl.core.others import Others
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.kube.cluster import Cluster

@@ -7,10 +7,10 @@ from typing import Any
 from syncctl.core.desired import DesiredState, PodDefaults, desired_state
 from syncctl.core.facts import Facts, Rules
 from syncctl.core.manifest import Blueprint, pod_manifest
+from syncctl.core.memory import Begun
 from syncctl.core.model import (
     Algorithm,
     AlgorithmStatus,
-    Begun,
     Client,
     DesiredPod,
     Environment,

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from syncctl.core.begun import MALFORMED_TRIES, SAME_WORDS, SAME_WORDS_OF_QUOTA, Refusals, refused, to_begin, to_forget
 from syncctl.core.errors import AccessDenied, ClusterError, ClusterUnavailable, PodRejected, QuotaExceeded
-from syncctl.core.model import Begun, Client, ObservedPod, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import Client, ObservedPod, PodKey
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result

@@ -15,7 +15,8 @@ from syncctl.core.holds import home as homing
 from syncctl.core.holds import policy as restricting
 from syncctl.core.holds.guard import allowance_of
 from syncctl.core.latch import to_disallow, to_latch, to_settle
-from syncctl.core.model import NO_ENVIRONMENT, Algorithm, Allowance, Client, GuardKind, Home, Latch, ObservedPod
+from syncctl.core.memory import Allowance, GuardKind, Home, Latch
+from syncctl.core.model import NO_ENVIRONMENT, Algorithm, Client, ObservedPod
 from syncctl.core.names import NAMES_SHOWN
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from syncctl.core import holds
 from syncctl.core.facts import HoldRule, Notes, Policy, Refusal, Rules
 from syncctl.core.judge import ORDER, count, home_matters, judge
-from syncctl.core.model import BackOff, GuardKind, Home
+from syncctl.core.memory import BackOff, GuardKind, Home
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.steps import ACTING, Cause, Hold, HoldKind, Plan

@@ -17,7 +17,8 @@ from syncctl.core.holds import pace as pacing
 from syncctl.core.holds.back_off import HEALED_AFTER
 from syncctl.core.holds.pace import AT_LEAST
 from syncctl.core.manifest import Blueprint, pod_manifest
-from syncctl.core.model import BackOff, Begun, Client, ContainerState, ObservedPod, PodKey
+from syncctl.core.memory import BackOff, Begun
+from syncctl.core.model import Client, ContainerState, ObservedPod, PodKey
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind

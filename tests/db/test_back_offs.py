@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
-from syncctl.core.model import Algorithm, BackOff, PodKey
+from syncctl.core.memory import BackOff
+from syncctl.core.model import Algorithm, PodKey
 from syncctl.db.back_offs import read_back_offs, store_back_offs
 from syncctl.db.engine import reading, writing
 from syncctl.db.rows import BATCH

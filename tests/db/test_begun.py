@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from syncctl.core.model import Algorithm, Begun, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import Algorithm, PodKey
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.begun import forget_begun, read_begun, store_begun
 from syncctl.db.engine import reading, writing

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, select
 
 from syncctl.core.errors import ClientExists, ClientNotFound, DatabaseBusy, SyncctlError
-from syncctl.core.model import Algorithm, Client, ClientChanges, Home, NewClient
+from syncctl.core.memory import Home
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.db import clients as db
 from syncctl.db.engine import connect, reading, writing
 from syncctl.db.home import store_home

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from syncctl.core.errors import DatabaseBusy
-from syncctl.core.model import Home
+from syncctl.core.memory import Home
 from syncctl.core.shard import Shard
 from syncctl.db.engine import writing
 from syncctl.db.home import store_home

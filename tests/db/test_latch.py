@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from syncctl.core.holds.guard import allowance_of
-from syncctl.core.model import Allowance, GuardKind, Latch, ObservedPod
+from syncctl.core.memory import Allowance, GuardKind, Latch
+from syncctl.core.model import ObservedPod
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Step, StepKind
 from syncctl.db.engine import writing

@@ -7,7 +7,8 @@ import pytest
 from alembic.command import upgrade as upgrade_to
 from sqlalchemy import Engine, text
 
-from syncctl.core.model import Algorithm, BackOff, GuardKind, PodKey
+from syncctl.core.memory import BackOff, GuardKind
+from syncctl.core.model import Algorithm, PodKey
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.engine import connect, reading, writing

@@ -10,7 +10,8 @@ from syncctl.core.errors import ClusterError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.facts import Policy
 from syncctl.core.judge import JudgedPlan
-from syncctl.core.model import Client, GuardKind
+from syncctl.core.memory import GuardKind
+from syncctl.core.model import Client
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import Shard
 from syncctl.db.engine import reading

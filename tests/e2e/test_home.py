@@ -13,7 +13,7 @@ from sqlalchemy import select
 from syncctl.core.errors import AccessDenied, NamespaceNotFound
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.facts import Policy
-from syncctl.core.model import Home
+from syncctl.core.memory import Home
 from syncctl.core.report import Report, Result
 from syncctl.db.engine import reading
 from syncctl.db.snapshot import read_snapshot

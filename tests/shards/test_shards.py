@@ -16,7 +16,8 @@ from sqlalchemy import Engine, delete, insert, select, update
 from syncctl.core.errors import InvalidInput, LeaseHeld
 from syncctl.core.facts import Counts
 from syncctl.core.judge import JudgedPlan
-from syncctl.core.model import Algorithm, Begun, PodKey
+from syncctl.core.memory import Begun
+from syncctl.core.model import Algorithm, PodKey
 from syncctl.core.report import Result
 from syncctl.core.shard import BUCKETS, WHOLE, Shard, bucket_of, parse_shard
 from syncctl.db.begun import store_begun

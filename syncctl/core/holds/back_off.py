@@ -9,7 +9,8 @@ from hashlib import sha256
 
 from syncctl.core.facts import Facts, Held, Notes, Rules
 from syncctl.core.health import HealthCode, process_health
-from syncctl.core.model import BackOff, DesiredPod, ObservedPod, PodKey
+from syncctl.core.memory import BackOff
+from syncctl.core.model import DesiredPod, ObservedPod, PodKey
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 FIRST_BACK_OFF = timedelta(minutes=5)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from syncctl.core import names
 from syncctl.core.facts import NOBODY_ELSE, Counts, Facts, Held, Notes, Refusal, Rules
-from syncctl.core.model import Allowance, GuardKind, Latch
+from syncctl.core.memory import Allowance, GuardKind, Latch
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 
