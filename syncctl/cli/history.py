@@ -10,8 +10,8 @@ from syncctl.cli.output import Column, View
 from syncctl.core.documents import moment, pass_document, past_step_document
 from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.validation import LARGEST_ID
+from syncctl.db.history import list_passes, list_steps
 from syncctl.operations.connect import open_engine
-from syncctl.operations.history import list_passes, list_steps
 from syncctl.settings import Settings
 
 MOST = 100_000
