@@ -2,28 +2,22 @@
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from syncctl.core.errors import SettingsError
-from syncctl.core.quantity import cpu_problems, memory_problems
-from syncctl.core.validation import image_problems
+from syncctl.core.fleet import Claim
 
 ENV_PREFIX = "SYNCCTL_"
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:/]*):(\d{1,5})")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_DEFAULT_PROBLEMS = {
-    "default_image": image_problems,
-    "default_cpu": cpu_problems,
-    "default_memory": memory_problems,
-}
 # Wherever a password may be: up to the last @, in what should be a port and is no number, in the query.
 _PASSWORDS = (
     (re.compile(r"(://[^:]*:).*(?=@)", re.DOTALL), r"\1***"),
@@ -45,7 +39,7 @@ def data_folder() -> Path:
         raise SettingsError("this user has no home folder for data", "set HOME, or XDG_DATA_HOME") from None
 
 
-Group = Literal["database", "cluster", "pods", "pass", "guard", "serve", "logs"]
+Group = Literal["database", "cluster", "pass", "serve", "logs"]
 """What a setting is for; a command takes the flags of whole groups."""
 
 
@@ -53,11 +47,12 @@ def _field(group: Group, default: Any, description: str) -> Any:
     return Field(default, description=description, json_schema_extra={"group": group})
 
 
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-
 class Settings(BaseSettings):
-    """Everything that can be set, in the order in which `syncctl config show` lists it."""
+    """How things are reached, and how a process runs, in the order in which `syncctl config show` lists it.
+
+    What pods are made of, and how much a pass may do, is the fleet's: see core/fleet.py. What the environment or the
+    config file says of that all the same is in `claims`.
+    """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -74,11 +69,6 @@ class Settings(BaseSettings):
     kubeconfig: str | None = _field("cluster", None, "Kubeconfig file, as for kubectl")
     context: str | None = _field("cluster", None, "Context of the kubeconfig, as for kubectl")
     namespace: str | None = _field("cluster", None, "Namespace of the pods; else that of the context")
-    fleet_name: str = _field("pods", "default", "Value of the pods' label app.kubernetes.io/instance")
-    pod_template: Path | None = _field("pods", None, "A v1 Pod in YAML that adds to every pod")
-    default_image: str = _field("pods", "", "Image of clients that name none")
-    default_cpu: str = _field("pods", "500m", "CPU of clients that name none")
-    default_memory: str = _field("pods", "256Mi", "Memory of clients that name none")
 
     concurrency: Annotated[int, Field(ge=1, le=256)] = _field("cluster", 16, "Requests to the API server at a time")
     request_rate: Annotated[float, Field(ge=0)] = _field("cluster", 0.0, "Requests a second at the most, 0 for any")
@@ -88,18 +78,25 @@ class Settings(BaseSettings):
         "pass", 120.0, "Seconds from the process's start after which no step is begun"
     )
 
-    orphan_limit: Annotated[int, Field(ge=0)] = _field("guard", 10, "Orphans that a pass may delete unasked")
-    orphan_percent: Percent = _field("guard", 30.0, "The same as a share of the live pods; both count")
-    switch_off_limit: Annotated[int, Field(ge=0)] = _field("guard", 0, "Switched-off pods a pass may stop; 0 for any")
-    replace_percent: Percent = _field("guard", 25.0, "Share of pods that may be away for something new, 10 at least")
-    halt_percent: Percent = _field("guard", 20.0, "Share of unhealthy replaced pods that halts a change")
-
     listen: str = _field("serve", "127.0.0.1:8080", "HOST:PORT of `syncctl serve`; beyond loopback a token is needed")
     http_token: SecretStr | None = _field("serve", None, "Bearer token that callers of `syncctl serve` must show")
     http_token_file: Path | None = _field("serve", None, "File with that token, read anew when it changes")
 
     log_format: Literal["auto", "text", "json"] = _field("logs", "auto", "auto: text on a terminal, else JSON lines")
     log_level: Literal["debug", "info", "warning", "error"] = _field("logs", "info", "The least that is logged")
+
+    _claims: Mapping[str, Claim] = PrivateAttr(default_factory=dict)
+
+    @property
+    def claims(self) -> Mapping[str, Claim]:
+        """What stands where settings are read, and is the fleet's to say."""
+        return self._claims
+
+    def claiming(self, claims: Mapping[str, Claim]) -> "Settings":
+        """Return these settings with other claims."""
+        settings = self.model_copy()
+        settings._claims = claims  # noqa: SLF001 - its own
+        return settings
 
     @field_validator("database_url")
     @classmethod
@@ -119,15 +116,6 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("fleet_name")
-    @classmethod
-    def _is_a_label_value(cls, value: str) -> str:
-        if not _LABEL_VALUE.fullmatch(value):
-            raise ValueError(
-                "is no label value: letters, digits, '-', '_', '.', at most 63, a letter or digit at the ends"
-            )
-        return value
-
     @field_validator("listen")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -141,14 +129,6 @@ class Settings(BaseSettings):
     def _is_a_token(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not TOKEN.fullmatch(value.get_secret_value()):
             raise ValueError(f"is not a token: at least 8 of the characters {TOKEN.pattern.partition('{')[0]}")
-        return value
-
-    @field_validator("default_image", "default_cpu", "default_memory")
-    @classmethod
-    def _is_fit_for_a_client(cls, value: str, info: Any) -> str:
-        problems = _DEFAULT_PROBLEMS[info.field_name](value) if value else []
-        if problems:
-            raise ValueError("; ".join(problem.split(": ", 1)[1] for problem in problems))
         return value
 
     @classmethod

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from syncctl.core.errors import SettingsError
+from syncctl.core.fleet import FIELDS, Claim
 from syncctl.core.unreadable import unreadable
 from syncctl.settings import ENV_PREFIX, Settings
 
@@ -45,11 +46,13 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         SettingsError: a value cannot be used, the file cannot be read, or has unknown keys; each is named.
     """
     file = _config_file(config)
+    of_file, claims = _file_values(file)
+    claims |= _claims_of_environment()
     environment = EnvSettingsSource(Settings, env_ignore_empty=True)()
     if os.environ.get(f"{ENV_PREFIX}DATABASE_URL") == "":
         environment["database_url"] = ""
     layers: tuple[tuple[dict[str, Any], Callable[[str], str]], ...] = (
-        (_file_values(file), lambda _key: f"file {file}"),
+        (of_file, lambda _key: f"file {file}"),
         (environment, lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
         (
             {key: value for key, value in flags.items() if value is not None},
@@ -62,7 +65,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         merged |= values
         origins |= {key: origin(key) for key in values}
     try:
-        return LoadedSettings(Settings(**merged), origins)
+        return LoadedSettings(Settings(**merged).claiming(claims), origins)
     except ValidationError as error:
         problems = [
             f"{_with_number(key, merged.get(key))} (from {origins.get(key, 'default')}): "
@@ -75,7 +78,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
 
 def misspelt_variables() -> list[tuple[str, str]]:
     """Return the environment's variables that are no setting but close to one, each with that one's variable."""
-    known = {key.upper() for key in Settings.model_fields} | {CONFIG_VARIABLE.removeprefix(ENV_PREFIX)}
+    known = {key.upper() for key in (*Settings.model_fields, *FIELDS)} | {CONFIG_VARIABLE.removeprefix(ENV_PREFIX)}
     found = []
     for variable in sorted(os.environ):
         name = variable.removeprefix(ENV_PREFIX)
@@ -107,18 +110,37 @@ def _config_file(given: Path | None) -> Path | None:
     return next((path for path in usual if path.is_file()), None)
 
 
-def _file_values(file: Path | None) -> dict[str, Any]:
+def _file_values(file: Path | None) -> tuple[dict[str, Any], dict[str, Claim]]:
+    """Return what the file sets, and what it says of settings that are the fleet's."""
     if file is None:
-        return {}
+        return {}, {}
     try:
         values = yaml.safe_load(file.read_text()) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"cannot read the config file {unreadable(file, error)}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"the config file {file} is not a mapping of settings to values")
-    if unknown := [str(key) for key in values if key not in Settings.model_fields]:
+    if unknown := [str(key) for key in values if key not in Settings.model_fields and key not in FIELDS]:
         raise SettingsError(f"the config file {file} has unknown settings: {', '.join(unknown)}", _closest(unknown[0]))
-    return {key: value for key, value in values.items() if value is not None}
+    given = {key: value for key, value in values.items() if value is not None}
+    claims = {key: _claim(key, str(given.pop(key)), f"file {file}") for key in FIELDS if key in given}
+    return given, claims
+
+
+def _claims_of_environment() -> dict[str, Claim]:
+    """Return what the environment says of settings that are the fleet's; as with all variables, in whatever case."""
+    found = {name.upper(): (name, value) for name, value in os.environ.items() if value}
+    known = ((key, found.get(f"{ENV_PREFIX}{key.upper()}")) for key in FIELDS)
+    return {key: _claim(key, one[1], f"environment {one[0]}") for key, one in known if one}
+
+
+def _claim(key: str, written: str, origin: str) -> Claim:
+    if key != "pod_template":
+        return Claim(written, written, origin)
+    try:
+        return Claim(Path(written).read_text(), written, origin)
+    except (OSError, UnicodeDecodeError):
+        return Claim(None, written, origin)
 
 
 def _closest(unknown: str) -> str:

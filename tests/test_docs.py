@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from syncctl.cli.app import app
 from syncctl.core import plan
 from syncctl.core.exits import MEANINGS
+from syncctl.core.fleet import FIELDS, FleetSettings
 from syncctl.core.judge import ORDER
 from syncctl.settings import Settings
 
@@ -54,6 +56,14 @@ def test_the_readmes_table_of_settings_is_that_of_the_code() -> None:
     ]
 
 
+def test_the_readmes_table_of_the_fleets_settings_is_that_of_the_code() -> None:
+    defaults = msgspec.structs.asdict(FleetSettings())
+    shown = {key: f"`{value:g}`" if isinstance(value, float) else f"`{value}`" for key, value in defaults.items()}
+    assert table_below("### The fleet's own settings") == [
+        f"| `{key}` | {shown[key] if defaults[key] != '' else 'none'} | {field.help} |" for key, field in FIELDS.items()
+    ]
+
+
 def test_the_readmes_table_of_exit_codes_is_that_of_the_code() -> None:
     assert table_below("## Exit codes") == [f"| {int(code)} | {meaning} |" for code, meaning in MEANINGS.items()]
 
@@ -75,10 +85,11 @@ def test_the_table_of_holds_is_the_judges() -> None:
 def test_the_readmes_commands_for_a_cluster_name_what_the_manifest_has_in_an_order_that_works() -> None:
     lines = README.split("## Run it every 5 minutes")[1].split("\n## ")[0].splitlines()
     commands = [line.strip() for line in lines if line.startswith("    ") and "kubectl" in line]
-    assert [re.search(r"kubectl (create \w+|apply|patch)", line)[1] for line in commands] == [  # type: ignore[index]
+    assert [re.search(r"kubectl (create \w+|apply|wait|patch)", line)[1] for line in commands] == [  # type: ignore[index]
         "create namespace",
         "create secret",
         "apply",
+        "wait",
         "create job",
         "patch",
     ]
@@ -118,7 +129,7 @@ def test_the_readmes_commands_by_hand_do_what_it_says(tmp_path: Path) -> None:
 
 
 def table_below(heading: str) -> list[str]:
-    section = README.split(f"{heading}\n")[1].split("\n## ")[0]
+    section = re.split(r"\n#+ ", README.split(f"{heading}\n")[1])[0]
     return [line for line in section.splitlines() if line.startswith("| ")][1:]
 
 

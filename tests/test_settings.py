@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from syncctl.core.errors import SettingsError
+from syncctl.core.fleet import Claim
 from syncctl.settings import Settings, shown, without_password
 from syncctl.sources import load_settings, misspelt_variables
 
@@ -36,12 +37,14 @@ def test_a_flag_comes_before_the_environment_before_the_file_before_the_default(
     monkeypatch.setenv("SYNCCTL_CONCURRENCY", "2")
     loaded = load_settings({"page_size": 3, "context": None})
     assert (loaded.values.page_size, loaded.values.concurrency) == (3, 2)
-    assert (loaded.values.namespace, loaded.values.fleet_name) == ("of-the-file", "default")
-    assert {key: loaded.origins[key] for key in ("page_size", "concurrency", "namespace", "fleet_name", "context")} == {
+    assert (loaded.values.namespace, loaded.values.request_rate) == ("of-the-file", 0.0)
+    assert {
+        key: loaded.origins[key] for key in ("page_size", "concurrency", "namespace", "request_rate", "context")
+    } == {
         "page_size": "flag --page-size",
         "concurrency": "environment SYNCCTL_CONCURRENCY",
         "namespace": "file syncctl.yaml",
-        "fleet_name": "default",
+        "request_rate": "default",
         "context": "default",
     }
 
@@ -107,19 +110,16 @@ def test_a_named_file_that_is_not_there_is_told(home: Path, monkeypatch: pytest.
 def test_all_that_is_wrong_is_told_at_once_with_where_it_comes_from(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (home / "syncctl.yaml").write_text("page_size: 0\ndefault_memory: 64mi\nfleet_name: 'not a label'\n")
+    (home / "syncctl.yaml").write_text("page_size: 0\n")
     monkeypatch.setenv("SYNCCTL_NAMESPACE", "Bad_NS")
     monkeypatch.setenv("SYNCCTL_CONCURRENCY", "many")
     with pytest.raises(SettingsError) as caught:
-        load_settings({"default_cpu": "1,5", "log_level": "loud"})
+        load_settings({"log_level": "loud"})
     problems = caught.value.message.split("; ")
     for start in (
         "page_size: 0 (from file syncctl.yaml): must be greater than or equal to 1",
         'namespace (from environment SYNCCTL_NAMESPACE): "Bad_NS" is no name of a namespace: ',
-        "default_memory (from file syncctl.yaml): ",
-        "fleet_name (from file syncctl.yaml): is no label value",
         "concurrency: many (from environment SYNCCTL_CONCURRENCY): must be a valid integer",
-        "default_cpu (from flag --default-cpu): ",
         "log_level (from flag --log-level): ",
     ):
         assert any(problem.startswith(start) for problem in problems), start
@@ -207,3 +207,24 @@ def test_no_part_of_a_password_is_ever_shown(url: str, told: str | None) -> None
     assert shown(loaded.values.database_url) == found
     assert "hunter2" not in repr(loaded)
     assert "ter2" not in str(loaded.values)
+
+
+def test_a8_what_is_the_fleets_own_is_no_setting_and_no_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "pod.yaml").write_text("kind: Pod")
+    (home / "syncctl.yaml").write_text("page_size: 7\norphan_limit: 3\ndefault_cpu: 500m\n")
+    monkeypatch.setenv("SYNCCTL_DEFAULT_CPU", "250m")
+    monkeypatch.setenv("syncctl_pod_template", "pod.yaml")
+    monkeypatch.setenv("SYNCCTL_DEFAULT_IMAGE", "")
+    loaded = load_settings({})
+    assert loaded.values.page_size == 7
+    assert loaded.values.claims == {
+        "orphan_limit": Claim("3", "3", "file syncctl.yaml"),
+        "default_cpu": Claim("250m", "250m", "environment SYNCCTL_DEFAULT_CPU"),
+        "pod_template": Claim("kind: Pod", "pod.yaml", "environment syncctl_pod_template"),
+    }
+    assert misspelt_variables() == []
+
+
+def test_a8_a_template_that_cannot_be_read_is_still_a_claim(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCCTL_POD_TEMPLATE", "gone.yaml")
+    assert load_settings({}).values.claims["pod_template"].text is None

@@ -54,9 +54,10 @@ def set_(
     Example:
       syncctl algo set acme --vwap --no-hft
     """
-    client = algorithms.set_algorithms(open_engine(settings), reference, flags)
+    engine = open_engine(settings)
+    client = algorithms.set_algorithms(engine, reference, flags)
     output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")
-    warn_without_image(client, settings)
+    warn_without_image(client, engine)
 
 
 @app.command()

@@ -13,18 +13,20 @@ from typing import Any
 
 import typer
 from typer._click.core import Command, Context
+from typer._click.exceptions import NoSuchOption
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
 from syncctl import STARTED, __version__
 from syncctl.cli.streams import drop_unwritten, prepare_streams
 from syncctl.cli.words import printable
-from syncctl.core.errors import SyncctlError
+from syncctl.core.errors import SyncctlError, UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_error
 
 COMMANDS = {
     "client": "Add, change, delete, show and restart clients",
     "algo": "Switch algorithms on and off, and show them",
+    "fleet": "Show and change what the fleet's pods are made of, and what a pass may do",
     "sync": "Make the cluster follow the database, or show what that would do",
     "status": "Show desired beside observed: pods, their health, and drift",
     "lease": "Show or end the lease by which one pass runs at a time",
@@ -80,7 +82,7 @@ class Front(TyperGroup):
     def invoke(self, ctx: Context) -> Any:
         """Run the command; an error of ours becomes one `error:` line, a `hint:` line and an exit code."""
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except SyncctlError as error:
             typer.echo(f"error: {printable(error.message)}", err=True)
             if error.hint:
@@ -90,6 +92,19 @@ class Front(TyperGroup):
             # The database's doors say what a command that was waiting there has left behind.
             typer.echo(f"\nstopped{f': {error}' if str(error) else ''}", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+    def _invoke(self, ctx: Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NoSuchOption as error:
+            from syncctl.core.fleet import FIELDS
+
+            if error.option_name.lstrip("-").replace("-", "_") not in FIELDS:
+                raise
+            raise UsageError(
+                f"{error.option_name} is no option: that is the fleet's own setting, for every pass and every person",
+                f"`syncctl fleet set {error.option_name} ...` changes it",
+            ) from error
 
 
 app = typer.Typer(
@@ -114,8 +129,9 @@ def root(
 ) -> None:
     """Keep trading clients in a database and their algorithms' pods in Kubernetes in agreement.
 
-    Every setting is a flag of the commands that use it (--fleet-name), an environment variable (SYNCCTL_FLEET_NAME) and
-    a key of the config file (fleet_name); `syncctl config show` tells which one counts.
+    Every setting is a flag of the commands that use it (--page-size), an environment variable (SYNCCTL_PAGE_SIZE) and a
+    key of the config file (page_size); `syncctl config show` tells which one counts. What pods are made of is the
+    fleet's own: `syncctl fleet show`.
 
     \b
     Example:

@@ -15,7 +15,7 @@ from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
 from syncctl.core.validation import is_id
 from syncctl.operations import clients
-from syncctl.operations.connect import open_engine
+from syncctl.operations.connect import Engine, open_engine
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -82,10 +82,11 @@ def add(
         version=version,
         algorithms=frozenset(flags),
     )
-    client = clients.add_client(open_engine(settings), new)
+    engine = open_engine(settings)
+    client = clients.add_client(engine, new)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")
     _say_how_to_name(client)
-    warn_without_image(client, settings)
+    warn_without_image(client, engine)
 
 
 @app.command()
@@ -110,11 +111,12 @@ def update(
       syncctl client update acme --image registry.example.com/desk/vwap:1.4.3
     """
     changes = ClientChanges(name=name, image=image, cpu=cpu, memory=memory, priority=priority, version=version)
-    client = clients.update_client(open_engine(settings), reference, changes)
+    engine = open_engine(settings)
+    client = clients.update_client(engine, reference, changes)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was updated")
     if name is not None:
         _say_how_to_name(client)
-    warn_without_image(client, settings)
+    warn_without_image(client, engine)
 
 
 @app.command()
@@ -190,12 +192,12 @@ def restart(settings: Settings, reference: Reference, output_format: Output = Fo
     )
 
 
-def warn_without_image(client: Client, settings: Settings) -> None:
-    """Say that the next pass may have no image for the client's pods; what default_image it has, nobody knows here."""
-    if (pods := clients.pods_of(client)) and not client.image and not settings.default_image:
+def warn_without_image(client: Client, engine: Engine) -> None:
+    """Say that the next pass has no image for the client's pods."""
+    if (pods := clients.pods_of(client)) and not client.image and not clients.has_default_image(engine):
         output.say(
-            f"warning: {printable(client.name)} names no image: the next pass cannot run {', '.join(pods)}"
-            f" unless it has a default_image; `syncctl client update {client.id} --image IMAGE` names one"
+            f"warning: {printable(client.name)} names no image, and the fleet has no default_image:"
+            f" the next pass cannot run {', '.join(pods)}; `syncctl client update {client.id} --image IMAGE` names one"
         )
 
 

@@ -23,8 +23,8 @@ def _group(name: Group) -> tuple[str, ...]:
     return tuple(key for key, field in Settings.model_fields.items() if field.json_schema_extra == {"group": name})
 
 
-DATABASE, CLUSTER, PODS = _group("database"), _group("cluster"), _group("pods")
-GUARD, PASS, SERVE, LOGS = _group("guard"), _group("pass"), _group("serve"), _group("logs")
+DATABASE, CLUSTER, PASS = _group("database"), _group("cluster"), _group("pass")
+SERVE, LOGS = _group("serve"), _group("logs")
 ALL = tuple(Settings.model_fields)
 
 _SHORT = {"namespace": "-n"}

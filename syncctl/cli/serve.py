@@ -7,7 +7,7 @@ import socket
 
 import typer
 
-from syncctl.cli.options import CLUSTER, DATABASE, PODS, SERVE, with_settings
+from syncctl.cli.options import CLUSTER, DATABASE, SERVE, with_settings
 from syncctl.core.errors import DatabaseBusy, DatabaseUnavailable, SettingsError, UsageError
 from syncctl.operations.connect import Engine, open_engine, reach_engine
 from syncctl.settings import Settings
@@ -19,7 +19,7 @@ _EXTRA = ("fastapi", "uvicorn", "prometheus_client")
 
 
 @app.command()
-@with_settings(*DATABASE, *SERVE, *CLUSTER, *PODS)
+@with_settings(*DATABASE, *SERVE, *CLUSTER)
 def serve(settings: Settings) -> None:
     """Answer over HTTP as the Go service did, until SIGTERM. docs/serve.md has the routes.
 

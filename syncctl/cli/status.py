@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.options import CLUSTER, DATABASE, PODS, Format, Output, with_settings
+from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.documents import status_document
 from syncctl.core.model import ObservedPod
@@ -49,7 +49,7 @@ VIEW = View[StatusRow](
 
 
 @app.command()
-@with_settings(*DATABASE, *CLUSTER, *PODS)
+@with_settings(*DATABASE, *CLUSTER)
 def status(
     settings: Settings,
     reference: Annotated[

@@ -12,7 +12,7 @@ import typer
 from msgspec.structs import replace
 
 from syncctl.cli import output
-from syncctl.cli.options import CLUSTER, DATABASE, GUARD, PASS, PODS, Format, Output, ShardOption, with_settings
+from syncctl.cli.options import CLUSTER, DATABASE, PASS, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.streams import drop_unwritten
 from syncctl.core.documents import plan_document, report_document, step_document
@@ -103,7 +103,7 @@ def _seconds_to_wait(wait: str, deadline: float) -> float:
 
 
 @app.command()
-@with_settings(*DATABASE, *CLUSTER, *PODS, *GUARD, *PASS)
+@with_settings(*DATABASE, *CLUSTER, *PASS)
 def once(
     ctx: typer.Context,
     settings: Settings,
@@ -148,7 +148,7 @@ def once(
 
 
 @app.command()
-@with_settings(*DATABASE, *CLUSTER, *PODS, *GUARD)
+@with_settings(*DATABASE, *CLUSTER)
 def plan(
     settings: Settings,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there is anything to do")] = False,

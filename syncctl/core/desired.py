@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.manifest import Blueprint, spec_hash
 from syncctl.core.memory import Begun
 from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Snapshot, Tombstone
@@ -10,15 +11,6 @@ from syncctl.core.names import pod_name
 from syncctl.core.quantity import canonical_cpu, canonical_memory
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.validation import client_problems
-
-
-@dataclass(frozen=True, slots=True)
-class PodDefaults:
-    """What fills an empty image, cpu or memory; an empty default fills nothing."""
-
-    image: str = ""
-    cpu: str = ""
-    memory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +47,7 @@ class DesiredState:
 
 
 def desired_state(
-    snapshot: Snapshot, blueprint: Blueprint, defaults: PodDefaults, shard: Shard = WHOLE
+    snapshot: Snapshot, blueprint: Blueprint, settings: FleetSettings, shard: Shard = WHOLE
 ) -> DesiredState:
     """Return one desired pod for each enabled algorithm of each valid client.
 
@@ -71,7 +63,7 @@ def desired_state(
         status = client.algorithms
         if status is None or not (enabled := status.on):
             continue
-        image, cpu, memory = parts = _filled(client, defaults)
+        image, cpu, memory = parts = _filled(client, settings)
         if parts not in judged:
             judged[parts] = _part_problems(*parts)
         problems = judged[parts] + tuple(client_problems(priority=client.priority))
@@ -112,13 +104,18 @@ def desired_state(
     )
 
 
-def _filled(client: Client, defaults: PodDefaults) -> tuple[str, str, str]:
-    return client.image or defaults.image, client.cpu or defaults.cpu, client.memory or defaults.memory
+def _filled(client: Client, settings: FleetSettings) -> tuple[str, str, str]:
+    """Return image, cpu and memory; an empty default fills nothing."""
+    return (
+        client.image or settings.default_image,
+        client.cpu or settings.default_cpu,
+        client.memory or settings.default_memory,
+    )
 
 
 def _part_problems(image: str, cpu: str, memory: str) -> tuple[str, ...]:
     missing = [
-        f"{part}: empty, and the setting default_{part} is empty too"
+        f"{part}: empty, and the fleet's default_{part} is empty too"
         for part, value in (("image", image), ("cpu", cpu), ("memory", memory))
         if not value
     ]

@@ -5,11 +5,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from syncctl.core.model import Algorithm, Client
 
 if TYPE_CHECKING:
     from syncctl.core.facts import Refusal
     from syncctl.core.judge import JudgedPlan
+    from syncctl.core.model import Snapshot
     from syncctl.core.records import PassRecord, StepRecord
     from syncctl.core.report import Report
     from syncctl.core.status import StatusRow
@@ -48,6 +51,15 @@ def algorithms_document(client: Client) -> dict[str, Any]:
         "client_id": client.id,
         "client_name": client.name,
         **{each.value: each in status.on if status else None for each in Algorithm},
+    }
+
+
+def fleet_document(rows: "Snapshot") -> dict[str, Any]:
+    """Return the fleet. `settings` is None as long as they are unset."""
+    return {
+        "uuid": rows.fleet,
+        "home": rows.home.name if rows.home else None,
+        "settings": asdict(rows.settings) if rows.settings else None,
     }
 
 

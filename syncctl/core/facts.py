@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from syncctl.core.fleet import Claim, FleetSettings
 from syncctl.core.memory import Allowance, BackOff, Begun, GuardKind, Home, Latch
 from syncctl.core.model import PodKey
 from syncctl.core.shard import WHOLE, Shard
@@ -33,9 +34,9 @@ NOBODY_ELSE = Counts()
 class Rules(Struct, frozen=True, kw_only=True):
     """How much may be done in one pass, and what a person has said of this run.
 
-    The limits are the settings of these names. `allow_deletions` is how many guarded deletions a person allows; None
-    for as many as the limits do. `allow_pods` names pods that the guard is to let pass. `move_here` makes the place
-    that the plan is for the fleet's home, wherever that was.
+    The limits are the fleet's settings of these names. `allow_deletions` is how many guarded deletions a person allows;
+    None for as many as the limits do. `allow_pods` names pods that the guard is to let pass. `move_here` makes the
+    place that the plan is for the fleet's home, wherever that was.
     """
 
     orphan_limit: int
@@ -55,7 +56,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     `home` and the four after it are what earlier passes have left to be known, see Snapshot; `read_at` is when that
     was read, by the database's clock, and `now` the moment by which pods are judged. `cluster` says which cluster and
     namespace the plan is for, `here` is the same as a fleet's home; None when nobody has asked, or may know.
-    `elsewhere` is what the other shards have counted.
+    `elsewhere` is what the other shards have counted. `settings` are the fleet's own, None while they are unset, and
+    `claims` what this process's environment or config file says of them all the same.
     """
 
     read_at: datetime
@@ -69,6 +71,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     allowances: frozenset[Allowance] = frozenset()
     here: Home | None = None
     elsewhere: Counts = NOBODY_ELSE
+    settings: FleetSettings | None = None
+    claims: Mapping[str, Claim] = {}
 
 
 class Refusal(Struct, frozen=True):

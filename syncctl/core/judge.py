@@ -3,11 +3,19 @@
 from msgspec import Struct
 
 from syncctl.core.facts import Counts, Facts, HoldRule, Notes, Refusal, Rules
-from syncctl.core.holds import back_off, guard, halt, home, pace, policy
+from syncctl.core.holds import back_off, guard, halt, home, pace, policy, settings
 from syncctl.core.saved import plan_digest
 from syncctl.core.steps import Plan
 
-ORDER: tuple[HoldRule, ...] = (policy.hold, home.hold, guard.hold, back_off.hold, halt.hold, pace.hold)
+ORDER: tuple[HoldRule, ...] = (
+    policy.hold,
+    home.hold,
+    guard.hold,
+    settings.hold,
+    back_off.hold,
+    halt.hold,
+    pace.hold,
+)
 """The holds, and which comes first: each judges what the ones before it let through."""
 
 

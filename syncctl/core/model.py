@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.memory import Allowance, BackOff, Begun, GuardKind, Home, Latch
 
 
@@ -120,6 +121,7 @@ class Snapshot(Struct, frozen=True):
     `home` is None until a pass has made pods or found some. `go_service` tells of an adopted fleet that the Go service
     may still be at work in it. `latches` holds what the guard refuses until further notice, `allowances` what a person
     has let pass it and no pass has done yet.
+    `settings` are the fleet's own, None as long as nobody has set them since an upgrade.
     """
 
     fleet: str
@@ -134,6 +136,7 @@ class Snapshot(Struct, frozen=True):
     go_service: bool = False
     latches: Mapping[GuardKind, Latch] = {}
     allowances: frozenset[Allowance] = frozenset()
+    settings: FleetSettings | None = None
 
 
 class Resources(NamedTuple):

@@ -6,9 +6,12 @@ from hashlib import sha256
 from math import isfinite
 from typing import Any
 
+import yaml
+
 from syncctl.core import manifest, names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import Json, PodTemplate
+from syncctl.core.unreadable import unreadable
 
 # Pod Security "restricted" (https://kubernetes.io/docs/concepts/security/pod-security-standards/), as far as syncctl's
 # own container and the pod go; a template may add to it (runAsUser, fsGroup) and not take away.
@@ -55,6 +58,28 @@ def make_template(document: object = None, source: str = "pod template") -> PodT
         sidecars=sidecars,
         digest=sha256(identity.encode()).hexdigest(),
     )
+
+
+def template_of(text: str) -> PodTemplate:
+    """Return the template of this text; "" is a fleet without one.
+
+    Raises:
+        InvalidInput: it is no YAML, no v1 Pod, or sets fields that syncctl owns; each is named.
+    """
+    return make_template(document_of(text)) if text else make_template()
+
+
+def document_of(text: str) -> Any:
+    """Return what the YAML of a template says.
+
+    Raises:
+        InvalidInput: it is no YAML.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInput("pod template", [f"cannot read {unreadable('its text', error)}"]) from error
+    return {} if document is None else document
 
 
 def _joined(base: Json, extra: Json) -> dict[str, Any]:

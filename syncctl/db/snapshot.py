@@ -6,7 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, Row, delete, false, func, literal, not_, select, true, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    delete,
+    false,
+    func,
+    literal,
+    not_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
@@ -16,6 +30,7 @@ from syncctl.db.back_offs import read_back_offs
 from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
 from syncctl.db.faults import sqlstate
+from syncctl.db.fleet import SETTINGS, settings_of
 from syncctl.db.home import home_of
 from syncctl.db.latch import is_anything, read_allowances, read_latches
 from syncctl.db.rows import batches, client_of, of_shard, select_clients
@@ -113,6 +128,7 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
             if row.is_guarded
             else frozenset()
         ),
+        settings=settings_of(row),
     )
 
 
@@ -170,9 +186,9 @@ def _fleet(connection: Connection) -> Row[Any]:
 
     That is the database's time as `now`, and as `is_guarded` whether there is anything of the guard's to be read.
     """
-    columns = (fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service)
+    columns: tuple[ColumnElement[Any], ...] = (fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service)
     also = database_time().label("now"), is_anything().label("is_guarded")
-    rows = list(connection.execute(select(*columns, *also)))
+    rows: list[Row[Any]] = list(connection.execute(select(*columns, *SETTINGS, *also)))
     if len(rows) != 1 or not rows[0].uuid:
         raise DatabaseError(
             f"the table fleet has {len(rows)} rows instead of one with a uuid, so nobody knows whose pods these are",

@@ -4,6 +4,7 @@ Names and types of `clients` and `algorithm_status` are those of the Go service,
 SQL written for it goes on working: `INSERT INTO clients (client_name) VALUES ('acme')` makes a whole client.
 """
 
+import msgspec
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.model import Algorithm
 from syncctl.core.validation import LONGEST_IMAGE, LONGEST_NAME
 from syncctl.db.times import UtcDateTime
@@ -41,6 +43,7 @@ _Id = BigInteger().with_variant(Integer(), "sqlite")
 _Json = JSON().with_variant(JSONB(), "postgresql")
 _NO = text("false")
 _EMPTY = text("''")
+_OF_SETTINGS = {str: Text, int: Integer, float: Double}
 
 
 def _sqlite_types(rule: str) -> CheckConstraint:
@@ -99,7 +102,9 @@ deleted_clients = Table(
 
 # Exactly one row: pods carry its uuid, so that a wrong or an empty database owns none. `home` is the uid of the
 # namespace in which they are made, `home_name` its address for a person; both are null until a pass knows. `go_service`
-# tells that these tables were the Go service's and that nobody has said yet that it is gone for good.
+# tells that these tables were the Go service's and that nobody has said yet that it is gone for good. The columns after
+# that are the fleet's own settings, see core/fleet.py: all are null as long as nobody has set them since the upgrade
+# from a syncctl that read them from each process's environment.
 fleet = Table(
     "fleet",
     metadata,
@@ -109,6 +114,7 @@ fleet = Table(
     Column("home", Text),
     Column("home_name", Text),
     Column("go_service", Boolean, nullable=False, server_default=_NO),
+    *(Column(each.name, _OF_SETTINGS[each.type]) for each in msgspec.structs.fields(FleetSettings)),
     CheckConstraint("id = 1", name="one_row"),
 )
 

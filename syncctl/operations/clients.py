@@ -15,6 +15,7 @@ from syncctl.core.names import pod_name
 from syncctl.core.validation import CHECKS, client_problems
 from syncctl.db import clients as rows
 from syncctl.db.engine import Engine, reading, writing
+from syncctl.db.fleet import read_settings
 
 
 def add_client(engine: Engine, new: NewClient) -> Client:
@@ -87,6 +88,13 @@ def get_client(engine: Engine, reference: str | int) -> Client:
     """
     with reading(engine) as connection:
         return rows.find_client(connection, reference)
+
+
+def has_default_image(engine: Engine) -> bool:
+    """Whether the fleet has an image for clients that name none, or may have: while its settings are unset."""
+    with reading(engine) as connection:
+        settings = read_settings(connection)
+    return settings is None or bool(settings.default_image)
 
 
 def list_clients(engine: Engine, enabled: Algorithm | None = None) -> Iterator[Client]:

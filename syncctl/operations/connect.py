@@ -1,14 +1,7 @@
-"""Open what the settings name: the database, the cluster, the pod template."""
+"""Open what the settings name: the database, the cluster."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from syncctl.core.errors import InvalidInput
-from syncctl.core.manifest import PodTemplate
-from syncctl.core.template import make_template
-from syncctl.core.unreadable import unreadable
 from syncctl.db.engine import Engine, reading, waits_of
 from syncctl.db.engine import connect as connect_database
 from syncctl.db.schema import check_schema, open_database
@@ -17,7 +10,7 @@ from syncctl.settings import Settings, database_of
 if TYPE_CHECKING:
     from syncctl.kube.api import ApiCluster
 
-__all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engine", "read_template", "waits_of"]
+__all__ = ["Engine", "check_engine", "open_cluster", "open_engine", "reach_engine", "waits_of"]
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -57,18 +50,3 @@ def open_cluster(settings: Settings) -> "ApiCluster":
         request_timeout=settings.request_timeout,
         request_rate=settings.request_rate,
     )
-
-
-def read_template(path: Path | None) -> PodTemplate:
-    """Read the pod template.
-
-    Raises:
-        InvalidInput: the file cannot be read, is no v1 Pod, or sets what syncctl owns.
-    """
-    if path is None:
-        return make_template()
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput("pod template", [f"cannot read {unreadable(path, error)}"]) from error
-    return make_template({} if document is None else document, f"pod template {path}")

@@ -1,30 +1,33 @@
 """From rows and pods to a plan that may be carried out: what a pass, `sync plan` and `status` have in common."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from msgspec.structs import replace
 
-from syncctl.core.desired import DesiredState, PodDefaults, desired_state
-from syncctl.core.errors import StalePlan
+from syncctl.core.desired import DesiredState, desired_state
+from syncctl.core.errors import InvalidInput, StalePlan
 from syncctl.core.facts import NOBODY_ELSE, Counts, Facts, Policy, Rules
+from syncctl.core.fleet import Claim, FleetSettings, as_claimed, is_the_same
 from syncctl.core.judge import JudgedPlan, count, home_matters, judge
-from syncctl.core.manifest import Blueprint, PodTemplate
+from syncctl.core.manifest import Blueprint
 from syncctl.core.model import ObservedPod, Snapshot
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Plan, StepKind
+from syncctl.core.template import template_of
 from syncctl.db.engine import Engine, reading
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.readonly import ReadOnlyCluster
 from syncctl.operations.clock import SYSTEM, Clock
-from syncctl.operations.connect import read_template
 from syncctl.operations.world import World
 from syncctl.settings import Settings
+
+log = logging.getLogger("syncctl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,10 @@ class Planning:
         count_elsewhere: Callable[[Counts], Counts] = lambda _mine: NOBODY_ELSE,
     ) -> None:
         self._count_elsewhere = count_elsewhere
-        self._settings = settings
+        self._claims = settings.claims
         self._options = options
         self._clock = clock
-        self._rules = _rules(settings, options)
         self._world = World(cluster, options.shard, adopt=options.adopt)
-
-    @cached_property
-    def _template(self) -> PodTemplate:
-        return read_template(self._settings.pod_template)
 
     def observed(self, rows: Snapshot) -> list[ObservedPod]:
         """Return the pods that the run is to look after."""
@@ -90,7 +88,7 @@ class Planning:
     def plan(self, rows: Snapshot, pods: list[ObservedPod]) -> Plan:
         """Compare what the rows ask for with the pods; who else holds names is looked up where that matters."""
         options, now = self._options, self._clock.now()
-        desired = read_desired(rows, self._settings, self._template, options.shard)
+        desired = read_desired(rows, self._settings(rows), options.shard)
         plan = make_plan(desired, pods, now, Others())
         looks = options.adopt or rows.go_service or any(step.may_make_pod for step in plan.drifted)
         others = self._world.others(rows.fleet) if looks else Others()
@@ -118,12 +116,29 @@ class Planning:
             begun=rows.begun,
             latches=rows.latches,
             allowances=rows.allowances,
+            settings=rows.settings,
+            claims=self._claims,
         )
-        if home_matters(plan, facts, self._rules) if find_home is None else find_home:
+        if agreeing := [claim.origin for key, claim in self._claims.items() if _agrees(key, claim, rows.settings)]:
+            log.warning("read no more, for the fleet has it set by itself: %s", ", ".join(agreeing))
+        rules = _rules(self._settings(rows), self._options)
+        if home_matters(plan, facts, rules) if find_home is None else find_home:
             facts = replace(facts, here=self._world.here())
         if facts.shard != WHOLE:
-            facts = replace(facts, elsewhere=self._count_elsewhere(count(plan, facts, self._rules)))
-        return judge(plan, facts, self._rules)
+            facts = replace(facts, elsewhere=self._count_elsewhere(count(plan, facts, rules)))
+        return judge(plan, facts, rules)
+
+    def _settings(self, rows: Snapshot) -> FleetSettings:
+        """The fleet's own; while they are unset, by what this process knows: then nothing comes of them but words."""
+        if rows.settings is not None:
+            return rows.settings
+        claimed = as_claimed(self._claims)
+        try:
+            template_of(claimed.pod_template)
+        except InvalidInput:
+            # Of use to nobody, and no reason to keep a pod running that a person has stopped.
+            claimed = replace(claimed, pod_template="")
+        return claimed
 
     def judged(self, rows: Snapshot) -> JudgedPlan:
         """Observe, plan and hold.
@@ -140,20 +155,27 @@ class Planning:
         return judged
 
 
-def read_desired(snapshot: Snapshot, settings: Settings, template: PodTemplate, shard: Shard = WHOLE) -> DesiredState:
-    """Return what the snapshot asks for under these settings."""
-    blueprint = Blueprint(template, snapshot.fleet, settings.fleet_name)
-    defaults = PodDefaults(settings.default_image, settings.default_cpu, settings.default_memory)
-    return desired_state(snapshot, blueprint, defaults, shard)
+def read_desired(rows: Snapshot, settings: FleetSettings, shard: Shard = WHOLE) -> DesiredState:
+    """Return what the rows ask for by these settings.
+
+    Raises:
+        InvalidInput: the stored template is no pod template.
+    """
+    blueprint = Blueprint(template_of(settings.pod_template), rows.fleet, settings.fleet_name)
+    return desired_state(rows, blueprint, settings, shard)
 
 
-def _rules(settings: Settings, options: PassOptions) -> Rules:
+def _agrees(key: str, claim: Claim, settings: FleetSettings | None) -> bool:
+    return settings is not None and is_the_same(key, claim, settings)
+
+
+def _rules(limits: FleetSettings, options: PassOptions) -> Rules:
     return Rules(
-        orphan_limit=settings.orphan_limit,
-        orphan_percent=settings.orphan_percent,
-        switch_off_limit=settings.switch_off_limit,
-        replace_percent=settings.replace_percent,
-        halt_percent=settings.halt_percent,
+        orphan_limit=limits.orphan_limit,
+        orphan_percent=limits.orphan_percent,
+        switch_off_limit=limits.switch_off_limit,
+        replace_percent=limits.replace_percent,
+        halt_percent=limits.halt_percent,
         policy=options.policy,
         allow_deletions=options.allow_deletions,
         allow_pods=options.allow_pods,

@@ -155,15 +155,14 @@ def create(kubeconfig: str, url: str, concurrency: str) -> None:
     """Create the pods that the database asks for, from JSON that is ready."""
     import msgspec
 
+    from syncctl.core.fleet import FleetSettings
     from syncctl.core.manifest import pod_manifest
-    from syncctl.core.template import make_template
     from syncctl.db.engine import connect
     from syncctl.db.snapshot import read_snapshot
     from syncctl.operations.planning import read_desired
-    from syncctl.settings import Settings
 
     snapshot = read_snapshot(connect(url), consume_restarts=False)
-    desired = read_desired(snapshot, Settings(), make_template())
+    desired = read_desired(snapshot, FleetSettings())
     bodies = [msgspec.json.encode(pod_manifest(desired.blueprint, pod)) for pod in desired.pods.values()]
     api = Api(kubeconfig, int(concurrency))
     target = f"{api.pods}?fieldValidation=Strict"

@@ -95,7 +95,7 @@ def test_each_setting_has_a_group_that_some_command_takes_as_a_whole() -> None:
 def test_config_show_tells_each_value_and_where_it_comes_from(
     cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (home / "syncctl.yaml").write_text("page_size: 100\nnamespace: of-the-file\nfleet_name: desk-4\n")
+    (home / "syncctl.yaml").write_text("page_size: 100\nnamespace: of-the-file\nhistory_days: 4\n")
     monkeypatch.setenv("SYNCCTL_NAMESPACE", "of-the-environment")
     monkeypatch.setenv("SYNCCTL_CONCURRENCY", "2")
     shown = json.loads(cli("config show --concurrency 3 -o json").stdout)
@@ -103,14 +103,14 @@ def test_config_show_tells_each_value_and_where_it_comes_from(
     assert shown["page_size"] == {"value": "100", "origin": "file syncctl.yaml"}
     assert shown["namespace"] == {"value": "of-the-environment", "origin": "environment SYNCCTL_NAMESPACE"}
     assert shown["concurrency"] == {"value": "3", "origin": "flag --concurrency"}
-    assert shown["default_cpu"] == {"value": "500m", "origin": "default"}
+    assert shown["request_timeout"] == {"value": "10.0", "origin": "default"}
     assert yaml.safe_load(cli("config show --concurrency 3 -o yaml").stdout) == shown
     assert cli("config show -o name").stdout.split() == list(Settings.model_fields)
     table = cli("config show --concurrency 3").stdout.splitlines()
     assert table[0].split() == ["SETTING", "VALUE", "ORIGIN"]
     assert [line.split()[0] for line in table[1:]] == list(Settings.model_fields)
-    assert [re.split(r" {3,}", line) for line in table if line.startswith("fleet_name")] == [
-        ["fleet_name", "desk-4", "file syncctl.yaml"]
+    assert [re.split(r" {3,}", line) for line in table if line.startswith("history_days")] == [
+        ["history_days", "4", "file syncctl.yaml"]
     ]
 
 
@@ -124,10 +124,20 @@ def test_an_unknown_key_of_the_file_is_an_error_that_names_it(cli: Cli, home: Pa
 
 
 def test_a_value_that_cannot_be_is_told_with_its_flag(cli: Cli, database: str) -> None:
-    done = cli("sync plan --default-memory 64mi --orphan-percent 101")
+    done = cli("sync plan --namespace Bad --concurrency 1000")
     assert done.exit_code == 1
-    assert "default_memory (from flag --default-memory): " in done.stderr
-    assert "orphan_percent: 101.0 (from flag --orphan-percent): must be less than or equal to 100" in done.stderr
+    assert "namespace (from flag --namespace): " in done.stderr
+    assert "concurrency: 1000 (from flag --concurrency): must be less than or equal to 256" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["sync once", "sync plan", "status", "serve", "client list"])
+def test_a8_a_flag_that_is_the_fleets_own_setting_is_an_error_that_names_the_command(cli: Cli, command: str) -> None:
+    done = cli(f"{command} --orphan-limit 3")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: --orphan-limit is no option: that is the fleet's own setting, for every pass and every person\n"
+        "hint: `syncctl fleet set --orphan-limit ...` changes it\n"
+    )
 
 
 def test_a_misspelt_variable_is_a_warning_and_no_error(

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from syncctl.core.desired import DesiredState, PodDefaults, desired_state
+from syncctl.core.desired import DesiredState, desired_state
 from syncctl.core.facts import Facts, Rules
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.memory import Begun
 from syncctl.core.model import (
@@ -32,12 +33,13 @@ IMAGE = "registry.example.com/desk/vwap:1.4.2"
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 A_WHILE_AGO = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 BEGUN = Begun(A_WHILE_AGO, stopped=True)
+NOTHING_SET = FleetSettings(default_image="", default_cpu="", default_memory="")
 RULES = Rules(orphan_limit=10, orphan_percent=30.0, switch_off_limit=0, replace_percent=25.0, halt_percent=20.0)
 
 
 def facts_of(now: datetime = NOW, **known: Any) -> Facts:
     """Return facts of a fleet of which nothing more is known."""
-    return Facts(read_at=now, now=now, cluster="namespace trading", **known)
+    return Facts(read_at=now, now=now, cluster="namespace trading", **{"settings": FleetSettings(), **known})
 
 
 def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None = None, **fields: Any) -> Client:
@@ -76,7 +78,7 @@ def desired_by(
     """
     if not isinstance(deleted, Mapping):
         deleted = {client_id: Tombstone(f"client {client_id}", client_id + 100) for client_id in deleted}
-    return desired_state(Snapshot(FLEET, clients, deleted, NOW, begun=begun, **known), blueprint, PodDefaults(), shard)
+    return desired_state(Snapshot(FLEET, clients, deleted, NOW, begun=begun, **known), blueprint, NOTHING_SET, shard)
 
 
 def others(*names: str, owner: str = NOT_OURS, adoptable: tuple[ObservedPod, ...] = (), **fields: Any) -> Others:

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncctl.core.desired import DesiredState, PodDefaults, desired_state
+from syncctl.core.desired import DesiredState, desired_state
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.model import Algorithm, AlgorithmStatus, Client, DesiredPod, InvalidClient, Snapshot, Tombstone
 
 from .builders import BLUEPRINT, FLEET, IMAGE, NOW, a_client, desired_by, desired_pod, key
 
-DEFAULTS = PodDefaults("desk/default:1", "0.5", "256Mi")
+DEFAULTS = FleetSettings(default_image="desk/default:1", default_cpu="0.5", default_memory="256Mi")
 
 
-def with_defaults(*clients: Client, defaults: PodDefaults = DEFAULTS) -> DesiredState:
+def with_defaults(*clients: Client, defaults: FleetSettings = DEFAULTS) -> DesiredState:
     return desired_state(Snapshot(FLEET, clients, frozenset(), NOW), BLUEPRINT, defaults)
 
 
@@ -69,7 +70,7 @@ def test_nothing_to_fill_in_is_a_problem_in_words(part: str) -> None:
             7,
             "acme",
             AlgorithmStatus(107, 7, (Algorithm.VWAP,)),
-            (f"{part}: empty, and the setting default_{part} is empty too",),
+            (f"{part}: empty, and the fleet's default_{part} is empty too",),
         )
     }
 
@@ -77,7 +78,7 @@ def test_nothing_to_fill_in_is_a_problem_in_words(part: str) -> None:
 def test_all_problems_of_a_row_are_named() -> None:
     row = a_client(7, image="", cpu="1,5", memory="512m", priority=float("nan"))
     assert desired_by(row).invalid[7].problems == (
-        "image: empty, and the setting default_image is empty too",
+        "image: empty, and the fleet's default_image is empty too",
         'cpu: "1,5" is not a Kubernetes quantity; write cores or thousandths, like 0.5 or 500m',
         'memory: "512m" is in thousandths of a byte; did you mean 512Mi?',
         "priority: nan is not a finite number",

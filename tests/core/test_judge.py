@@ -42,7 +42,7 @@ def a_plan_of_everything() -> Plan:
 
 
 def test_the_holds_are_judged_in_this_order() -> None:
-    assert [name_of(hold) for hold in ORDER] == ["policy", "home", "guard", "back_off", "halt", "pace"]
+    assert [name_of(hold) for hold in ORDER] == ["policy", "home", "guard", "settings", "back_off", "halt", "pace"]
 
 
 def test_every_file_of_the_room_is_a_hold_that_is_judged() -> None:

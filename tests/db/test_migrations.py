@@ -14,6 +14,7 @@ from sqlalchemy import Engine, Table, inspect, select, text
 
 import syncctl
 from syncctl.core.errors import DatabaseError, SchemaMismatch
+from syncctl.core.fleet import FleetSettings
 from syncctl.db.engine import connect, reading, writing
 from syncctl.db.migrations import alembic_config, current, head, locked, upgrade
 from syncctl.db.schema import HEAD, REVISIONS
@@ -108,7 +109,8 @@ def test_a_database_of_an_earlier_revision_keeps_all_that_it_holds(database_url:
     assert (done.before, done.after) == ("0005", HEAD)
     assert _rows(engine, tables) == before
     with reading(engine) as connection:
-        assert tuple(connection.execute(text("SELECT * FROM fleet")).one()) == (*named, False)
+        row = tuple(connection.execute(text("SELECT * FROM fleet")).one())
+        assert row[: len(named) + 1] == (*named, False)
         # Whoever holds it goes by the token, for a pass of the older syncctl may be at work.
         assert tuple(connection.execute(text("SELECT * FROM lease")).one()) == (*held, None)
     engine.dispose()
@@ -134,6 +136,43 @@ def test_a4_a_fleet_that_was_adopted_before_is_known_by_its_rows(database_url: s
         connection.execute(text(row))
     upgrade(engine)
     assert read_snapshot(engine, consume_restarts=False).go_service is adopted
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("rows", "unset"),
+    [
+        ([], False),
+        (["INSERT INTO clients (client_name) VALUES ('acme')"], False),
+        (["UPDATE fleet SET home = 'a1', home_name = 'namespace trading'"], True),
+        (["INSERT INTO clients (client_name, spawned_at) VALUES ('acme', '2026-03-02 14:30:00')"], True),
+        (
+            [
+                "INSERT INTO clients (client_name, spawned_at) VALUES ('acme', '2026-03-02 14:30:00')",
+                "UPDATE fleet SET go_service = true",
+            ],
+            False,
+        ),
+        (
+            [
+                "INSERT INTO passes (started_at, finished_at, host, who, version, outcome, exit_code, counts)"
+                " VALUES ('2026-03-02 14:30:00', '2026-03-02 14:30:01', 'a', 'b', '0.1.0', '1 pod', 0, '{}')",
+            ],
+            True,
+        ),
+    ],
+    ids=["new", "clients and no pass", "a home", "pods", "the Go service's pods", "a pass"],
+)
+def test_a8_a_fleet_that_has_been_at_work_has_its_settings_unset(
+    database_url: str, rows: list[str], unset: bool
+) -> None:
+    engine = connect(database_url)
+    _make(engine, "0008")
+    with writing(engine) as connection:
+        for row in rows:
+            connection.execute(text(row))
+    upgrade(engine)
+    assert read_snapshot(engine, consume_restarts=False).settings == (None if unset else FleetSettings())
     engine.dispose()
 
 

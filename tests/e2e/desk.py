@@ -10,6 +10,7 @@ from typing import Any
 
 from clocks import drive_database
 from clusters import FINALIZER, IMAGE, Json, RealCluster, SandboxCluster
+from fleet_settings import of_the_fleet, set_fleet
 from sqlalchemy import Engine, event, text
 
 from syncctl.core import names
@@ -44,21 +45,20 @@ class Desk:
         self.later = timedelta()
         self.host_ahead = timedelta()
         drive_database(engine, self.now)
-        self._folder = folder
         self.set(default_cpu="20m", default_memory="32Mi", default_image=IMAGE, concurrency=4)
         # A sandbox's time may be long ago by the database's own clock, by which the history is purged.
         self.set(history_days=3650)
 
     def set(self, **settings: Any) -> None:
-        """Change settings; the others stay."""
+        """Change settings, be they the fleet's or the process's; the others stay."""
+        if of_fleet := of_the_fleet(settings):
+            self.fleet_settings = set_fleet(self.engine, **of_fleet)
         known = self.settings.model_dump() if hasattr(self, "settings") else {}
         self.settings = Settings(**{**known, **settings})
 
     def template(self, content: str) -> None:
         """Give the pods a template, in YAML from `spec:` on."""
-        file = self._folder / "template.yaml"
-        file.write_text(f"apiVersion: v1\nkind: Pod\n{content}")
-        self.set(pod_template=file)
+        self.set(pod_template=f"apiVersion: v1\nkind: Pod\n{content}")
 
     # What a person does
 

@@ -526,7 +526,7 @@ def test_a_client_without_any_image_gets_no_pod_and_is_reported_in_every_pass(de
     for _ in range(2):
         report = desk.run()
         assert results(report) == {pod: "conflict"}
-        assert "image: empty, and the setting default_image is empty too" in outcome_of(report, pod).step.reason
+        assert "image: empty, and the fleet's default_image is empty too" in outcome_of(report, pod).step.reason
         assert exit_code_of_report(report) is ExitCode.INCOMPLETE
     assert desk.cluster.pods() == {}
 

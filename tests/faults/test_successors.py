@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet_settings import set_fleet
 from sqlalchemy import event, text
 
 from syncctl.core import names
@@ -79,7 +80,8 @@ def fleet(_sqlite_template: Path, _memory_folder: Path, tmp_path: Path) -> Itera
     def made(number: int, **settings: Any) -> World:
         world = World(engine, tmp_path).__enter__()
         opened.append(world)
-        given = {"page_size": 500, "replace_percent": 100.0, "pass_deadline": DEADLINE, **settings}
+        set_fleet(world.engine, replace_percent=100.0)
+        given = {"page_size": 500, "pass_deadline": DEADLINE, **settings}
         world.settings = world.settings.model_copy(update=given)
         add_rows(engine, dict.fromkeys(range(1, number + 1), "vwap"))
         assert world.run().code is ExitCode.DONE

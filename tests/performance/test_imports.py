@@ -19,8 +19,8 @@ with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), cont
 sys.stdout.write(" ".join(sys.modules))
 """
 LIBRARIES = {"alembic", "fastapi", "kubernetes", "msgspec", "pydantic", "rich", "sqlalchemy", "urllib3", "yaml"}
-SETTINGS = {"pydantic", "yaml"}
-DATABASE = SETTINGS | {"msgspec", "sqlalchemy"}
+SETTINGS = {"msgspec", "pydantic", "yaml"}
+DATABASE = SETTINGS | {"sqlalchemy"}
 CLUSTER = DATABASE | {"kubernetes", "urllib3"}
 NEEDED = {
     "--help": set(),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from clusters import SandboxCluster, open_cluster
+from fleet_settings import set_fleet
 from sqlalchemy import Engine
 
 from syncctl.core.report import Result
@@ -120,7 +121,7 @@ def test_replacements_are_written_down_once_and_forgotten_once_and_a_quiet_pass_
         small.sync()
     assert begun_replacements(transactions) == ["SELECT"]
     small.restart()
-    small.settings = small.settings.model_copy(update={"replace_percent": 100.0})
+    set_fleet(small.engine, replace_percent=100.0)
     with small.listening() as transactions:
         assert small.sync().counts()[Result.REPLACED] == 30
     assert begun_replacements(transactions) == ["SELECT", "DELETE", "INSERT", "DELETE"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fleet_settings import set_fleet
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
@@ -13,7 +14,6 @@ from syncctl.cli.app import app as command_line
 from syncctl.sandbox import Sandbox
 from syncctl.server.resources import MOST_LOOKS
 from syncctl.settings import Settings
-from tests.server.conftest import caller
 
 IMAGE = "registry.example.com/desk/vwap:1.4.2"
 
@@ -95,9 +95,9 @@ def test_no_more_than_a_few_callers_wait_for_the_cluster(api: TestClient) -> Non
     assert api.get("/api/status").json()["type"] == "urn:problem:syncctl:no-cluster"
 
 
-def test_a_pod_template_that_cannot_be_read_is_the_servers_fault(
-    engine: Engine, settings: Settings, sandbox: Sandbox, tmp_path: Path
+def test_a_stored_pod_template_that_is_none_is_the_servers_fault(
+    api: TestClient, engine: Engine, sandbox: Sandbox
 ) -> None:
-    api = caller(engine, settings, pod_template=tmp_path / "missing.yaml")
+    set_fleet(engine, pod_template="kind: [")
     assert api.get("/api/status").status_code == 500
     assert api.get("/api/status").json()["type"] == "urn:problem:syncctl:settings-error"

@@ -10,6 +10,7 @@ from typing import Any
 
 from syncctl.core.exits import exit_code_of_report
 from syncctl.core.facts import Policy
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.holds.guard import is_refused_duplicate
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.report import Outcome, Report, Result
@@ -75,8 +76,8 @@ class PassRun:
 
     number: int
     settings: Settings
+    limits: FleetSettings
     options: PassOptions
-    template: str
     database: str
     rows: Rows = field(default_factory=Rows)
     # What it has read, when the database has lost that since.
@@ -243,6 +244,8 @@ class Judge:
             raise Violation(f"{call.verb} before there was a plan")
         body = json.loads(call.request.body)
         name = call.target.name or body["metadata"]["name"]
+        if run.rows.unset and call.verb != "delete":
+            raise Violation(f"{call.verb} of {name} while the fleet's settings are unset")
         if call.verb == "delete":
             if not (body.get("preconditions") or {}).get("uid"):
                 raise Violation(f"delete of {name} without a uid")
@@ -390,9 +393,12 @@ class Judge:
         seen = run.listed.get(pod.uid)
         if seen is None:
             raise Violation(f"deleted {name}, a pod that was not there when the pods were listed")
+        who, ended = self.identity(rows, seen), seen.phase in ("Failed", "Succeeded")
+        key = who.key if self.ours(pod.labels) else rows.named(name)
+        if rows.unset and (key is None or not rows.switched_off(key)):
+            raise Violation(f"deleted {name}, which nobody has stopped, while the fleet's settings are unset")
         if not self.ours(pod.labels):
             return self._adopted(run, seen), False
-        who, ended = self.identity(rows, seen), seen.phase in ("Failed", "Succeeded")
         if who.disagrees:
             if _has_ended(seen):
                 return "ended", False
@@ -462,21 +468,21 @@ class Judge:
         """Whether a pod was made of something else; what it was made of says its environment, else its annotation."""
         if said is not None and not _HASH.fullmatch(said):
             return False
-        return self._specs.get(hashed if said is None else said) != (str(wanted.generation), run.template)
+        return self._specs.get(hashed if said is None else said) != (str(wanted.generation), run.rows.template)
 
     def _backed_off(self, run: PassRun, seen: Record, wanted: Wanted) -> None:
         """A pod that keeps ending waits, unless it is made of something else by now, or its end was never answered."""
         back_off = run.rows.back_offs.get(wanted.key)
         if back_off is None or back_off.pod == seen.uid or back_off.until <= self._database_time():
             return
-        if self._makes.get(back_off.made_of) == wanted.make(run.template):
+        if self._makes.get(back_off.made_of) == wanted.make(run.rows.template):
             raise Violation(f"replaced {seen.name}, which has to wait until {back_off.until}")
 
     def _note_makes(self, run: PassRun) -> None:
         """Learn what the digests of new back-offs stand for; one stands for one thing."""
         for key, back_off in read_rows(run.database).back_offs.items():
             if back_off != run.rows.back_offs.get(key) and (wanted := run.rows.wanted.get(key)) and not run.rivals:
-                make = wanted.make(run.template)
+                make = wanted.make(run.rows.template)
                 if self._makes.setdefault(back_off.made_of, make) != make:
                     raise Violation(f"the back-off of {wanted.name} takes {make} for {self._makes[back_off.made_of]}")
 
@@ -520,11 +526,11 @@ class Judge:
         kinds, switched_off, live = self._suspects(run)
         kinds = {kind: uids - self._allowed for kind, uids in kinds.items()}
         switched_off -= self._allowed
-        number, settings = sum(map(len, kinds.values())), run.settings
-        over = number > settings.orphan_limit or number * 100 > settings.orphan_percent * live
+        number, limits = sum(map(len, kinds.values())), run.limits
+        over = number > limits.orphan_limit or number * 100 > limits.orphan_percent * live
         mine = set(run.options.shard.buckets)
         refused = {kind: uids for kind, uids in kinds.items() if uids and (over or self._latched[kind] & mine)}
-        return refused, switched_off if 0 < settings.switch_off_limit < len(switched_off) else set(), live
+        return refused, switched_off if 0 < limits.switch_off_limit < len(switched_off) else set(), live
 
     def _guarded(self, run: PassRun, pod: Record, cause: str) -> None:
         kinds, switched_off, live = self._groups(run)
@@ -591,7 +597,7 @@ class Judge:
             for key, number in self.stopped.items()
             if number != run.number
         )
-        share = int((self._suspects(run)[2] + away) * run.settings.replace_percent / 100)
+        share = int((self._suspects(run)[2] + away) * run.limits.replace_percent / 100)
         budget = max(0, max(PACE_AT_LEAST, share) - away)
         if len(run.disruptive) > budget:
             raise Violation(
@@ -698,12 +704,16 @@ class Judge:
         # A conflict may be of a pod that is not ours, and name the key that it may be of.
         wanted = Counter(step.key for step in steps if step.desired is not None or step.cause == "client-invalid")
         for key in filter(lambda key: self._mine(run, key), [*run.rows.wanted, *run.rows.invalid]):
-            if (wanted[key] > 1 and key in run.rows.wanted) or (wanted[key] == 0 and key not in claimed):
+            # Without the fleet's settings a client that names no image is invalid, and each of its pods is told.
+            doubled = wanted[key] > 1 and key in run.rows.wanted and not run.rows.unset
+            if doubled or (wanted[key] == 0 and key not in claimed):
                 raise Violation(f"{key} has {wanted[key]} steps")
 
     def _exits(self, run: PassRun, report: Report) -> None:
         """What is not done and waits for somebody, and what is down and held, makes the pass exit with 6."""
         code, results = exit_code_of_report(report), {}
+        if run.rows.unset and code not in (4, 5, 130, 143):
+            raise Violation(f"exit code {int(code)} while the fleet's settings are unset")
         for outcome in report.outcomes:
             if outcome.step.observed is not None:
                 results[outcome.step.observed.uid] = outcome
@@ -812,11 +822,11 @@ class Judge:
         """Stop means stop: what a person has switched off or deleted goes at once, however many they are."""
         if outcome.step.kind is not StepKind.DELETE:
             raise Violation(f"{outcome.step.name} is switched off, and the step is {outcome.step.kind}")
-        limited = run.settings.switch_off_limit or run.options.policy is not Policy.SYNC
+        limited = run.limits.switch_off_limit or run.options.policy is not Policy.SYNC
         if outcome.step.held is not None and not limited:
             raise Violation(f"{outcome.step.name} is switched off, and was held: {outcome.step.held.why}")
 
-    def settled(self, rows: Rows, template: str, run: PassRun) -> list[str]:
+    def settled(self, rows: Rows, run: PassRun) -> list[str]:
         """Say what is not as the rows ask, after everything has calmed down."""
         problems: list[str] = []
         pods: dict[Key, list[Record]] = {}
@@ -837,7 +847,7 @@ class Judge:
             if key not in pods:
                 problems.append(f"{wanted.name} is missing")
             else:
-                problems += self._differences(wanted, pods[key][0], template, run)
+                problems += self._differences(wanted, pods[key][0], rows.template, run)
         return problems
 
     def _differences(self, wanted: Wanted, record: Record, template: str, run: PassRun) -> list[str]:
@@ -858,7 +868,7 @@ class Judge:
             "key": key_of(labels) == wanted.key,
             "bucket": bucket_of(labels) == wanted.key[0] % 256,
             "manager": labels.get(MANAGED_BY) == "syncctl",
-            "instance": labels.get(INSTANCE) == run.settings.fleet_name,
+            "instance": labels.get(INSTANCE) == run.limits.fleet_name,
             "resized": not _resizes(pod),
         }
         return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]

@@ -34,6 +34,7 @@ BAD_MEMORY = ("512m", "1,5Gi")
 Key = tuple[int, str]
 Json = dict[str, Any]
 
+_REVISION = re.compile(r'TEMPLATE, value: "(\d*)"')
 _NAME = re.compile(r"(vwap|vmap|twap|hft)-([1-9][0-9]*)")
 
 
@@ -92,6 +93,9 @@ class Rows:
     former: dict[int, str] = field(default_factory=dict)
     latched: set[tuple[str, int]] = field(default_factory=set)
     adopted: dict[int, int | None] = field(default_factory=dict)
+    # The revision of the fleet's pod template, and whether its settings are unset.
+    template: str = ""
+    unset: bool = False
 
     def named(self, name: str) -> Key | None:
         """Return the key that a pod's name says, None when it says none that any row knows."""
@@ -113,7 +117,9 @@ class Rows:
 def read_rows(path: str) -> Rows:
     """Read the database with nothing but sqlite3."""
     with sqlite3.connect(path) as connection:
-        rows = Rows(fleet=connection.execute("SELECT uuid FROM fleet").fetchone()[0])
+        uuid, name, template = connection.execute("SELECT uuid, fleet_name, pod_template FROM fleet").fetchone()
+        revision = _REVISION.search(template or "")
+        rows = Rows(fleet=uuid, template=revision[1] if revision else "", unset=name is None)
         rows.deleted = {number for (number,) in connection.execute("SELECT client_id FROM deleted_clients")}
         rows.back_offs = {
             (client, algorithm): StoredBackOff(failures, datetime.fromisoformat(f"{until}+00:00"), made_of, pod)

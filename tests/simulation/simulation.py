@@ -15,10 +15,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fleet_settings import set_fleet
+from msgspec.structs import asdict
 from sqlalchemy import Engine, event, update
 
 from syncctl.core.errors import LeaseHeld, StalePlan, SyncctlError
 from syncctl.core.facts import Policy
+from syncctl.core.fleet import FleetSettings
 from syncctl.core.report import Result
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.db.engine import connect, writing
@@ -79,7 +82,7 @@ class Simulation:
         self._kubelet = Kubelet(self._store, start_delay=0.5, stop_delay=0.5)
         self._time.on_advance = self._kubelet.tick
         self._judge = Judge(self._store, fleet_id, self._database.time)
-        self._world = World(self._chance, self._engine, self._store, self._kubelet, self._judge, self._time, folder)
+        self._world = World(self._chance, self._engine, self._store, self._kubelet, self._judge, self._time)
         self._serving: PassRun | None = None
         # Whose each lease is, by its name; since when and by which skew passes are kept out by one that nobody holds;
         # what was held in the last pass that had it; and what a failover puts back.
@@ -97,16 +100,17 @@ class Simulation:
         self._numbers = 0
         self._settings = Settings(
             database_url=f"sqlite:///{self._path}",
-            pod_template=self._world.template_file,
-            default_image=DEFAULT_IMAGE,
             concurrency=1,
             page_size=self._chance.choice((3, 7, 500)),
+            pass_deadline=self._chance.choice((150.0, 150.0, 12.0)),
+            history_days=1,
+        )
+        self._limits = FleetSettings(
+            default_image=DEFAULT_IMAGE,
             orphan_limit=self._chance.choice((10, 2, 0)),
             orphan_percent=self._chance.choice((30.0, 10.0, 100.0)),
             switch_off_limit=self._chance.choice((0, 0, 0, 8)),
             replace_percent=self._chance.choice((25.0, 5.0, 50.0)),
-            pass_deadline=self._chance.choice((150.0, 150.0, 12.0)),
-            history_days=1,
         )
 
     def run(self) -> None:
@@ -120,6 +124,8 @@ class Simulation:
         if self._chance.random() < 0.3:
             self._world.adopt_database()
             self.covered["adopted fleets"] += 1
+        set_fleet(self._engine, **asdict(self._limits))
+        self._say(self._world.change_template())
         for _ in range(self._chance.randint(4, 16)):
             for _ in range(self._chance.choice((0, 1, 1, 2, 3, 6))):
                 self._happen()
@@ -183,9 +189,7 @@ class Simulation:
 
     def _new_run(self, options: PassOptions) -> PassRun:
         self._numbers += 1
-        return PassRun(
-            self._numbers, self._settings, options, self._world.template, str(self._path), on_plan=self._judge.weigh
-        )
+        return PassRun(self._numbers, self._settings, self._limits, options, str(self._path), on_plan=self._judge.weigh)
 
     def _cluster(self, run: PassRun, weather: "Weather", incidents: dict[int, str]) -> ApiCluster:
         def before(call: Call) -> Fault | None:
@@ -542,7 +546,7 @@ class Simulation:
                     raise Violation(f"a pass failed in calm weather: {run.error}")
             self._time.advance(PASS_EVERY)
             self._time.catch_up()
-            problems = self._judge.settled(read_rows(str(self._path)), self._world.template, run)
+            problems = self._judge.settled(read_rows(str(self._path)), run)
             if not problems:
                 break
             if left == 0:
@@ -560,7 +564,7 @@ class Simulation:
         """Two, one more while what was begun is made, and those for which pacing and back-off put replacements off."""
         rows = read_rows(str(self._path))
         wanted = len(rows.wanted)
-        budget = max(10, int(wanted * self._settings.replace_percent / 100)) - len(rows.begun & rows.invalid)
+        budget = max(10, int(wanted * self._limits.replace_percent / 100)) - len(rows.begun & rows.invalid)
         longest = [back_off.longest_wait(self._database.time()) for key, back_off in rows.back_offs.items()
                    if key in rows.wanted]  # fmt: skip
         waits = math.ceil(max(longest, default=0.0) / PASS_EVERY)

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -84,8 +83,7 @@ class World:
     generations: dict[int, int]
 
     def __init__(
-        self, chance: random.Random, engine: Engine, store: Store, kubelet: Kubelet, judge: Judge, time: DrivenTime,
-        folder: Path,
+        self, chance: random.Random, engine: Engine, store: Store, kubelet: Kubelet, judge: Judge, time: DrivenTime
     ) -> None:  # fmt: skip
         self._chance = chance
         self._engine = engine
@@ -94,8 +92,7 @@ class World:
         self._judge = judge
         self._time = time
         self._database = str(engine.url.database)
-        self.template_file = folder / "template.yaml"
-        self.template = ""
+        self._template = ""
         self.generations: dict[int, int] = {}
         self._names = 0
         self._buried: list[dict[str, Any]] = []
@@ -112,7 +109,6 @@ class World:
         self.quota_lag = 0.0
         self.quota_conflicts = 0.0
         self._gone: list[float] = []
-        self.change_template()
 
     def remember(self) -> Callable[[], None]:
         """Return what puts back all that follows from the rows: for a database that loses the last seconds."""
@@ -316,11 +312,23 @@ class World:
         return f"restored a backup of {len(self._backup)} clients"
 
     def change_template(self) -> str:
-        if self._chance.random() < 0.6 or not self.template:
-            self.template = str(self._chance.randint(1, 4))
-        grace, label = 5 * (1 + int(self.template) % 3), self._chance.choice("ab")
-        self.template_file.write_text(TEMPLATE.format(revision=self.template, grace=grace, label=label))
-        return f"wrote template {self.template}{label}"
+        if self._chance.random() < 0.6 or not self._template:
+            self._template = str(self._chance.randint(1, 4))
+        grace, label = 5 * (1 + int(self._template) % 3), self._chance.choice("ab")
+        text = TEMPLATE.format(revision=self._template, grace=grace, label=label)
+        self._sql("UPDATE fleet SET pod_template = :text", text=text)
+        return f"wrote template {self._template}{label}"
+
+    def forget_settings(self) -> str:
+        """The fleet is one that was upgraded from a syncctl whose processes each had settings of their own."""
+        self._sql("UPDATE fleet SET fleet_name = NULL")
+        return "the fleet's settings are unset"
+
+    def set_settings(self) -> str:
+        if not read_rows(self._database).unset:
+            raise NothingThere
+        self._sql("UPDATE fleet SET fleet_name = 'default'")
+        return "the fleet's settings are set"
 
     # Pods
 
@@ -592,6 +600,7 @@ class World:
         self._kubelet.resize_answer = ""
         self._store.supports_resize = True
         self.quota, self.webhook_away, self.go_service_runs = None, 0.0, False
+        self._sql("UPDATE fleet SET fleet_name = 'default'")
         if self._chance.random() < 0.5:
             self.put_ids_back()
         rows = read_rows(self._database)
@@ -616,7 +625,8 @@ class World:
         (1, open_the_day), (6, restart), (1, restart_all), (3, delete_client), (3, lose_client), (1, lose_many),
         (1, lose_all), (4, restore_rows), (3, spoil_client), (2, mend_clients), (1, lose_status), (2, renumber),
         (2, move_ids), (2, put_ids_back), (3, back_up), (2, restore_backup),
-        (3, change_template), (10, play_fate), (1, lose_node), (5, delete_pod), (2, hold_by_finalizer),
+        (3, change_template), (1, forget_settings), (6, set_settings),
+        (10, play_fate), (1, lose_node), (5, delete_pod), (2, hold_by_finalizer),
         (4, label_pod), (2, label_pods), (2, move_buckets), (2, annotate_pod), (2, annotate_pods), (2, edit_image),
         (2, copy_pod), (2, make_pod_by_hand), (1, remake_as_before),
         (4, start_go_service), (2, start_go_service_for_all), (1, start_go_service_for_good), (1, stop_go_service),
