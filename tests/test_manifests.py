@@ -1,6 +1,7 @@
 """k8s-cronjob.yaml: what a real API server would say to it, and whether it fits the program that it runs."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from syncctl import __version__
+from syncctl.cli.app import app as command_line
 from syncctl.core import names
 from syncctl.core.durations import parse_duration
 from syncctl.db.lease import TERM
@@ -29,11 +32,12 @@ DOCUMENTS: dict[str, dict[str, Any]] = {document["kind"]: document for document 
 CRONJOB = DOCUMENTS["CronJob"]["spec"]
 JOB = CRONJOB["jobTemplate"]["spec"]
 POD = JOB["template"]["spec"]
-CONTAINERS = [*POD["initContainers"], *POD["containers"]]
+SET_UP = DOCUMENTS["Job"]["spec"]["template"]["spec"]
+CONTAINERS = [*SET_UP["initContainers"], *SET_UP["containers"], *POD["containers"]]
 ENVIRONMENT: dict[str, str] = DOCUMENTS["ConfigMap"]["data"]
 INTERVAL = 300
 START = 30
-"""Seconds of a job for scheduling it, pulling the image, upgrading the tables and starting the interpreter."""
+"""Seconds of a job for scheduling it, pulling the image and starting the interpreter."""
 SAFE_VOLUMES = {
     "configMap",
     "csi",
@@ -68,12 +72,13 @@ def test_each_document_keeps_to_the_schema_and_has_no_field_beyond_it(kind: str,
 
 def test_there_is_one_document_of_each_kind() -> None:
     kinds = [document["kind"] for document in yaml.safe_load_all(FILE.read_text())]
-    assert kinds == ["Namespace", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "CronJob"]
+    assert kinds == ["Namespace", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Job", "CronJob"]
 
 
 def test_the_pod_is_restricted() -> None:
     assert DOCUMENTS["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert list(breaches(POD)) == []
+    assert list(breaches(SET_UP)) == []
 
 
 @pytest.mark.parametrize(
@@ -169,8 +174,9 @@ def test_the_pass_runs_as_the_account_that_has_the_role() -> None:
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
     ]
-    assert POD["serviceAccountName"] == account["name"]
-    assert POD["automountServiceAccountToken"] is True
+    for pod in (POD, SET_UP):
+        assert pod["serviceAccountName"] == account["name"]
+        assert pod["automountServiceAccountToken"] is True
 
 
 def test_everything_is_in_one_namespace() -> None:
@@ -185,8 +191,8 @@ def test_each_key_of_the_config_map_is_a_setting(name: str) -> None:
 
 
 def test_the_values_of_the_config_map_can_be_used(settings: Settings) -> None:
-    assert settings.fleet_name == "trading"
     assert settings.log_format == "json"
+    assert settings.claims == {}
 
 
 def test_b2_what_a_pass_begins_has_ended_before_kubernetes_ends_the_job(settings: Settings) -> None:
@@ -225,9 +231,28 @@ def test_b2_a_job_whose_node_is_lost_is_replaced_and_the_next_tick_is_the_retry(
     assert JOB["ttlSecondsAfterFinished"] > INTERVAL
 
 
-def test_the_tables_are_upgraded_before_the_pass() -> None:
-    assert [container["args"] for container in POD["initContainers"]] == [["db", "upgrade"]]
+def test_a8_a_job_makes_tables_and_settings_and_no_pass_may_change_tables() -> None:
+    assert [container["args"] for container in SET_UP["initContainers"]] == [["db", "upgrade"]]
+    (container,) = SET_UP["containers"]
+    assert container["args"][:3] == ["fleet", "set", "--defaults"]
+    assert "--yes" in container["args"]
+    assert DOCUMENTS["Job"]["metadata"]["name"].endswith(__version__.replace(".", "-"))
+    assert "initContainers" not in POD
     assert [container["args"] for container in POD["containers"]] == [["sync", "once", "-o", "json", "--wait", "65s"]]
+
+
+def test_a8_what_the_job_sets_a_command_takes(settings: Settings, database: str) -> None:
+    (container,) = SET_UP["containers"]
+    runner = CliRunner(env={"SYNCCTL_DATABASE_URL": database})
+    assert runner.invoke(command_line, container["args"]).exit_code == 0
+    assert runner.invoke(command_line, container["args"]).stderr == "No changes.\n"
+    shown = json.loads(runner.invoke(command_line, ["fleet", "show", "-o", "json"]).stdout)
+    assert shown["settings"]["fleet_name"] == DOCUMENTS["Namespace"]["metadata"]["name"]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'syncctl.db'}"
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container["name"])

@@ -26,7 +26,6 @@ DOCUMENTS: dict[str, dict[str, Any]] = {document["kind"]: document for document 
 DEPLOYMENT = DOCUMENTS["Deployment"]["spec"]
 POD = DEPLOYMENT["template"]["spec"]
 (CONTAINER,) = POD["containers"]
-(UPGRADE,) = POD["initContainers"]
 
 
 @pytest.mark.parametrize("version", ["1.25", kubernetes_validate.latest_version()])
@@ -44,10 +43,10 @@ def test_there_is_one_document_of_each_kind_and_all_are_beside_the_cronjob() -> 
 
 def test_the_pod_is_restricted_and_writes_nowhere() -> None:
     assert list(breaches(POD)) == []
-    for container in (CONTAINER, UPGRADE):
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
-        assert container["image"] == f"syncctl:{__version__}"
-        assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+    assert "initContainers" not in POD
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    assert CONTAINER["image"] == f"syncctl:{__version__}"
+    assert CONTAINER["resources"]["limits"].keys() == {"cpu", "memory"}
     assert {label["app.kubernetes.io/version"] for label in all_labels()} == {__version__}
 
 
@@ -60,9 +59,8 @@ def all_labels() -> list[dict[str, str]]:
 
 def test_settings_and_secrets_are_those_of_the_cronjob() -> None:
     cronjob = CRONJOB_DOCUMENTS["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
-    for container in (CONTAINER, UPGRADE):
-        assert container["envFrom"] == cronjob["envFrom"]
-        assert container["env"] == cronjob["env"]
+    assert CONTAINER["envFrom"] == cronjob["envFrom"]
+    assert CONTAINER["env"] == cronjob["env"]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
