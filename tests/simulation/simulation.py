@@ -255,6 +255,9 @@ class Simulation:
                 raise Violation("asked the cluster without a lease")
         elif run.error is not None:
             self.covered["passes that ended with an error"] += 1
+            if run.report is not None:
+                # Nobody knows whether its record was made, and so what is held as it was.
+                self._held = {key: row for key, row in self._held.items() if not run.options.shard.has(key[0])}
         elif run.killed:
             self.covered["passes killed"] += 1
         elif run.report is not None:
