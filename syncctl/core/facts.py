@@ -53,18 +53,20 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Facts(Struct, frozen=True, kw_only=True):
     """What is known beside the plan. It stays in memory for as long as the pass goes on, so no clients are in it.
 
-    `home` and the four after it are what earlier passes have left to be known, see Snapshot; `read_at` is when that
+    `home` and the five after it are what earlier passes have left to be known, see Snapshot; `read_at` is when that
     was read, by the database's clock, and `now` the moment by which pods are judged. `cluster` says which cluster and
-    namespace the plan is for, `here` is the same as a fleet's home; None when nobody has asked, or may know.
-    `elsewhere` is what the other shards have counted. `settings` are the fleet's own, None while they are unset, and
-    `claims` what this process's environment or config file says of them all the same.
+    namespace the plan is for, `namespace` the latter alone, `here` is the same as a fleet's home; None when nobody has
+    asked, or may know. `elsewhere` is what the other shards have counted. `settings` are the fleet's own, None while
+    they are unset, and `claims` what this process's environment or config file says of them all the same.
     """
 
     read_at: datetime
     now: datetime
     cluster: str
+    namespace: str = ""
     shard: Shard = WHOLE
     home: Home | None = None
+    go_service: bool = False
     back_offs: Mapping[PodKey, BackOff] = {}
     begun: Mapping[PodKey, Begun] = {}
     latches: Mapping[GuardKind, Latch] = {}

@@ -68,6 +68,7 @@ class ApiCluster:
         self._namespace = connection.namespace
         self._namespace_url = f"{base}/api/v1/namespaces/{connection.namespace}"
         self._pods_url = f"{self._namespace_url}/pods"
+        self.namespace = connection.namespace
         self.address = f"namespace {connection.namespace} of {host}"
 
     def working_under(self, permit: Permit, pause: Pause) -> "ApiCluster":

@@ -10,6 +10,10 @@ class Cluster(Protocol):
     """One namespace of one cluster. Every method raises leaves of ClusterError."""
 
     @property
+    def namespace(self) -> str:
+        """The namespace's name."""
+
+    @property
     def address(self) -> str:
         """The namespace and the API server's URL, for a person: `namespace trading of https://...`."""
 

@@ -12,6 +12,7 @@ class ReadOnlyCluster:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self.namespace = cluster.namespace
         self.address = cluster.address
         self.home = cluster.home
         self.list_pods = cluster.list_pods

@@ -30,6 +30,11 @@ class World:
         self._knows_here = False
 
     @property
+    def namespace(self) -> str:
+        """The name of the namespace."""
+        return self._cluster.namespace
+
+    @property
     def address(self) -> str:
         """Which cluster and namespace this is, for a person."""
         return self._cluster.address

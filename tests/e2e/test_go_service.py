@@ -15,8 +15,8 @@ from .desk import Desk, outcome_of, pod_of, vwap
 
 @pytest.fixture
 def adopted(desk: Desk) -> Desk:
-    """A fleet whose tables were the Go service's."""
-    desk.sql("UPDATE fleet SET go_service = true")
+    """A fleet whose tables were the Go service's, and that is at home here."""
+    desk.sql("UPDATE fleet SET go_service = true, home = :uid, home_name = 'here'", uid=desk.cluster.uid())
     return desk
 
 

@@ -323,3 +323,52 @@ def test_a_copy_becomes_a_fleet_of_its_own_by_the_statement_in_the_document(
     go_to(desk, "trading")
     desk.run(move_here=True)
     assert pods_in(sandbox, "trading") == originals
+
+
+# A5: where the Go service's pods are ----------------------------------------------------------------------------------
+
+
+def test_a5_a_fleet_of_the_go_service_makes_no_pod_but_where_that_makes_its_own(
+    desk: Desk, sandbox: SandboxCluster
+) -> None:
+    desk.sql("UPDATE fleet SET go_service = :on", on=True)
+    client, off = desk.add(), desk.add("off")
+    desk.switch("off", vwap=False)
+    for adopt in (False, True):
+        report = desk.run(adopt=adopt)
+        assert exit_code_of_report(report) is ExitCode.REFUSED
+        assert "the Go service makes its pods in namespace default, and this is namespace trading" in (
+            report.refusals[0].message
+        )
+    assert pods_in(sandbox, "trading") == {}
+    assert home_of(desk) is None
+    planned = plan_sync(desk.engine, desk.api, desk.settings, PassOptions()).plan.drifted
+    assert [step.held is not None for step in planned] == [True]
+    # There it is at home from its first pod on, as any fleet.
+    go_to(desk, "default")
+    assert desk.run().counts()[Result.CREATED] == 1
+    assert pods_in(sandbox, "default").keys() == {vwap(client)}
+    assert home_of(desk)
+    assert vwap(off) not in pods_in(sandbox, "default")
+
+
+def test_a5_a_person_moves_it(desk: Desk, sandbox: SandboxCluster) -> None:
+    desk.sql("UPDATE fleet SET go_service = :on", on=True)
+    client = desk.add()
+    assert desk.run(move_here=True).counts()[Result.CREATED] == 1
+    assert pods_in(sandbox, "trading").keys() == {vwap(client)}
+    desk.restart()
+    assert exit_code_of_report(desk.run()) is ExitCode.DONE
+
+
+def test_a5_one_that_has_forgotten_the_go_service_or_has_pods_here_is_any_fleet(
+    desk: Desk, sandbox: SandboxCluster
+) -> None:
+    client = desk.add()
+    desk.run()
+    forget_home(desk)
+    desk.sql("UPDATE fleet SET go_service = :on", on=True)
+    desk.add("globex")
+    assert desk.run().counts()[Result.CREATED] == 1
+    assert len(pods_in(sandbox, "trading")) == 2
+    assert vwap(client) in pods_in(sandbox, "trading")

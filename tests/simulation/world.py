@@ -11,7 +11,7 @@ from syncctl.core.errors import ClientExists
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
 from syncctl.db.engine import writing
 from syncctl.operations import algorithms, clients
-from syncctl.sandbox import ANNOTATION, PODS, DeleteOptions, Kubelet, Record, Store
+from syncctl.sandbox import ANNOTATION, NAMESPACES, PODS, DeleteOptions, Kubelet, Record, Store
 from syncctl.sandbox.objects import Event
 
 from .driven import NAMESPACE, DrivenTime
@@ -502,7 +502,8 @@ class World:
                 "INSERT INTO adopted_algorithm_status (id, client_id, reason, original, adopted_at)"
                 " VALUES (:number, :client, 'merged', '{}', '2026-01-01 00:00:00')", number=number, client=client,
             )  # fmt: skip
-        self._sql("UPDATE fleet SET go_service = true")
+        uid = self._store.get(NAMESPACES, "", NAMESPACE).uid
+        self._sql("UPDATE fleet SET go_service = true, home = :uid, home_name = 'here'", uid=uid)
         self._judge.looks_for_go = True
 
     def forget_go_service(self) -> None:

@@ -8,6 +8,9 @@ from syncctl.core import names
 from syncctl.core.facts import Facts, Held, Notes, Refusal, Rules
 from syncctl.core.steps import Hold, HoldKind, Plan, Step
 
+OF_GO_SERVICE = "default"
+"""Where the Go service makes all its pods; it has no setting for that."""
+
 
 def matters(plan: Plan, facts: Facts, rules: Rules) -> bool:
     """Whether it matters where this is: only to who makes pods, and once to a fleet whose pods are here already."""
@@ -18,6 +21,8 @@ def matters(plan: Plan, facts: Facts, rules: Rules) -> bool:
 def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     """Hold all that would make a pod in another place than the fleet's home. A fleet without one is at home here."""
     known, here = facts.home, facts.here
+    if known is None and facts.go_service and not (plan.live or rules.move_here) and facts.namespace != OF_GO_SERVICE:
+        return _beside_the_go_service(plan, facts)
     if here is None or (known is not None and here.uid == known.uid):
         return Held()
     if known is None or rules.move_here:
@@ -39,6 +44,20 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     )
     holds = {step.name: Hold(HoldKind.REFUSED, measured) for step in making}
     return Held(holds, (Refusal(message, hint),))
+
+
+def _beside_the_go_service(plan: Plan, facts: Facts) -> Held:
+    """Hold all that would make a pod of a fleet whose pods the Go service has made, and which is not where they are."""
+    if not (making := _making(plan)):
+        return Held()
+    why = f"the Go service makes its pods in namespace {OF_GO_SERVICE}, and this is {facts.cluster}"
+    listed = names.listed([step.name for step in making])
+    message = f"refused to make {names.pods(len(making))}: {why}; if those still run, each would run twice: {listed}"
+    hint = (
+        f"adopt them where they are: `syncctl sync once --namespace {OF_GO_SERVICE} --adopt`;"
+        " or, when nothing of the Go service runs any more, make this the fleet's home: `syncctl sync once --move-here`"
+    )
+    return Held({step.name: Hold(HoldKind.REFUSED, why) for step in making}, (Refusal(message, hint),))
 
 
 def _making(plan: Plan) -> list[Step]:
