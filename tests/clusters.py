@@ -242,7 +242,7 @@ def open_cluster(kubeconfig: str | None, folder: Path) -> Iterator[SandboxCluste
 
 
 def a_pod(name: str, *, fleet: str = "", client_id: int = 7, algorithm: str = "vwap", **metadata: Any) -> Json:
-    """Return the manifest of a small pod: of this fleet, told what it runs, or of nobody."""
+    """Return the manifest of a small pod: of this fleet, told what it runs, or as the Go service makes them."""
     template = Blueprint(make_template(), fleet, "default").template
     labels = {names.FLEET: fleet, names.CLIENT_ID: str(client_id), names.ALGORITHM: algorithm} if fleet else {}
     amounts = {"cpu": "20m", "memory": "32Mi"}
@@ -250,6 +250,8 @@ def a_pod(name: str, *, fleet: str = "", client_id: int = 7, algorithm: str = "v
     if fleet:
         told = {names.ALGORITHM_VARIABLE: algorithm, names.CLIENT_ID_VARIABLE: str(client_id)}
         container["env"] = [{"name": name, "value": value} for name, value in told.items()]
+    else:
+        container |= {"name": names.GO_CONTAINER, "image": names.GO_IMAGE}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

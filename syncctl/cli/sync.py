@@ -72,6 +72,10 @@ AllowPods = Annotated[
     typer.Option("--allow-pod", metavar="POD", help="Let this pod pass the guard; may be repeated"),
 ]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go service, by replacing them")]
+AdoptPods = Annotated[
+    list[str] | None,
+    typer.Option("--adopt-pod", metavar="POD", help="Take over this one, though it looks otherwise; may be repeated"),
+]
 MoveHere = Annotated[
     bool, typer.Option("--move-here", help="Make this namespace the fleet's home; nothing may run in the old one")
 ]
@@ -81,10 +85,22 @@ Wait = Annotated[
 
 
 def _options(
-    policy: Policy, allow_deletions: int | None, allow_pods: list[str] | None, adopt: bool, move_here: bool, shard: str
+    policy: Policy,
+    allow_deletions: int | None,
+    allow_pods: list[str] | None,
+    adopt: bool,
+    adopt_pods: list[str] | None,
+    move_here: bool,
+    shard: str,
 ) -> PassOptions:
     options = PassOptions(
-        policy, allow_deletions, adopt, parse_shard(shard), move_here=move_here, allow_pods=frozenset(allow_pods or ())
+        policy,
+        allow_deletions,
+        adopt,
+        parse_shard(shard),
+        move_here=move_here,
+        allow_pods=frozenset(allow_pods or ()),
+        adopt_pods=frozenset(adopt_pods or ()),
     )
     if move_here and options.shard != WHOLE:
         # While one shard moves, another might still make pods where the fleet was.
@@ -112,6 +128,7 @@ def once(
     allow_deletions: AllowDeletions = None,
     allow_pod: AllowPods = None,
     adopt: Adopt = False,
+    adopt_pod: AdoptPods = None,
     move_here: MoveHere = False,
     shard: ShardOption = "0/1",
     wait: Wait = "0s",
@@ -126,11 +143,12 @@ def once(
     Example:
       syncctl sync once --namespace trading
     """
-    options = _options(policy, allow_deletions, allow_pod, adopt, move_here, shard)
+    options = _options(policy, allow_deletions, allow_pod, adopt, adopt_pod, move_here, shard)
     if plan_file is not None:
         if options != PassOptions():
             raise UsageError(
-                "--plan goes without --policy, --allow-deletions, --allow-pod, --adopt, --move-here and --shard",
+                "--plan goes without --policy, --allow-deletions, --allow-pod, --adopt, --adopt-pod, --move-here"
+                " and --shard",
                 "give them to `syncctl sync plan --out FILE`: the plan remembers them",
             )
         options = read_plan(plan_file)
@@ -157,6 +175,7 @@ def plan(
     allow_deletions: AllowDeletions = None,
     allow_pod: AllowPods = None,
     adopt: Adopt = False,
+    adopt_pod: AdoptPods = None,
     move_here: MoveHere = False,
     shard: ShardOption = "0/1",
     output_format: Output = Format.TABLE,
@@ -167,7 +186,7 @@ def plan(
     Example:
       syncctl sync plan --exit-code -o json
     """
-    options = _options(policy, allow_deletions, allow_pod, adopt, move_here, shard)
+    options = _options(policy, allow_deletions, allow_pod, adopt, adopt_pod, move_here, shard)
     if out is not None and options.shard != WHOLE:
         raise UsageError("--out goes without --shard: a saved plan is for the whole fleet")
     judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)

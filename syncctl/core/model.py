@@ -185,7 +185,8 @@ class ObservedPod(Struct, frozen=True, gc=False):
     object owns the pod. `unready` holds why the pod as a whole is not ready, whatever its containers last said; a lost
     node shows there. `unschedulable` holds the scheduler's message while the pod fits nowhere, `resize_refused` the
     kubelet's while it will not give the container other resources. `resizing` holds what the kubelet says while it has
-    not given them yet ("Error" and why, when it fails), `resizing_since` since when it says so.
+    not given them yet ("Error" and why, when it fails), `resizing_since` since when it says so. `go_made` tells that
+    the pod is as the Go service makes them: without labels and a controller, and with that one's one container.
     """
 
     name: str
@@ -210,6 +211,7 @@ class ObservedPod(Struct, frozen=True, gc=False):
     resizing: str = ""
     resizing_since: str = ""
     containers: tuple[ContainerState, ...] = ()
+    go_made: bool = False
 
     @property
     def terminating(self) -> bool:

@@ -21,11 +21,12 @@ class Others:
     """Pods that are not the fleet's, as far as they matter to it.
 
     `pods` are those of the namespace that hold names; `adoptable` those of the Go service that a person wants taken
-    over.
+    over; `unlike` names those that are not as the Go service makes them, where somebody has looked.
     """
 
     pods: tuple[OtherPod, ...] = ()
     adoptable: tuple[ObservedPod, ...] = ()
+    unlike: frozenset[str] = frozenset()
 
 
 class OtherPods:
@@ -40,6 +41,7 @@ class OtherPods:
         self._identities = identities
         self.adoptable: dict[PodKey, list[ObservedPod]] = {}
         self.unclaimed: list[str] = []
+        self._unlike = others.unlike
         for pod in sorted(others.adoptable, key=lambda pod: pod.name):
             if (key := self._go_key(pod.name)) is not None and desired.shard.has(key.client_id):
                 self.adoptable.setdefault(key, []).append(pod)
@@ -99,10 +101,12 @@ class OtherPods:
                     reason = f"{key} may run in {other.name}, {other.owner}{self._way_out(other)}"
                 elif other.plain and self._desired.go_service and not asked_for:
                     cause = Cause.GO_SERVICE
-                    reason = f"{key} is not asked for, and {other.name} of the Go service runs{_STOP_IT}"
+                    reason = f"{key} is not asked for, and {other.name} of the Go service runs{self._stop_it(other)}"
                 elif other.plain and self._desired.go_service:
                     cause = Cause.GO_SERVICE
-                    reason = f"{key} may run twice: {other.name} of the Go service beside {ours[key]}{_STOP_IT}"
+                    reason = (
+                        f"{key} may run twice: {other.name} of the Go service beside {ours[key]}{self._stop_it(other)}"
+                    )
                 else:
                     continue
                 yield Step(StepKind.CONFLICT, cause, other.name, key, reason)
@@ -136,13 +140,17 @@ class OtherPods:
             label = f"kubectl label pod {other.name} {names.FLEET}={self._desired.blueprint.fleet}"
             return f"; put the label back if it is this fleet's: `{label}`"
         if other.owner == names.NOT_OURS and self._go_key(other.name) is not None:
-            return "; if the Go service made it, `sync once --adopt` takes it over"
+            return f"; if the Go service made it, `{self._adopting(other)}` takes it over"
         return ""
+
+    def _stop_it(self, other: OtherPod) -> str:
+        return f"; stop the Go service, then `{self._adopting(other)}` ends it"
+
+    def _adopting(self, other: OtherPod) -> str:
+        """Return the command that takes a pod over; one that is not as the Go service makes them has to be named."""
+        return f"sync once --adopt-pod {other.name}" if other.name in self._unlike else "sync once --adopt"
 
 
 def unclaimed(pods: Sequence[str]) -> str:
     """Say which pods may be the fleet's or the Go service's, and are of no client that anybody knows."""
     return f"left alone, for no row claims them: {names.listed(pods)}"
-
-
-_STOP_IT = "; stop the Go service, then `sync once --adopt` ends it"

@@ -26,6 +26,8 @@ from syncctl.core.names import (
     CLIENT_ID_VARIABLE,
     CONTAINER,
     FLEET,
+    GO_CONTAINER,
+    GO_IMAGE,
     INSTANCE,
     LOST,
     MANAGED_BY,
@@ -134,11 +136,13 @@ def _other(metadata: Metadata) -> OtherPod:
 
 def _observed(pod: PodJson) -> ObservedPod:
     metadata, spec, status = pod.metadata, pod.spec, pod.status
-    own = None
+    own, go_made = None, False
     for container in spec.containers or ():
         if container.name == CONTAINER:
             own = container
             break
+    else:
+        go_made = _is_as_the_go_service_makes(pod)
     grace = metadata.deletion_grace_period_seconds
     if grace is None:
         grace = spec.termination_grace_period_seconds
@@ -171,7 +175,13 @@ def _observed(pod: PodJson) -> ObservedPod:
         resizing,
         resizing_since,
         tuple([_container_state(state) for state in states]),
+        go_made,
     )
+
+
+def _is_as_the_go_service_makes(pod: PodJson) -> bool:
+    plain = not pod.metadata.labels and not pod.metadata.owner_references
+    return plain and [(one.name, one.image) for one in pod.spec.containers or ()] == [(GO_CONTAINER, GO_IMAGE)]
 
 
 def _resize(said: Mapping[str, Condition]) -> tuple[str, str, str]:

@@ -35,7 +35,8 @@ class PassOptions:
     """What a person may say of one run.
 
     `move_here` makes the namespace of this run the fleet's home, wherever that was. `expected_digest` is that of a
-    saved plan: the run does exactly that plan or nothing. `allow_pods` names pods that the guard is to let pass.
+    saved plan: the run does exactly that plan or nothing. `allow_pods` names pods that the guard is to let pass,
+    `adopt_pods` pods of the Go service that are not as it makes them.
     """
 
     policy: Policy = Policy.SYNC
@@ -45,6 +46,7 @@ class PassOptions:
     move_here: bool = False
     expected_digest: str | None = None
     allow_pods: frozenset[str] = frozenset()
+    adopt_pods: frozenset[str] = frozenset()
 
 
 def plan_sync(
@@ -79,7 +81,7 @@ class Planning:
         self._claims = settings.claims
         self._options = options
         self._clock = clock
-        self._world = World(cluster, options.shard, adopt=options.adopt)
+        self._world = World(cluster, options.shard, adopt=options.adopt, adopt_pods=options.adopt_pods)
 
     def observed(self, rows: Snapshot) -> list[ObservedPod]:
         """Return the pods that the run is to look after."""
@@ -90,7 +92,9 @@ class Planning:
         options, now = self._options, self._clock.now()
         desired = read_desired(rows, self._settings(rows), options.shard)
         plan = make_plan(desired, pods, now, Others())
-        looks = options.adopt or rows.go_service or any(step.may_make_pod for step in plan.drifted)
+        looks = (
+            options.adopt or options.adopt_pods or rows.go_service or any(step.may_make_pod for step in plan.drifted)
+        )
         others = self._world.others(rows.fleet) if looks else Others()
         created = (step.key for step in plan.drifted if step.kind is StepKind.CREATE and step.key)
         claiming = self._world.claiming(created, desired)

@@ -30,6 +30,7 @@ class _Document(_Format):
     adopt: bool
     move_here: bool = False
     allow_pods: list[str] = []
+    adopt_pods: list[str] = []
 
 
 def save_plan(file: Path, judged: JudgedPlan, options: PassOptions) -> None:
@@ -46,6 +47,7 @@ def save_plan(file: Path, judged: JudgedPlan, options: PassOptions) -> None:
         "adopt": options.adopt,
         "move_here": options.move_here,
         "allow_pods": sorted(options.allow_pods),
+        "adopt_pods": sorted(options.adopt_pods),
         "steps": [step_document(step) for step in judged.plan.drifted],
     }
     try:
@@ -77,4 +79,5 @@ def read_plan(file: Path) -> PassOptions:
         move_here=document.move_here,
         expected_digest=document.digest,
         allow_pods=frozenset(document.allow_pods),
+        adopt_pods=frozenset(document.adopt_pods),
     )

@@ -1,7 +1,7 @@
 """The cluster as one run reads it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from syncctl.core import names
 from syncctl.core.desired import DesiredState
@@ -19,10 +19,11 @@ log = logging.getLogger("syncctl")
 class World:
     """Each thing is read when it matters for the first time, and then known: a saved plan is looked at twice."""
 
-    def __init__(self, cluster: Cluster, shard: Shard, *, adopt: bool) -> None:
+    def __init__(self, cluster: Cluster, shard: Shard, *, adopt: bool, adopt_pods: Collection[str]) -> None:
         self._cluster = cluster
         self._shard = shard
         self._adopt = adopt
+        self._adopt_pods = adopt_pods
         self._pods: list[ObservedPod] | None = None
         self._others: Others | None = None
         self._outside: list[tuple[ObservedPod, set[PodKey]]] | None = None
@@ -48,12 +49,21 @@ class World:
         return self._pods
 
     def others(self, fleet: str) -> Others:
-        """Look up who else holds which name, and with `adopt` the pods that the Go service may have made."""
+        """Look up who else holds which name, and which of the Go service's pods a person wants taken over.
+
+        With `adopt` those that are as it makes them, and whatever their shape those of `adopt_pods`, but for what a
+        controller would make again.
+        """
         if self._others is None:
             pods = tuple(self._cluster.list_others(names.foreign_selector(fleet)))
-            unowned = self._further(names.unowned_selector()) if self._adopt else []
-            self._others = Others(pods, tuple(pod for pod in unowned if _of_the_go_service(pod)))
+            looks = self._adopt or self._adopt_pods
+            unowned = self._further(names.unowned_selector()) if looks else []
+            mine = tuple(pod for pod in unowned if self._is_to_be_adopted(pod))
+            self._others = Others(pods, mine, frozenset(pod.name for pod in unowned if not pod.go_made))
         return self._others
+
+    def _is_to_be_adopted(self, pod: ObservedPod) -> bool:
+        return (self._adopt and pod.go_made) or (pod.name in self._adopt_pods and not pod.controlled)
 
     def claiming(self, keys: Iterable[PodKey], desired: DesiredState) -> list[ObservedPod]:
         """Return the fleet's pods in the care of other shards that may run one of these keys.
@@ -95,8 +105,3 @@ class World:
         """
         known = {pod.uid for pod in self._pods or ()}
         return [pod for pod in self._cluster.list_pods(selector) if pod.uid not in known]
-
-
-def _of_the_go_service(pod: ObservedPod) -> bool:
-    """Whether the pod may be one of its: it labels nothing, and has no controller."""
-    return not pod.controlled and names.owner(pod.labels) == names.NOT_OURS

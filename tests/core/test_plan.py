@@ -26,7 +26,7 @@ LEAVING = "2026-03-02T14:30:30Z"
 TERMINATING = replace(POD, deleted_at=LEAVING)
 STUCK = replace(POD, deleted_at="2026-03-02T14:00:00Z")
 RESIZING = replace(POD, resizing="Deferred: no room", resizing_since="2026-03-02T14:29:00Z")
-SEED = replace(POD, name="vmap-107", labels={}, annotations={}, environment=NO_ENVIRONMENT)
+SEED = replace(POD, name="vmap-107", labels={}, annotations={}, environment=NO_ENVIRONMENT, go_made=True)
 # As they were made before there was the variable SYNCCTL_SPEC.
 OLD = replace(POD, environment=POD.environment._replace(spec=None))
 # Only its name says whose it is, only its environment, neither.

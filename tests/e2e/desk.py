@@ -102,7 +102,12 @@ class Desk:
     # What the cluster does
 
     def until_running(self) -> None:
-        self.cluster.until(lambda: all(pod["status"].get("phase") == "Running" for pod in self.cluster.pods().values()))
+        """Wait until all pods run; of the Go service's no registry has the image."""
+
+        def runs(pod: Json) -> bool:
+            return pod["status"].get("phase") == "Running" or pod["spec"]["containers"][0]["image"] == names.GO_IMAGE
+
+        self.cluster.until(lambda: all(map(runs, self.cluster.pods().values())))
 
     def until_gone(self, *pods: str) -> None:
         self.cluster.until(lambda: not set(pods) & self.cluster.pods().keys())

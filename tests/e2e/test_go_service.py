@@ -1,8 +1,9 @@
 """A2, A3, A4: the Go service's pods, by every id that is or was a client's, while it is at work and after."""
 
 import pytest
-from clusters import a_pod
+from clusters import Json, a_pod
 
+from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.model import Client
 from syncctl.core.report import Report, Result
@@ -153,6 +154,46 @@ def test_a4_it_is_so_whatever_labels_somebody_puts_on_its_pods(adopted: Desk, la
     report = adopted.run()
     assert outcome_of(report, vmap(client)).step.cause is Cause.GO_SERVICE
     assert exit_code_of_report(report) is ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"metadata": {"labels": {"app": "other"}}},
+        {"spec": {"containers": [{"name": names.GO_CONTAINER, "image": "mirror.example.com/algorithm-image"}]}},
+        {"spec": {"containers": [{"name": names.GO_CONTAINER, "image": names.GO_IMAGE}, {"name": "x", "image": "x"}]}},
+        {"spec": {"containers": [{"name": "twap-3", "image": names.GO_IMAGE}]}},
+    ],
+    ids=["a label", "a mirrored image", "an injected sidecar", "another container"],
+)
+def test_a6_what_is_not_as_the_go_service_makes_pods_is_left_until_a_person_names_it(
+    adopted: Desk, shape: dict[str, Json]
+) -> None:
+    client = adopted.add()
+    off = adopted.add("off")
+    adopted.switch("off", vwap=False)
+    for name in (vmap(client), vmap(off)):
+        pod = a_pod(name)
+        adopted.api.create_pod({**pod, **{part: {**pod[part], **values} for part, values in shape.items()}})
+    report = adopted.run(adopt=True)
+    assert {outcome.result for outcome in report.outcomes} == {Result.CONFLICT}
+    assert exit_code_of_report(report) is ExitCode.INCOMPLETE
+    for outcome, name in zip(report.outcomes, (vmap(client), vmap(off)), strict=True):
+        assert f"`sync once --adopt-pod {name}`" in outcome.step.reason
+    assert adopted.cluster.pods().keys() == {vmap(client), vmap(off)}
+    named = adopted.run(adopt_pods=frozenset({vmap(client), vmap(off)}))
+    assert {outcome.step.name: outcome.result for outcome in named.outcomes} == {
+        vmap(client): Result.REPLACED,
+        vmap(off): Result.DELETED,
+    }
+
+
+def test_a6_what_a_controller_would_make_again_is_taken_over_by_nobodys_word(adopted: Desk) -> None:
+    client = adopted.add()
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "1-2", "controller": True}
+    adopted.api.create_pod(a_pod(vmap(client), ownerReferences=[owner]))
+    report = adopted.run(adopt=True, adopt_pods=frozenset({vmap(client)}))
+    assert outcome_of(report, vwap(client)).result is Result.CONFLICT
 
 
 def test_a4_no_replacement_begins_beside_a_go_pod(adopted: Desk) -> None:

@@ -218,9 +218,9 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
 
 @brings_about("any, beside one of a Go service that is at work")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
-    desk.sql("UPDATE fleet SET go_service = true")
     pod = vwap(desk.add())
     desk.started()
+    desk.sql("UPDATE fleet SET go_service = true")
     seed = pod.replace("vwap", "vmap")
     desk.api.create_pod(a_pod(seed))
     return seed, {}

@@ -233,7 +233,11 @@ class World:
 
     def stray(self, name: str, **labels: str) -> str:
         """Make a pod that is not ours and return its uid."""
-        container = {"name": "c", "image": "nginx:1", "resources": {"limits": {"cpu": "100m", "memory": "64Mi"}}}
+        container = {
+            "name": names.GO_CONTAINER,
+            "image": names.GO_IMAGE,
+            "resources": {"limits": {"cpu": "100m", "memory": "64Mi"}},
+        }
         pod = {"metadata": {"name": name, "labels": labels}, "spec": {"containers": [container]}}
         return self.sandbox.store.create(PODS, NAMESPACE, pod).record.uid
 

@@ -422,7 +422,7 @@ class Judge:
 
     def _adopted(self, run: PassRun, seen: Record) -> str:
         rows, key = run.rows, run.rows.named(seen.name)
-        if not run.options.adopt or _is_owned(seen) or key is None or seen.labels.get(MANAGED_BY) == "syncctl":
+        if not run.options.adopt or not _is_adoptable(seen) or key is None:
             raise Violation(f"deleted {seen.name}, a pod of somebody else")
         if key in rows.invalid:
             raise Violation(f"deleted {seen.name} of an invalid client")
@@ -440,7 +440,7 @@ class Judge:
         for record in run.listed.values():
             if self.ours(record.labels):
                 found += [record] if self.identity(run.rows, record).key == wanted.key else []
-            elif run.options.adopt and FLEET not in record.labels and run.rows.named(record.name) == wanted.key:
+            elif run.options.adopt and _is_adoptable(record) and run.rows.named(record.name) == wanted.key:
                 found.append(record)
         return found
 
@@ -558,7 +558,7 @@ class Judge:
                     kinds[kind].add(record.uid)
                 elif who.agrees and run.rows.switched_off(who.key) and run.options.policy is Policy.SYNC:
                     switched_off.add(record.uid)
-            elif run.options.adopt and FLEET not in record.labels and (key := run.rows.named(record.name)):
+            elif run.options.adopt and _is_adoptable(record) and (key := run.rows.named(record.name)):
                 live += 1
                 mine = self._mine(run, key) and run.rows.switched_off(key)
                 switched_off |= {record.uid} if mine else set()
@@ -877,6 +877,13 @@ class Judge:
 def _is_owned(record: Record) -> bool:
     """Whether the pod is a fleet's or a controller's: the Go service labels nothing, and has none."""
     return FLEET in record.labels or bool(record.content["metadata"].get("ownerReferences"))
+
+
+def _is_adoptable(record: Record) -> bool:
+    """Whether the pod is as the Go service makes them."""
+    containers = [(one["name"], one["image"]) for one in record.content["spec"]["containers"]]
+    plain = not record.labels and not record.content["metadata"].get("ownerReferences")
+    return plain and containers == [("algorithm-container", "algorithm-image")]
 
 
 def _has_ended(record: Record) -> bool:
