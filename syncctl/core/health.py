@@ -11,6 +11,7 @@ The first rule that fits decides:
     a container waits with an error or a back-off    | Degraded
     a container has just ended with an error         | Degraded
     a resize fails, or is not done for some minutes  | Degraded
+    neither ready nor changed for some minutes       | Degraded
     Running, every container ready, and the pod too  | Healthy
     the same, but the pod is not ready: a lost node  | Degraded
     anything else                                    | Progressing
@@ -29,6 +30,9 @@ STUCK_MARGIN = timedelta(seconds=60)
 
 RESIZE_PATIENCE = timedelta(minutes=10)
 """How long a node may put a resize off before somebody should look for room."""
+
+START_PATIENCE = timedelta(minutes=10)
+"""How long a pod that is not ready may show no change before somebody should look: a large image takes minutes."""
 
 # Waiting reasons that are a normal part of starting; every other one is trouble.
 _STARTING = {"", "ContainerCreating", "PodInitializing"}
@@ -73,7 +77,12 @@ def pod_health(pod: ObservedPod, now: datetime) -> Health:
         return Health(HealthCode.DEGRADED, f"not resized: {pod.resizing}")
     if pod.phase == "Running" and all(container.ready for container in pod.containers):
         return Health(HealthCode.DEGRADED, f"not ready: {pod.unready}") if pod.unready else Health(HealthCode.HEALTHY)
-    return Health(HealthCode.PROGRESSING, "not ready" if pod.phase == "Running" else "starting")
+    doing = "not ready" if pod.phase == "Running" else "starting"
+    since = pod.changed_at or pod.created_at
+    if since and now - datetime.fromisoformat(since) > START_PATIENCE:
+        minutes = START_PATIENCE // timedelta(minutes=1)
+        return Health(HealthCode.DEGRADED, _joined(f"{doing} for more than {minutes} minutes", _waits_for(pod)))
+    return Health(HealthCode.PROGRESSING, doing)
 
 
 def process_health(pod: ObservedPod, now: datetime) -> Health:
@@ -97,6 +106,13 @@ def _resize_is_stuck(pod: ObservedPod, now: datetime) -> bool:
     if pod.resizing.startswith("Error"):
         return True
     return bool(pod.resizing_since) and now - datetime.fromisoformat(pod.resizing_since) > RESIZE_PATIENCE
+
+
+def _waits_for(pod: ObservedPod) -> str:
+    for container in pod.containers:
+        if container.waiting:
+            return _joined(container.waiting, container.message)
+    return pod.unready or ("" if pod.node else "no scheduler has given it a node")
 
 
 def _why_waiting(container: ContainerState) -> str:

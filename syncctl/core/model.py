@@ -187,6 +187,7 @@ class ObservedPod(Struct, frozen=True, gc=False):
     kubelet's while it will not give the container other resources. `resizing` holds what the kubelet says while it has
     not given them yet ("Error" and why, when it fails), `resizing_since` since when it says so. `go_made` tells that
     the pod is as the Go service makes them: without labels and a controller, and with that one's one container.
+    `changed_at` is when a condition of a pod that is not well changed last, "" of one that is.
     """
 
     name: str
@@ -212,6 +213,7 @@ class ObservedPod(Struct, frozen=True, gc=False):
     resizing_since: str = ""
     containers: tuple[ContainerState, ...] = ()
     go_made: bool = False
+    changed_at: str = ""
 
     @property
     def terminating(self) -> bool:

@@ -146,10 +146,11 @@ def _observed(pod: PodJson) -> ObservedPod:
     grace = metadata.deletion_grace_period_seconds
     if grace is None:
         grace = spec.termination_grace_period_seconds
-    unready = unschedulable = refused = resizing = resizing_since = ""
+    unready = unschedulable = refused = resizing = resizing_since = changed = ""
     if said := _conditions(status.conditions or ()):
         unready, unschedulable = _words(said.get("Ready")), _words(said.get("PodScheduled"))
         refused, resizing, resizing_since = _resize(said)
+        changed = max(one.last_transition_time or "" for one in status.conditions or ())
     states = [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
     # By position: by name it would take three times as long.
     return ObservedPod(
@@ -176,6 +177,7 @@ def _observed(pod: PodJson) -> ObservedPod:
         resizing_since,
         tuple([_container_state(state) for state in states]),
         go_made,
+        changed,
     )
 
 

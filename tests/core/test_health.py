@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from syncctl.core.health import MISSING, RESIZE_PATIENCE, STUCK_MARGIN, Health, HealthCode, pod_health
+from syncctl.core.health import MISSING, RESIZE_PATIENCE, START_PATIENCE, STUCK_MARGIN, Health, HealthCode, pod_health
 from syncctl.core.model import ContainerState, ObservedPod
 
 from .builders import NOW, pod_of
@@ -16,6 +16,11 @@ PENDING = pod_of(phase="Pending", containers=())
 JUST_NOW = (NOW - RESIZE_PATIENCE).isoformat()
 LONG_AGO = (NOW - RESIZE_PATIENCE - timedelta(seconds=1)).isoformat()
 LEAVING_BY = "2026-03-02T14:30:00Z"  # NOW, as the API server writes it
+
+
+def test_c3_both_kinds_of_patience_are_as_long() -> None:
+    # The times above are those of either.
+    assert START_PATIENCE == RESIZE_PATIENCE
 
 
 def of_container(phase: str = "Running", **fields: object) -> ObservedPod:
@@ -50,6 +55,28 @@ STATUSES = {
         of_container(terminated="Completed", exit_code=0),
         HealthCode.PROGRESSING,
         "not ready",
+    ),
+    "c3: not ready, and changed a while ago": (
+        replace(of_container(), changed_at=JUST_NOW, created_at=LONG_AGO),
+        HealthCode.PROGRESSING,
+        "not ready",
+    ),
+    "c3: not ready for ever": (
+        replace(of_container(), changed_at=LONG_AGO, unready="ContainersNotReady: containers with unready status: [a]"),
+        HealthCode.DEGRADED,
+        "not ready for more than 10 minutes: ContainersNotReady: containers with unready status: [a]",
+    ),
+    "c3: ContainerCreating for five days": (
+        replace(
+            of_container("Pending", waiting="ContainerCreating"), changed_at=LONG_AGO, unready="ContainersNotReady"
+        ),
+        HealthCode.DEGRADED,
+        "starting for more than 10 minutes: ContainerCreating",
+    ),
+    "c3: a scheduler that nobody runs": (
+        replace(PENDING, created_at=LONG_AGO, node=""),
+        HealthCode.DEGRADED,
+        "starting for more than 10 minutes: no scheduler has given it a node",
     ),
     "just created": (PENDING, HealthCode.PROGRESSING, "starting"),
     "ContainerCreating": (of_container("Pending", waiting="ContainerCreating"), HealthCode.PROGRESSING, "starting"),

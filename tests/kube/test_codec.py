@@ -236,6 +236,18 @@ def test_a_page_of_others_is_read_from_metadata_alone() -> None:
     assert token == "abc"
 
 
+def test_c3_of_a_pod_that_is_not_well_it_is_known_when_a_condition_changed_last() -> None:
+    def changed_at(case: str) -> str:
+        document = json.loads(body(case))
+        for place, condition in enumerate(document["status"]["conditions"]):
+            condition["lastTransitionTime"] = f"2026-03-02T14:0{place}:00Z"
+        return codec.read_pod(json.dumps(document).encode()).changed_at
+
+    last = len(json.loads(body("not-ready"))["status"]["conditions"]) - 1
+    assert changed_at("not-ready") == f"2026-03-02T14:0{last}:00Z"
+    assert changed_at("running") == ""
+
+
 @pytest.mark.parametrize("length", range(0, 2000, 97))
 def test_a_page_that_ends_early_is_an_error_and_no_shorter_page(length: int) -> None:
     whole = page("running")
