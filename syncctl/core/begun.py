@@ -34,7 +34,7 @@ _BACK = (Result.CREATED, Result.REPLACED, Result.UPDATED)
 def to_begin(plan: Plan, now: datetime) -> dict[PodKey, Begun]:
     """Return the replacements that a plan begins; one of a pod that has ended stops no process."""
     return {
-        step.key: Begun(now, stopped=step.cause is not Cause.FINISHED)
+        step.key: Begun(now, step.cause is not Cause.FINISHED, step.cause.value)
         for step in plan.drifted
         if step.key is not None and _begins(step)
     }

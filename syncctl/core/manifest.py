@@ -6,6 +6,7 @@ through the downward API, so that a rename stops no trading process.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -89,6 +90,11 @@ ENVIRONMENT: Mapping[str, Callable[[DesiredPod], Json]] = {
     "CLIENT_VERSION": lambda _: _annotation(names.VERSION),
 }
 """The variables of the container that trades, and what each of them says."""
+
+
+def evidence(cause: str, now: datetime) -> dict[str, str]:
+    """Return the annotations of a pod that was changed in a way that may harm it: when, and for which cause."""
+    return {names.REPLACED: now.isoformat(timespec="seconds"), names.CHANGED_FOR: str(cause)}
 
 
 def pod_labels(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:

@@ -26,6 +26,7 @@ SPEC_HASH = "syncctl.io/spec-hash"
 RESTART_GENERATION = "syncctl.io/restart-generation"
 TEMPLATE = "syncctl.io/template"
 REPLACED = "syncctl.io/replaced"
+CHANGED_FOR = "syncctl.io/changed-for"
 ADMITTED = "syncctl.io/admitted"
 
 NAME_PREFIX = "client/"

@@ -108,8 +108,8 @@ def _template_problems(document: object) -> Iterator[str]:
         if field not in ("labels", "annotations"):
             yield f"metadata.{field}: set by syncctl"
     labels, annotations = manifest.LABELS, manifest.ANNOTATIONS
-    # The last two are set on a pod that runs.
-    of_annotations = (*annotations.of_fleet, *annotations.of_pod, names.REPLACED, names.ADMITTED)
+    # The last three are set on a pod that runs.
+    of_annotations = (*annotations.of_fleet, *annotations.of_pod, names.REPLACED, names.CHANGED_FOR, names.ADMITTED)
     for section, owned in (("labels", labels.of_fleet + labels.of_pod), ("annotations", of_annotations)):
         given = metadata.get(section) or {}
         if not isinstance(given, Mapping):

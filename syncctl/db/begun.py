@@ -13,16 +13,24 @@ from syncctl.db.tables import begun_replacements
 def read_begun(connection: Connection, *conditions: ColumnElement[bool]) -> dict[PodKey, Begun]:
     """Return the replacements begun, of those keys for which the conditions hold."""
     table = begun_replacements
-    columns = (table.c.client_id, table.c.algorithm, table.c.begun_at, table.c.stopped)
+    columns = (table.c.client_id, table.c.algorithm, table.c.begun_at, table.c.stopped, table.c.cause)
     rows = connection.execute(select(*columns).where(*conditions))
-    return {PodKey(row.client_id, Algorithm(row.algorithm)): Begun(row.begun_at, row.stopped) for row in rows}
+    return {
+        PodKey(row.client_id, Algorithm(row.algorithm)): Begun(row.begun_at, row.stopped, row.cause) for row in rows
+    }
 
 
 def store_begun(connection: Connection, begun: Mapping[PodKey, Begun]) -> None:
     """Store replacements that are about to begin; one that is known already begins anew."""
     delete_of_keys(connection, begun_replacements, begun)
     rows = [
-        {"client_id": key.client_id, "algorithm": key.algorithm.value, "begun_at": each.at, "stopped": each.stopped}
+        {
+            "client_id": key.client_id,
+            "algorithm": key.algorithm.value,
+            "begun_at": each.at,
+            "stopped": each.stopped,
+            "cause": each.cause,
+        }
         for key, each in begun.items()
     ]
     if rows:

@@ -9,7 +9,7 @@ from syncctl.db.faults import UPGRADE_HINT
 from syncctl.db.waiting import USUAL
 
 # In order, oldest first. A test compares them with the scripts in alembic/versions.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 HEAD = REVISIONS[-1]
 
 

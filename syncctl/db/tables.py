@@ -213,6 +213,7 @@ begun_replacements = Table(
     Column("algorithm", String(10), primary_key=True),
     Column("begun_at", UtcDateTime, nullable=False),
     Column("stopped", Boolean, nullable=False),
+    Column("cause", String(20), nullable=False, server_default=_EMPTY),
 )
 
 # What the guard has refused and no pass has seen the end of: a row for each kind and bucket, with who found it first.

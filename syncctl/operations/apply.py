@@ -12,7 +12,7 @@ from typing import Any
 
 from syncctl.core import names
 from syncctl.core.errors import ClusterError, LeaseLost, PodNotFound, PodRejected
-from syncctl.core.manifest import pod_annotations, pod_labels
+from syncctl.core.manifest import evidence, pod_annotations, pod_labels
 from syncctl.core.report import Outcome, Result
 from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
@@ -161,8 +161,10 @@ class _Apply:
                 self._to_replace.append(step)
                 return None
         patch: dict[str, Any] = {"metadata": metadata}
+        if step.stops_process:
+            # What may harm the process leaves its evidence; of a resize, once it is made.
+            metadata["annotations"] |= evidence(step.cause, self._clock.now())
         if step.cause is Cause.IMAGE_DIFFERS:
-            metadata["annotations"][names.REPLACED] = self._now()
             patch["spec"] = {"containers": [{"name": names.CONTAINER, "image": wanted.image}]}
         note_admission(self._cluster, step, self._cluster.patch_pod(pod.name, pod.uid, patch))
         return Outcome(step, Result.UPDATED)
@@ -178,6 +180,3 @@ class _Apply:
     def _metadata(self, step: Step) -> dict[str, dict[str, str]]:
         blueprint = self._plan.blueprint
         return {"labels": pod_labels(blueprint, step.wanted), "annotations": pod_annotations(blueprint, step.wanted)}
-
-    def _now(self) -> str:
-        return self._clock.now().isoformat(timespec="seconds")

@@ -74,7 +74,7 @@ class Making:
             clock: by which pods get their time to go, and refusals theirs to pass.
         """
         self._claims = plan.claims
-        parts = Parts(plan.blueprint, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
+        parts = Parts(plan, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
         self._look = parts.look
         self._part: dict[Place, Callable[[Item], bool | Outcome | None]] = {
             **dict.fromkeys((Place.FRESH, Place.AGAIN, Place.MISSING), parts.make),

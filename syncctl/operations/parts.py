@@ -8,10 +8,10 @@ from syncctl.core import names
 from syncctl.core.begun import Refusals
 from syncctl.core.drift import admission, image_difference, resources_difference
 from syncctl.core.errors import ClusterError, ClusterUnavailable, PodExists
-from syncctl.core.manifest import Blueprint, pod_manifest
+from syncctl.core.manifest import evidence, pod_manifest
 from syncctl.core.model import ObservedPod
 from syncctl.core.report import Outcome, Result
-from syncctl.core.steps import Cause, Step, StepKind
+from syncctl.core.steps import Cause, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.clock import Clock
 
@@ -34,8 +34,9 @@ class Item:
 class Parts:
     """What the threads do; each method raises leaves of ClusterError, or LeaseLost."""
 
-    def __init__(self, blueprint: Blueprint, cluster: Cluster, clock: Clock) -> None:
-        self._blueprint = blueprint
+    def __init__(self, plan: Plan, cluster: Cluster, clock: Clock) -> None:
+        self._blueprint = plan.blueprint
+        self._away = plan.away
         self._cluster = cluster
         self._clock = clock
 
@@ -85,7 +86,8 @@ class Parts:
         manifest = pod_manifest(self._blueprint, step.wanted)
         if step.cause is not Cause.MISSING:
             # Of a replacement, whichever pass has begun it: it tells of a change whether that does well.
-            manifest["metadata"]["annotations"][names.REPLACED] = self._clock.now().isoformat(timespec="seconds")
+            begun = self._away.get(step.key) if step.cause is Cause.REPLACEMENT_BEGUN and step.key else None
+            manifest["metadata"]["annotations"] |= evidence(begun.cause if begun else step.cause, self._clock.now())
         return manifest
 
     def _whose(self, holder: ObservedPod | None) -> str:

@@ -259,11 +259,14 @@ def test_pacing_and_halting_never_let_go_of_what_is_held(already: set[int], perc
 # Halt
 
 
-def replaced(client: Client, *, blueprint: Blueprint = BLUEPRINT, **fields: Any) -> ObservedPod:
-    """Return the pod of a client that was replaced for what the client asks for now."""
+def replaced(
+    client: Client, *, blueprint: Blueprint = BLUEPRINT, cause: Cause | None = None, **fields: Any
+) -> ObservedPod:
+    """Return the pod of a client that was changed for what the client asks for now; for what, it need not tell."""
     (wanted,) = desired_by(client, blueprint=blueprint).pods.values()
     pod = as_observed(pod_manifest(blueprint, wanted), **fields)
-    return replace(pod, annotations={**pod.annotations, names.REPLACED: LONG_AGO})
+    told = {names.CHANGED_FOR: cause.value} if cause else {}
+    return replace(pod, annotations={**pod.annotations, names.REPLACED: LONG_AGO, **told})
 
 
 def a_rollout(change: str, done: int, unhealthy: int, **ill: Any) -> Plan:
@@ -300,6 +303,42 @@ def test_a_change_whose_first_pods_are_ill_goes_no_further(
     assert held(halt(plan, HALT, NOW)) == (set(range(done + 1, done + 6)) if halted else set())
 
 
+@pytest.mark.parametrize(
+    ("cause", "halted"),
+    [(Cause.RESTART_ASKED, {3}), (None, {3}), (Cause.FINISHED, set()), (Cause.MISNAMED, set())],
+    ids=str,
+)
+def test_b5_only_what_was_restarted_is_evidence_against_a_restart(cause: Cause | None, halted: set[int]) -> None:
+    # Of the first client nothing was asked; its pod was healed, or made anew by an older version, and has ended again.
+    healed = replaced(a_client(1), cause=cause, containers=CRASHING)
+    asking = a_client(3, restart_generation=0)
+    plan = planned([a_client(1), replace(asking, restart_generation=1)], [healed, pod_of(asking)])
+    ahead = replace(plan, blueprint=BLUEPRINT)
+    assert held(halt(ahead, HALT, NOW)) == halted
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a7_a_resize_whose_first_pods_are_ill_goes_no_further(in_place: bool) -> None:
+    cause = Cause.RESOURCES_DIFFER if in_place else Cause.RESIZE_REFUSED
+    small = [a_client(number, memory="16Mi") for number in range(1, 8)]
+    ahead = [replaced(one, cause=cause, containers=CRASHING) for one in small[:3]]
+    plan = planned(small, [*ahead, *(pod_of(a_client(one.id)) for one in small[3:])])
+    assert held(halt(plan, HALT, NOW)) == {4, 5, 6, 7}
+    # Another amount is another change.
+    other = [replace(one, memory="64Mi") for one in small[3:]]
+    pods = [*ahead, *(pod_of(a_client(one.id)) for one in other)]
+    assert not held(halt(planned([*small[:3], *other], pods), HALT, NOW))
+
+
+def test_a7_a_pod_that_was_only_resized_is_no_evidence_against_an_image() -> None:
+    small = [a_client(number, memory="16Mi") for number in range(1, 8)]
+    ahead = [replaced(one, cause=Cause.RESOURCES_DIFFER, containers=CRASHING) for one in small[:3]]
+    new = [replace(one, image="desk/vwap:2") for one in small[3:]]
+    plan = planned([*small[:3], *new], [*ahead, *map(pod_of, small[3:])])
+    assert plan.count(StepKind.UPDATE) == 4
+    assert not held(halt(plan, HALT, NOW))
+
+
 def test_pods_that_end_at_birth_halt_a_change_as_well() -> None:
     # They are not "as they should be": each is to be replaced, and backs off.
     plan = a_rollout("template", 10, 10, phase="Failed", reason="UnexpectedAdmissionError")
@@ -319,11 +358,11 @@ def test_pods_that_are_still_starting_halt_a_change_for_the_time_being() -> None
 
 def test_a_halted_change_says_how_many_and_what_to_look_at() -> None:
     assert why(halt(a_rollout("template", 10, 4), HALT, NOW)) == (
-        "4 of 10 pods replaced for this are not healthy;"
+        "4 of 10 pods changed for this are not healthy;"
         " look at vwap-101 is Degraded: CrashLoopBackOff: last run ended with Error, exit code 1"
     )
     assert why(halt(a_rollout("image", 1, 1, containers=PULLING), HALT, NOW)) == (
-        "1 of 1 pods replaced for this are not healthy; look at vwap-101 is Degraded: ImagePullBackOff: no such image"
+        "1 of 1 pods changed for this are not healthy; look at vwap-101 is Degraded: ImagePullBackOff: no such image"
     )
 
 
@@ -371,7 +410,7 @@ def test_old_pods_that_are_well_do_not_outvote_a_new_template() -> None:
     plan = planned(old + new, pods, blueprint=OTHER_TEMPLATE)
     halted = halt(plan, HALT, NOW)
     assert len(held(halted)) == 100
-    assert "3 of 3 pods replaced for this" in why(halted)
+    assert "3 of 3 pods changed for this" in why(halted)
 
 
 def test_an_ill_image_on_the_old_template_is_no_evidence_against_the_new_one() -> None:

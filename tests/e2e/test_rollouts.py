@@ -6,8 +6,10 @@ import pytest
 from clusters import NEWER_IMAGE, SandboxCluster
 
 from syncctl.core import names
+from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.holds.pace import AT_LEAST
 from syncctl.core.report import Report
+from syncctl.core.steps import HoldKind
 from syncctl.operations.clock import SYSTEM
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
@@ -88,11 +90,9 @@ def test_a_bad_template_is_halted_though_no_pass_sees_its_replacements_through(
     sandbox_desk.template(template(2, "ImagePullBackOff"))
     first, *_, last = rollout.passes(6)
     assert sum(result.startswith("waiting") for result in results(first).values()) == AT_LEAST
-    halted = [
-        outcome.detail for outcome in last.outcomes if " pods replaced for this are not healthy" in outcome.detail
-    ]
+    halted = [outcome.detail for outcome in last.outcomes if " pods changed for this are not healthy" in outcome.detail]
     assert len(halted) == CLIENTS - AT_LEAST
-    assert halted[0].startswith(f"{AT_LEAST} of {AT_LEAST} pods replaced for this are not healthy; look at ")
+    assert halted[0].startswith(f"{AT_LEAST} of {AT_LEAST} pods changed for this are not healthy; look at ")
     assert len(rollout.made_from(1)) == CLIENTS - AT_LEAST
     assert rollout.most_down == AT_LEAST
     assert begun(sandbox_desk) == set()
@@ -124,6 +124,8 @@ def test_what_was_begun_is_told_from_what_was_missing(sandbox_desk: Desk, sandbo
     assert outcome_of(report, pod).step.cause == "replacement-begun"
     pods = desk.cluster.pods()
     assert names.REPLACED in pods[pod]["metadata"]["annotations"]
+    # Which pass has made it tells nothing of what it was made for.
+    assert pods[pod]["metadata"]["annotations"][names.CHANGED_FOR] == "restart-asked"
     assert names.REPLACED not in pods[missing]["metadata"]["annotations"]
     assert begun(desk) == set()
 
@@ -232,3 +234,42 @@ def test_a_replacement_that_was_put_off_before_its_pod_was_told_to_go_is_not_beg
     assert sorted(result.partition(":")[0] for result in results(report).values()) == ["deferred", "waiting"]
     assert len(begun(desk)) == 1
     assert (slow in begun(desk)) == results(report)[slow].startswith("waiting")
+
+
+def test_a7_a_resize_that_harms_halts_as_a_bad_image_does(sandbox_desk: Desk, sandbox: SandboxCluster) -> None:
+    desk = sandbox_desk
+    clients = [desk.add(f"client {number}") for number in range(CLIENTS)]
+    desk.started()
+    desk.set(default_memory="16Mi")
+    sandbox.pass_time(EVERY)
+    first = desk.run()
+    resized = {name for name, result in results(first).items() if result == "updated"}
+    assert len(resized) == AT_LEAST
+    for name in resized:
+        annotations = sandbox.pods()[name]["metadata"]["annotations"]
+        assert annotations[names.CHANGED_FOR] == "resources-differ"
+        sandbox.fate(name, "CrashLoopBackOff")
+    sandbox.pass_time(EVERY)
+    for _ in range(2):
+        halted = desk.run()
+        assert exit_code_of_report(halted) is ExitCode.INCOMPLETE
+        left = [outcome for outcome in halted.outcomes if outcome.step.name not in resized]
+        assert {outcome.step.held.kind for outcome in left if outcome.step.held} == {HoldKind.HALTED}
+        assert len(left) == len(clients) - AT_LEAST
+        sandbox.pass_time(EVERY)
+
+
+def test_b5_a_pod_that_was_healed_and_ends_again_halts_nobody_elses_restart(
+    sandbox_desk: Desk, sandbox: SandboxCluster
+) -> None:
+    desk = sandbox_desk
+    healed, asking = desk.add("v"), desk.add("w")
+    desk.started()
+    sandbox.fate(vwap(healed), "Failed")
+    sandbox.pass_time(5)
+    assert results(desk.run())[vwap(healed)] == "replaced"
+    desk.until_running()
+    sandbox.fate(vwap(healed), "CrashLoopBackOff")
+    sandbox.pass_time(60)
+    desk.restart("w")
+    assert results(desk.run())[vwap(asking)] == "replaced"

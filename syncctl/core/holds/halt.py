@@ -7,26 +7,33 @@ from syncctl.core import names
 from syncctl.core.facts import Facts, Held, Rules
 from syncctl.core.health import HealthCode, process_health
 from syncctl.core.model import ObservedPod
+from syncctl.core.quantity import canonical_cpu, canonical_memory
 from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step
+
+Cohort = tuple[str, str, str]
+"""A change: of what, and to what."""
+
+_RESIZED = (Cause.RESOURCES_DIFFER, Cause.RESIZE_REFUSED)
 
 
 def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     """Hold further replacements of healthy pods by a change whose first pods do not come up healthy.
 
-    A change is told from another by what it changes: the pod template, else the image, else neither (a restart). Of
-    the pods that were replaced for it, and are as they should be or have ended, more than halt_percent must be
-    unhealthy.
+    A change is told from another by what it changes: cpu and memory alone, else the pod template, else the image, else
+    nothing (a restart). Of the pods that were changed for it, and are as they should be or have ended, more than
+    halt_percent must be unhealthy. Evidence against a restart is only what was restarted: a pod that was healed, and
+    has ended again, says nothing of it.
     """
     now = facts.now
     stopping = [step for step in plan.drifted if step.stops_process and step.held is None]
     if not stopping:
         return Held()
-    tried: dict[tuple[str, str], list[ObservedPod]] = {}
+    tried: dict[Cohort, list[ObservedPod]] = {}
     for step in plan.steps:
         pod = step.observed
         tells = step.cause in (Cause.IN_SYNC, Cause.RESIZING, Cause.FINISHED)
         if pod is not None and tells and names.REPLACED in pod.annotations:
-            for cohort in _cohorts(pod.annotations.get(names.TEMPLATE, ""), pod.image):
+            for cohort in _cohorts(pod):
                 tried.setdefault(cohort, []).append(pod)
     holds: dict[str, Hold] = {}
     for step in stopping:
@@ -39,20 +46,36 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     return Held(holds)
 
 
-def _cohorts(template: str, image: str) -> Iterable[tuple[str, str]]:
-    """Return the changes for which a replaced pod is evidence: its template, its image on any template, both."""
-    return (template, ""), ("", image), (template, image)
+def _cohorts(pod: ObservedPod) -> Iterable[Cohort]:
+    """Return the changes for which a pod is evidence.
+
+    One that was only resized is evidence against its resources. Any other: against its template, its image on any
+    template, and, if it was restarted, a restart of both. What an older version has changed does not say for what.
+    """
+    template, image, cause = pod.annotations.get(names.TEMPLATE, ""), pod.image, pod.annotations.get(names.CHANGED_FOR)
+    if cause in _RESIZED:
+        yield _of_resources(pod.resources.cpu_limit, pod.resources.memory_limit)
+    if cause != Cause.RESOURCES_DIFFER:
+        yield from (("template", template, ""), ("image", image, ""))
+    if cause in (Cause.RESTART_ASKED, None):
+        yield "restart", template, image
 
 
-def _cohort(step: Step, plan: Plan) -> tuple[str, str]:
-    template = plan.blueprint.template.digest[:16]
+def _cohort(step: Step, plan: Plan) -> Cohort:
+    wanted, template = step.wanted, plan.blueprint.template.digest[:16]
+    if step.cause in _RESIZED:
+        return _of_resources(wanted.cpu, wanted.memory)
     if step.pod.annotations.get(names.TEMPLATE) != template:
-        return template, ""
-    return ("", step.wanted.image) if step.pod.image != step.wanted.image else (template, step.wanted.image)
+        return "template", template, ""
+    return ("image", wanted.image, "") if step.pod.image != wanted.image else ("restart", template, wanted.image)
+
+
+def _of_resources(cpu: str, memory: str) -> Cohort:
+    return "resources", canonical_cpu(cpu or "0"), canonical_memory(memory or "0")
 
 
 def _halted(pods: list[ObservedPod], unhealthy: list[ObservedPod], now: datetime) -> str:
     first = min(unhealthy, key=lambda pod: pod.name)
     health = process_health(first, now)
     cause = f"{first.name} is {health.code}" + (f": {health.message}" if health.message else "")
-    return f"{len(unhealthy)} of {len(pods)} pods replaced for this are not healthy; look at {cause}"
+    return f"{len(unhealthy)} of {len(pods)} pods changed for this are not healthy; look at {cause}"
