@@ -2,8 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from syncctl.core.quantity import cpu_problems, memory_problems
 
@@ -75,20 +73,27 @@ def version_problems(version: int) -> list[str]:
     return [f"version: {version} is not between 0 and {LARGEST_VERSION}"]
 
 
-CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
-    "name": name_problems,
-    "image": image_problems,
-    "cpu": cpu_problems,
-    "memory": memory_problems,
-    "priority": priority_problems,
-    "version": version_problems,
-}
-"""What a client's field may be, by its name: each returns what is wrong."""
-
-_MAY_BE_EMPTY = ("image", "cpu", "memory")
-
-
-def client_problems(**given: object) -> list[str]:
-    """Say everything that is wrong with these fields of a client. Empty means the default, where there is one."""
-    judged = {field: value for field, value in given.items() if value or field not in _MAY_BE_EMPTY}
-    return [problem for field, value in judged.items() for problem in CHECKS[field](value)]
+def client_problems(
+    *,
+    name: str | None = None,
+    image: str | None = None,
+    cpu: str | None = None,
+    memory: str | None = None,
+    priority: float | None = None,
+    version: int | None = None,
+) -> list[str]:
+    """Say everything that is wrong with a client. None is not looked at; empty means the default."""
+    problems: list[str] = []
+    if name is not None:
+        problems += name_problems(name)
+    if image:
+        problems += image_problems(image)
+    if cpu:
+        problems += cpu_problems(cpu)
+    if memory:
+        problems += memory_problems(memory)
+    if priority is not None:
+        problems += priority_problems(priority)
+    if version is not None:
+        problems += version_problems(version)
+    return problems

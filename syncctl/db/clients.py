@@ -159,10 +159,21 @@ def request_restart(connection: Connection, client_id: int, now: datetime) -> Cl
 
 
 def _insert(connection: Connection, new: NewClient, now: datetime) -> Client:
-    values = {_COLUMNS.get(name, name): value for name, value in asdict(new).items() if name != "algorithms"}
     with _name_taken(connection, new.name):
         client_id: int = connection.execute(
-            insert(clients).values(**values, created_at=now, updated_at=now).returning(clients.c.id)
+            insert(clients)
+            .values(
+                client_name=new.name,
+                version=new.version,
+                image=new.image,
+                cpu=new.cpu,
+                memory=new.memory,
+                priority=new.priority,
+                need_restart=new.need_restart,
+                created_at=now,
+                updated_at=now,
+            )
+            .returning(clients.c.id)
         ).scalar_one()
         flags = {algorithm.value: algorithm in new.algorithms for algorithm in Algorithm}
         connection.execute(insert(algorithm_status).values(client_id=client_id, **flags))

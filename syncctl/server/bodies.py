@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -9,23 +10,25 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
+from syncctl.core.quantity import cpu_problems, memory_problems
 from syncctl.core.validation import (
-    CHECKS,
     LARGEST_ID,
     LARGEST_VERSION,
     LONGEST_IMAGE,
     LONGEST_NAME,
+    image_problems,
+    name_problems,
 )
 from syncctl.server.models import for_each_algorithm
 
 _LARGEST = sys.float_info.max
 
 
-def _judged(field: str) -> AfterValidator:
-    """Let core judge the value of a client's field; an empty text is one that was not given."""
+def _judged(problems: Callable[[Any], list[str]]) -> AfterValidator:
+    """Let core judge a value; an empty text is one that was not given."""
 
     def check(value: Any) -> Any:
-        if value != "" and (found := CHECKS[field](value)):
+        if value != "" and (found := problems(value)):
             text = "; ".join(problem.partition(": ")[2] for problem in found)
             raise PydanticCustomError("judged", "{problem}", {"problem": text})
         return value
@@ -58,10 +61,6 @@ BodyId = Annotated[int, Field(ge=0, le=LARGEST_ID, description="0 means: not giv
 KnownId = Annotated[int, Field(ge=1, le=LARGEST_ID, description="The client's id"), _WHOLE]
 ClientId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The client's id"), _WHOLE]
 Ignored = Annotated[str, Field(description="Kept by the server, ignored in requests")]
-
-
-# What has the Go service's name in JSON.
-_SENT = {"name": "client_name", "need_restart": "needRestart"}
 
 
 class _Body(BaseModel):
@@ -107,32 +106,43 @@ class ClientToDelete(ClientSent):
 class ClientToChange(ClientToDelete):
     """What to change of a client. What is absent, null or an empty text stays as it is."""
 
-    client_name: Annotated[Name, _judged("name")] | None = None
-    image: Annotated[Image, _judged("image")] | None = None
-    cpu: Annotated[Cpu, _judged("cpu")] | None = None
-    memory: Annotated[Memory, _judged("memory")] | None = None
+    client_name: Annotated[Name, _judged(name_problems)] | None = None
+    image: Annotated[Image, _judged(image_problems)] | None = None
+    cpu: Annotated[Cpu, _judged(cpu_problems)] | None = None
+    memory: Annotated[Memory, _judged(memory_problems)] | None = None
 
     def changes(self) -> ClientChanges:
         """Return what is to be changed."""
-        return ClientChanges(**self._given())
-
-    def _given(self) -> dict[str, Any]:
-        """Return what is given of the fields that a client's change has, by their names there."""
-        fields = {field: getattr(self, _SENT.get(field, field)) for field in ClientChanges.__struct_fields__}
-        return {field: value for field, value in fields.items() if value not in (None, "")}
+        return ClientChanges(
+            name=self.client_name or None,
+            image=self.image or None,
+            cpu=self.cpu or None,
+            memory=self.memory or None,
+            priority=self.priority,
+            version=self.version,
+            need_restart=self.needRestart,
+        )
 
 
 class ClientToAdd(ClientToChange):
     """A client to add; its id is given by the server."""
 
     id: BodyId | None = None  # type: ignore[assignment]
-    client_name: Annotated[Name, Field(min_length=1), _judged("name")]
+    client_name: Annotated[Name, Field(min_length=1), _judged(name_problems)]
 
     def new(self) -> NewClient:
         """Return the client to add."""
         flags = self.algorithms.flags() if self.algorithms else {}
-        on = frozenset(algorithm for algorithm, flag in flags.items() if flag)
-        return NewClient(**self._given(), algorithms=on)
+        return NewClient(
+            name=self.client_name,
+            image=self.image or "",
+            cpu=self.cpu or "",
+            memory=self.memory or "",
+            priority=1.0 if self.priority is None else self.priority,
+            version=1 if self.version is None else self.version,
+            algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
+            need_restart=bool(self.needRestart),
+        )
 
 
 class AlgorithmsToSet(Switches):
@@ -155,6 +165,6 @@ class Pages(BaseModel):
 class ClientPages(Pages):
     """Which part of the clients."""
 
-    client_name: Annotated[Name, Field(min_length=1), _judged("name")] | None = Field(
+    client_name: Annotated[Name, Field(min_length=1), _judged(name_problems)] | None = Field(
         None, description="Only the client of this name"
     )
