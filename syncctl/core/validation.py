@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from syncctl.core.quantity import cpu_problems, memory_problems
 
@@ -73,27 +75,22 @@ def version_problems(version: int) -> list[str]:
     return [f"version: {version} is not between 0 and {LARGEST_VERSION}"]
 
 
-def client_problems(
-    *,
-    name: str | None = None,
-    image: str | None = None,
-    cpu: str | None = None,
-    memory: str | None = None,
-    priority: float | None = None,
-    version: int | None = None,
-) -> list[str]:
-    """Say everything that is wrong with a client. None is not looked at; empty means the default."""
+CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
+    "name": name_problems,
+    "image": image_problems,
+    "cpu": cpu_problems,
+    "memory": memory_problems,
+    "priority": priority_problems,
+    "version": version_problems,
+}
+"""How each field of a client is judged that a person gives."""
+
+
+def client_problems(**given: Any) -> list[str]:
+    """Say everything that is wrong with these fields of a client. None is not looked at; empty means the default."""
     problems: list[str] = []
-    if name is not None:
-        problems += name_problems(name)
-    if image:
-        problems += image_problems(image)
-    if cpu:
-        problems += cpu_problems(cpu)
-    if memory:
-        problems += memory_problems(memory)
-    if priority is not None:
-        problems += priority_problems(priority)
-    if version is not None:
-        problems += version_problems(version)
+    for field, value in given.items():
+        # Only a name has no default.
+        if value is not None and (value != "" or field == "name"):
+            problems += CHECKS[field](value)
     return problems

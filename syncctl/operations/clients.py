@@ -12,7 +12,7 @@ from syncctl.core import quantity
 from syncctl.core.errors import InvalidInput
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import pod_name
-from syncctl.core.validation import client_problems
+from syncctl.core.validation import CHECKS, client_problems
 from syncctl.db import clients as rows
 from syncctl.db.engine import Engine, reading, writing
 from syncctl.db.fleet import read_settings
@@ -25,15 +25,7 @@ def add_client(engine: Engine, new: NewClient) -> Client:
         InvalidInput: every problem of the new client, in one error.
         ClientExists: the name is taken.
     """
-    problems = client_problems(
-        name=new.name,
-        image=new.image,
-        cpu=new.cpu,
-        memory=new.memory,
-        priority=new.priority,
-        version=new.version,
-    )
-    if problems:
+    if problems := client_problems(**{field: getattr(new, field) for field in CHECKS}):
         raise InvalidInput(f'client "{new.name}"', problems)
     with writing(engine) as connection:
         return rows.insert_client(connection, new, datetime.now(UTC))
@@ -56,8 +48,7 @@ def update_client(
     given = {name: value for name, value in asdict(changes).items() if value is not None}
     if not given and not flags:
         raise InvalidInput(f'client "{reference}"', ["nothing to change"], "give at least one option, like --image")
-    checked = {name: value for name, value in given.items() if name != "need_restart"}
-    if problems := client_problems(**checked):
+    if problems := client_problems(**{field: value for field, value in given.items() if field in CHECKS}):
         raise InvalidInput(f'client "{reference}"', problems)
     with writing(engine) as connection:
         client = rows.find_client(connection, reference, lock=True)
