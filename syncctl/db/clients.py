@@ -7,6 +7,7 @@ core has judged it. Each change of a client or its algorithms moves updated_at t
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from msgspec.structs import asdict
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
@@ -21,7 +22,6 @@ from syncctl.db.rows import client_of, select_clients
 from syncctl.db.tables import algorithm_status, clients, deleted_clients
 
 _BATCH = 500
-_COLUMNS = {"name": "client_name"}
 
 
 def insert_client(connection: Connection, new: NewClient, now: datetime) -> Client:
@@ -45,8 +45,7 @@ def update_client(connection: Connection, client_id: int, changes: ClientChanges
 
     Raises ClientNotFound, or ClientExists when the new name is taken.
     """
-    values = {_COLUMNS.get(name, name): value for name, value in asdict(changes).items() if value is not None}
-    if values:
+    if values := _columns(changes):
         with _name_taken(connection, changes.name or ""):
             connection.execute(update(clients).where(clients.c.id == client_id).values(**values, updated_at=now))
     return get_client(connection, client_id)
@@ -161,23 +160,17 @@ def request_restart(connection: Connection, client_id: int, now: datetime) -> Cl
 def _insert(connection: Connection, new: NewClient, now: datetime) -> Client:
     with _name_taken(connection, new.name):
         client_id: int = connection.execute(
-            insert(clients)
-            .values(
-                client_name=new.name,
-                version=new.version,
-                image=new.image,
-                cpu=new.cpu,
-                memory=new.memory,
-                priority=new.priority,
-                need_restart=new.need_restart,
-                created_at=now,
-                updated_at=now,
-            )
-            .returning(clients.c.id)
+            insert(clients).values(**_columns(new), created_at=now, updated_at=now).returning(clients.c.id)
         ).scalar_one()
         flags = {algorithm.value: algorithm in new.algorithms for algorithm in Algorithm}
         connection.execute(insert(algorithm_status).values(client_id=client_id, **flags))
     return get_client(connection, client_id)
+
+
+def _columns(given: NewClient | ClientChanges) -> dict[str, Any]:
+    """Return what is given, without the algorithms, by the names of the columns."""
+    values = {name: value for name, value in asdict(given).items() if value is not None and name != "algorithms"}
+    return {"client_name" if name == "name" else name: value for name, value in values.items()}
 
 
 def _read(connection: Connection, which: ColumnElement[bool], reference: str, *, lock: bool) -> Client:
