@@ -5,7 +5,7 @@ import inspect
 import logging
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,6 +70,24 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
 
         own = [parameter for name, parameter in signature.parameters.items() if name not in ("settings", "origins")]
         return taking(wrapper, [*own, _CONFIG, *(_flag(key) for key in names)])
+
+    return decorate
+
+
+def in_place_of(place: str, options: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options, annotations by name, in place of one parameter, which gets those that are given."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**arguments: Any) -> None:
+            given = {name: arguments.pop(name) for name in options}
+            command(**arguments, **{place: {name: value for name, value in given.items() if value is not None}})
+
+        own = list(inspect.signature(command).parameters.values())
+        at = [parameter.name for parameter in own].index(place)
+        kind = own[at].kind
+        made = [inspect.Parameter(str(name), kind, default=None, annotation=options[name]) for name in options]
+        return taking(wrapper, [*own[:at], *made, *own[at + 1 :]])
 
     return decorate
 
