@@ -1,19 +1,19 @@
 """syncctl client: add, update, delete, get, list, restart."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from syncctl.cli import output
 from syncctl.cli.asking import confirm
-from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
+from syncctl.cli.options import DATABASE, Format, Output, Reference, in_place_of, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.switches import with_switches
 from syncctl.cli.words import printable
 from syncctl.core.documents import client_document
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
-from syncctl.core.validation import is_id
+from syncctl.core.validation import TEXTS, is_id
 from syncctl.operations import clients
 from syncctl.operations.connect import Engine, open_engine
 from syncctl.settings import Settings
@@ -25,12 +25,9 @@ app = typer.Typer(
     help="Add, change, delete, show and restart clients.",
 )
 
-Image = Annotated[
-    str | None, typer.Option(help="Container image; without, the setting default_image", show_default=False)
-]
-Cpu = Annotated[str | None, typer.Option(help="CPU, like 500m or 1.5; without, the setting default_cpu")]
-Memory = Annotated[str | None, typer.Option(help="Memory, like 256Mi; without, the setting default_memory")]
-
+with_texts = in_place_of(
+    "texts", {field: Annotated[str | None, typer.Option(help=text.option)] for field, text in TEXTS.items()}
+)
 
 VIEW = View[Client](
     columns=(
@@ -54,14 +51,13 @@ VIEW = View[Client](
 
 @app.command()
 @with_settings(*DATABASE)
+@with_texts
 @with_switches(off=False)
 def add(
     settings: Settings,
     name: Annotated[str, typer.Argument(help="A free text of at most 100 characters, unique")],
     *,
-    image: Image = None,
-    cpu: Cpu = None,
-    memory: Memory = None,
+    texts: dict[str, Any],
     priority: Annotated[float, typer.Option(help="Pods of higher priority are started first")] = 1.0,
     version: Annotated[int, typer.Option(help="Version number of the client's set-up")] = 1,
     flags: dict[Algorithm, bool],
@@ -73,15 +69,7 @@ def add(
     Example:
       syncctl client add acme --image registry.example.com/desk/vwap:1.4.2 --cpu 500m --memory 256Mi --vwap
     """
-    new = NewClient(
-        name=name,
-        image=image or "",
-        cpu=cpu or "",
-        memory=memory or "",
-        priority=priority,
-        version=version,
-        algorithms=frozenset(flags),
-    )
+    new = NewClient(name=name, **texts, priority=priority, version=version, algorithms=frozenset(flags))
     engine = open_engine(settings)
     client = clients.add_client(engine, new)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")
@@ -91,13 +79,13 @@ def add(
 
 @app.command()
 @with_settings(*DATABASE)
+@with_texts
 def update(
     settings: Settings,
     reference: Reference,
     name: Annotated[str | None, typer.Option(help="New name; the pods go on running")] = None,
-    image: Image = None,
-    cpu: Cpu = None,
-    memory: Memory = None,
+    *,
+    texts: dict[str, Any],
     priority: Annotated[float | None, typer.Option(help="Pods of higher priority are started first")] = None,
     version: Annotated[int | None, typer.Option(help="Without, a new image, cpu or memory raises it by one")] = None,
     output_format: Output = Format.TABLE,
@@ -110,7 +98,7 @@ def update(
     Example:
       syncctl client update acme --image registry.example.com/desk/vwap:1.4.3
     """
-    changes = ClientChanges(name=name, image=image, cpu=cpu, memory=memory, priority=priority, version=version)
+    changes = ClientChanges(name=name, **texts, priority=priority, version=version)
     engine = open_engine(settings)
     client = clients.update_client(engine, reference, changes)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was updated")

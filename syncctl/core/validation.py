@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncctl.core.quantity import cpu_problems, memory_problems
 
@@ -75,11 +75,44 @@ def version_problems(version: int) -> list[str]:
     return [f"version: {version} is not between 0 and {LARGEST_VERSION}"]
 
 
+class Text(NamedTuple):
+    """A text that a client need not have: how it is judged, and what help and OpenAPI say of it."""
+
+    problems: Callable[[str], list[str]]
+    longest: int
+    option: str
+    description: str
+    example: str
+
+
+TEXTS = {
+    "image": Text(
+        image_problems,
+        longest=LONGEST_IMAGE,
+        option="Container image; without, the setting default_image",
+        description="Without: the setting default_image",
+        example="desk/vwap:1.4",
+    ),
+    "cpu": Text(
+        cpu_problems,
+        longest=50,
+        option="CPU, like 500m or 1.5; without, the setting default_cpu",
+        description="Without: the setting default_cpu",
+        example="500m",
+    ),
+    "memory": Text(
+        memory_problems,
+        longest=50,
+        option="Memory, like 256Mi; without, the setting default_memory",
+        description="Without: the setting default_memory",
+        example="256Mi",
+    ),
+}
+"""The texts among the fields of NewClient and ClientChanges; columns, command line and HTTP take theirs from here."""
+
 CHECKS: Mapping[str, Callable[[Any], list[str]]] = {
     "name": name_problems,
-    "image": image_problems,
-    "cpu": cpu_problems,
-    "memory": memory_problems,
+    **{field: text.problems for field, text in TEXTS.items()},
     "priority": priority_problems,
     "version": version_problems,
 }

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from syncctl.core.fleet import FleetSettings
 from syncctl.core.model import Algorithm
-from syncctl.core.validation import LONGEST_IMAGE, LONGEST_NAME
+from syncctl.core.validation import LONGEST_NAME, TEXTS
 from syncctl.db.times import UtcDateTime
 
 metadata = MetaData(
@@ -58,9 +58,9 @@ clients = Table(
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("client_name", String(LONGEST_NAME), nullable=False, unique=True),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("image", String(LONGEST_IMAGE), nullable=False, server_default=_EMPTY),
-    Column("cpu", String(50), nullable=False, server_default=_EMPTY),
-    Column("memory", String(50), nullable=False, server_default=_EMPTY),
+    Column("image", String(TEXTS["image"].longest), nullable=False, server_default=_EMPTY),
+    Column("cpu", String(TEXTS["cpu"].longest), nullable=False, server_default=_EMPTY),
+    Column("memory", String(TEXTS["memory"].longest), nullable=False, server_default=_EMPTY),
     Column("priority", Double, nullable=False, server_default=text("1.0")),
     Column("need_restart", Boolean, nullable=False, server_default=_NO),
     Column("spawned_at", UtcDateTime),

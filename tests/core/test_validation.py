@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncctl.core.model import ClientChanges, NewClient
 from syncctl.core.validation import (
+    CHECKS,
     LARGEST_VERSION,
     LONGEST_IMAGE,
     LONGEST_NAME,
@@ -252,3 +254,8 @@ def test_all_problems_of_a_client_are_named_at_once() -> None:
 )
 def test_what_is_not_given_or_left_to_the_defaults_is_not_looked_at(fields: dict[str, Any]) -> None:
     assert client_problems(**fields) == []
+
+
+def test_every_field_that_a_person_gives_is_judged() -> None:
+    assert {*ClientChanges.__struct_fields__} == {*CHECKS, "need_restart"}
+    assert {*NewClient.__struct_fields__} == {*CHECKS, "need_restart", "algorithms"}
