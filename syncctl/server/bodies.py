@@ -2,38 +2,33 @@
 
 import re
 import sys
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from msgspec.structs import asdict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
-from syncctl.core.quantity import cpu_problems, memory_problems
-from syncctl.core.validation import (
-    LARGEST_ID,
-    LARGEST_VERSION,
-    LONGEST_IMAGE,
-    LONGEST_NAME,
-    image_problems,
-    name_problems,
-)
+from syncctl.core.validation import LARGEST_ID, LARGEST_VERSION, LONGEST_NAME, TEXTS, client_problems
 from syncctl.server.models import for_each_algorithm
 
 _LARGEST = sys.float_info.max
+_OURS = {"client_name": "name", "needRestart": "need_restart"}
 
 
-def _judged(problems: Callable[[Any], list[str]]) -> AfterValidator:
-    """Let core judge a value; an empty text is one that was not given."""
+def _judged(value: Any, info: ValidationInfo) -> Any:
+    """Let core judge a field; an empty text is one that was not given."""
+    field = str(info.field_name)
+    if value != "" and (found := client_problems(**{_OURS.get(field, field): value})):
+        text = "; ".join(problem.partition(": ")[2] for problem in found)
+        raise PydanticCustomError("judged", "{problem}", {"problem": text})
+    return value
 
-    def check(value: Any) -> Any:
-        if value != "" and (found := problems(value)):
-            text = "; ".join(problem.partition(": ")[2] for problem in found)
-            raise PydanticCustomError("judged", "{problem}", {"problem": text})
-        return value
 
-    return AfterValidator(check)
+def _text(field: str) -> Any:
+    said = TEXTS[field]
+    return Field(max_length=said.longest, description=said.description, examples=[said.example])
 
 
 def _whole_number(value: Any) -> Any:
@@ -46,11 +41,6 @@ def _whole_number(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME, description="Free text, unique", examples=["acme"])]
-Image = Annotated[
-    str, Field(max_length=LONGEST_IMAGE, description="Without: the setting default_image", examples=["desk/vwap:1.4"])
-]
-Cpu = Annotated[str, Field(max_length=50, description="Without: the setting default_cpu", examples=["500m"])]
-Memory = Annotated[str, Field(max_length=50, description="Without: the setting default_memory", examples=["256Mi"])]
 # Last in each Annotated: before it, a bound would be checked and not be described.
 _WHOLE = BeforeValidator(_whole_number)
 Version = Annotated[
@@ -83,9 +73,9 @@ class ClientSent(_Body):
     id: BodyId | None = None
     client_name: Name | None = None
     version: Version | None = None
-    image: Image | None = None
-    cpu: Cpu | None = None
-    memory: Memory | None = None
+    image: Annotated[str, _text("image")] | None = None
+    cpu: Annotated[str, _text("cpu")] | None = None
+    memory: Annotated[str, _text("memory")] | None = None
     priority: Priority | None = None
     needRestart: bool | None = Field(None, description="Ask the next pass to replace the client's pods")  # noqa: N815
     algorithms: Switches | None = None
@@ -106,43 +96,25 @@ class ClientToDelete(ClientSent):
 class ClientToChange(ClientToDelete):
     """What to change of a client. What is absent, null or an empty text stays as it is."""
 
-    client_name: Annotated[Name, _judged(name_problems)] | None = None
-    image: Annotated[Image, _judged(image_problems)] | None = None
-    cpu: Annotated[Cpu, _judged(cpu_problems)] | None = None
-    memory: Annotated[Memory, _judged(memory_problems)] | None = None
+    _judge = field_validator("client_name", *TEXTS)(_judged)
 
     def changes(self) -> ClientChanges:
         """Return what is to be changed."""
-        return ClientChanges(
-            name=self.client_name or None,
-            image=self.image or None,
-            cpu=self.cpu or None,
-            memory=self.memory or None,
-            priority=self.priority,
-            version=self.version,
-            need_restart=self.needRestart,
-        )
+        given = {_OURS.get(field, field): value for field, value in self if value not in (None, "")}
+        return ClientChanges(**{field: given.get(field) for field in ClientChanges.__struct_fields__})
 
 
 class ClientToAdd(ClientToChange):
     """A client to add; its id is given by the server."""
 
     id: BodyId | None = None  # type: ignore[assignment]
-    client_name: Annotated[Name, Field(min_length=1), _judged(name_problems)]
+    client_name: Annotated[Name, Field(min_length=1)]
 
     def new(self) -> NewClient:
         """Return the client to add."""
         flags = self.algorithms.flags() if self.algorithms else {}
-        return NewClient(
-            name=self.client_name,
-            image=self.image or "",
-            cpu=self.cpu or "",
-            memory=self.memory or "",
-            priority=1.0 if self.priority is None else self.priority,
-            version=1 if self.version is None else self.version,
-            algorithms=frozenset(algorithm for algorithm, on in flags.items() if on),
-            need_restart=bool(self.needRestart),
-        )
+        given = {field: value for field, value in asdict(self.changes()).items() if value is not None}
+        return NewClient(**given, algorithms=frozenset(algorithm for algorithm, on in flags.items() if on))
 
 
 class AlgorithmsToSet(Switches):
@@ -165,6 +137,6 @@ class Pages(BaseModel):
 class ClientPages(Pages):
     """Which part of the clients."""
 
-    client_name: Annotated[Name, Field(min_length=1), _judged(name_problems)] | None = Field(
-        None, description="Only the client of this name"
-    )
+    client_name: Annotated[Name, Field(min_length=1)] | None = Field(None, description="Only the client of this name")
+
+    _judge = field_validator("client_name")(_judged)
