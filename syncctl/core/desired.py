@@ -10,7 +10,7 @@ from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Snapsh
 from syncctl.core.names import pod_name
 from syncctl.core.quantity import canonical_cpu, canonical_memory
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.core.validation import client_problems
+from syncctl.core.validation import client_problems, priority_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def desired_state(
         image, cpu, memory = parts = _filled(client, settings)
         if parts not in judged:
             judged[parts] = _part_problems(*parts)
-        problems = judged[parts] + tuple(client_problems(priority=client.priority))
+        problems = judged[parts] + tuple(priority_problems(client.priority))
         if problems:
             invalid[client.id] = InvalidClient(client.id, client.name, status, problems)
             continue
