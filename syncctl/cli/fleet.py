@@ -1,17 +1,14 @@
 """syncctl fleet: show, set."""
 
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
 from syncctl.cli import output
 from syncctl.cli.asking import confirm
-from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, taking, with_settings
+from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, in_place_of, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core import names
 from syncctl.core.documents import fleet_document
@@ -72,28 +69,16 @@ def show(settings: Settings, output_format: Output = Format.TABLE) -> None:
         output.say(f"Fleet: {rows.fleet}, {f'at home in {rows.home.name}' if rows.home else 'without a home as yet'}.")
 
 
-def _with_fields(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command a flag for each setting but the template, in place of its parameter `given`."""
-    kinds = {field.name: field.type for field in msgspec.structs.fields(FleetSettings) if field.name != "pod_template"}
-
-    @functools.wraps(command)
-    def wrapper(**arguments: Any) -> None:
-        given = {key: arguments.pop(key) for key in kinds}
-        command(**arguments, given={key: value for key, value in given.items() if value is not None})
-
-    def flag(key: str, kind: Any) -> inspect.Parameter:
-        option = typer.Option(f"--{flag_of(key)}", help=FIELDS[key].help)
-        return inspect.Parameter(
-            key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-        )
-
-    own = [each for each in inspect.signature(command).parameters.values() if each.name != "given"]
-    return taking(wrapper, [*own, *(flag(key, kind) for key, kind in kinds.items())])
+_FLAGS = {
+    field.name: Annotated[field.type | None, typer.Option(f"--{flag_of(field.name)}", help=FIELDS[field.name].help)]
+    for field in msgspec.structs.fields(FleetSettings)
+    if field.name != "pod_template"
+}
 
 
 @app.command("set")
 @with_settings(*DATABASE, *CLUSTER)
-@_with_fields
+@in_place_of("given", _FLAGS)
 def set_(
     settings: Settings,
     *,
