@@ -242,7 +242,7 @@ def open_cluster(kubeconfig: str | None, folder: Path) -> Iterator[SandboxCluste
 
 
 def a_pod(name: str, *, fleet: str = "", client_id: int = 7, algorithm: str = "vwap", **metadata: Any) -> Json:
-    """Return the manifest of a small pod: of this fleet, told what it runs, or as the Go service makes them."""
+    """Return the manifest of a small pod: of this fleet, told what it runs, or of nobody."""
     template = Blueprint(make_template(), fleet, "default").template
     labels = {names.FLEET: fleet, names.CLIENT_ID: str(client_id), names.ALGORITHM: algorithm} if fleet else {}
     amounts = {"cpu": "20m", "memory": "32Mi"}
@@ -250,14 +250,19 @@ def a_pod(name: str, *, fleet: str = "", client_id: int = 7, algorithm: str = "v
     if fleet:
         told = {names.ALGORITHM_VARIABLE: algorithm, names.CLIENT_ID_VARIABLE: str(client_id)}
         container["env"] = [{"name": name, "value": value} for name, value in told.items()]
-    else:
-        container |= {"name": names.GO_CONTAINER, "image": names.GO_IMAGE}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, **metadata, "labels": {**labels, **metadata.get("labels", {})}},
         "spec": {**template.spec, "terminationGracePeriodSeconds": 2, "containers": [container]},
     }
+
+
+def a_go_pod(name: str, **metadata: Any) -> Json:
+    """Return the manifest of a pod as the Go service makes them."""
+    pod = a_pod(name, **metadata)
+    pod["spec"]["containers"][0] |= {"name": names.GO_CONTAINER, "image": names.GO_IMAGE}
+    return pod
 
 
 def b64(text: str) -> str:

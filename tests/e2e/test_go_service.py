@@ -1,7 +1,7 @@
 """A2, A3, A4: the Go service's pods, by every id that is or was a client's, while it is at work and after."""
 
 import pytest
-from clusters import Json, a_pod
+from clusters import Json, a_go_pod
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
@@ -38,7 +38,7 @@ def take_out(desk: Desk, status_id: int, client: Client | None) -> None:
 
 def go_pods(desk: Desk, *pods: str) -> None:
     for pod in pods:
-        desk.api.create_pod(a_pod(pod))
+        desk.api.create_pod(a_go_pod(pod))
     desk.until_running()
 
 
@@ -173,7 +173,7 @@ def test_a6_what_is_not_as_the_go_service_makes_pods_is_left_until_a_person_name
     off = adopted.add("off")
     adopted.switch("off", vwap=False)
     for name in (vmap(client), vmap(off)):
-        pod = a_pod(name)
+        pod = a_go_pod(name)
         adopted.api.create_pod({**pod, **{part: {**pod[part], **values} for part, values in shape.items()}})
     report = adopted.run(adopt=True)
     assert {outcome.result for outcome in report.outcomes} == {Result.CONFLICT}
@@ -191,7 +191,7 @@ def test_a6_what_is_not_as_the_go_service_makes_pods_is_left_until_a_person_name
 def test_a6_what_a_controller_would_make_again_is_taken_over_by_nobodys_word(adopted: Desk) -> None:
     client = adopted.add()
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "1-2", "controller": True}
-    adopted.api.create_pod(a_pod(vmap(client), ownerReferences=[owner]))
+    adopted.api.create_pod(a_go_pod(vmap(client), ownerReferences=[owner]))
     report = adopted.run(adopt=True, adopt_pods=frozenset({vmap(client)}))
     assert outcome_of(report, vwap(client)).result is Result.CONFLICT
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_pod
+from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_go_pod, a_pod
 
 from syncctl import __version__
 from syncctl.core import manifest, names
@@ -461,8 +461,8 @@ def test_the_go_services_pods_are_taken_over_and_never_doubled(desk: Desk) -> No
     acme, globex = desk.add(enabled="vwap twap"), desk.add("globex", enabled="hft")
     seeds = [pod_of(acme, "vwap").replace("vwap", "vmap"), pod_of(acme, "twap"), pod_of(globex, "hft")]
     for seed in seeds:
-        desk.api.create_pod(a_pod(seed))
-    stray = desk.api.create_pod(a_pod("vmap-987"))
+        desk.api.create_pod(a_go_pod(seed))
+    stray = desk.api.create_pod(a_go_pod("vmap-987"))
     desk.until_running()
     watched = Watched(desk)
 

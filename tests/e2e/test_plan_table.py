@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from clusters import NEWER_IMAGE, Json, a_pod
+from clusters import NEWER_IMAGE, Json, a_go_pod, a_pod
 
 from syncctl.core import names, plan
 from syncctl.core.report import Result
@@ -203,7 +203,7 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
 @brings_about("yes, a pod of the Go service, with --adopt")
 def _(desk: Desk) -> tuple[str, dict[str, object]]:
     seed = vwap(desk.add()).replace("vwap", "vmap")
-    desk.api.create_pod(a_pod(seed))
+    desk.api.create_pod(a_go_pod(seed))
     return seed, {"adopt": True}
 
 
@@ -222,7 +222,7 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     desk.started()
     desk.sql("UPDATE fleet SET go_service = true")
     seed = pod.replace("vwap", "vmap")
-    desk.api.create_pod(a_pod(seed))
+    desk.api.create_pod(a_go_pod(seed))
     return seed, {}
 
 

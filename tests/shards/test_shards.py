@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet_settings import set_fleet
 from sqlalchemy import Engine, delete, insert, select, update
 
 from syncctl.core.errors import InvalidInput, LeaseHeld
@@ -245,6 +246,7 @@ def test_four_shards_do_what_one_pass_does_and_touch_each_pod_once(
     engine: Engine, migrated_url: str, cluster: Sandbox, tmp_path: Path
 ) -> None:
     fill(engine)
+    set_fleet(engine, replace_percent=100.0)
     touched: list[tuple[str, str]] = []
     cluster.server.on_request = lambda request, verb: (
         touched.append((verb, request.path)) if verb not in ("list", "get") else None
@@ -379,7 +381,6 @@ def start(url: str, cluster: Sandbox, folder: Path, *words: str) -> subprocess.P
     environment |= {
         "KUBECONFIG": str(cluster.kubeconfig(folder / "kubeconfig")),
         "SYNCCTL_DATABASE_URL": url,
-        "SYNCCTL_REPLACE_PERCENT": "100",
     }
     command = [sys.executable, "-m", "syncctl", "sync", *words, "-o", "json"]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
