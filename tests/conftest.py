@@ -1,5 +1,6 @@
 """Databases for tests: every test gets its own, on SQLite and on a real Postgres out of a wheel."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -23,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kubeconfig", metavar="PATH", help="Run the cluster's tests on this real cluster, in namespaces of their own"
     )
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected() -> Iterator[None]:
+    """A command that runs a pass switches that off, for its process ends; a test's goes on, and runs out of files."""
+    yield
+    gc.enable()
 
 
 @pytest.fixture
