@@ -113,6 +113,7 @@ def report_document(report: "Report", cluster: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "cluster": cluster,
         "summary": report.summary,
+        "lease_lost": report.lease_lost or None,
         "refusals": _refusals(report.refusals),
         "counts": {str(result): number for result, number in report.counts().items()},
         "outcomes": [

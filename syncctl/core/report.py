@@ -72,15 +72,15 @@ class Report(Struct, frozen=True):
     """One outcome for each drifted step of the plan; the pods that are in sync are unchanged.
 
     `refusals` says what the guard refused, `unhealthy` which pods are in trouble that a pass leaves as they are.
-    `stopped_by` is the number of the signal that ended the pass early, and `lease_lost` tells that it ended because it
-    was no longer the one that may write.
+    `stopped_by` is the number of the signal that ended the pass early, and `lease_lost` says how it came to be no
+    longer the one that may write; "" while it is.
     """
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
     refusals: tuple[Refusal, ...] = ()
     stopped_by: int = 0
-    lease_lost: bool = False
+    lease_lost: str = ""
     unhealthy: tuple[tuple[str, Health], ...] = ()
 
     def counts(self) -> dict[Result, int]:
@@ -96,7 +96,8 @@ class Report(Struct, frozen=True):
         parts = [f"{number} {result}" for result, number in counts.items() if number or result in _ALWAYS_NAMED]
         total = sum(counts.values())
         health = f"; {len(self.unhealthy)} of them not healthy" if self.unhealthy else ""
-        return f"{names.pods(total)}: {', '.join(parts)}{health}"
+        lost = f"; ended early: {self.lease_lost}" if self.lease_lost else ""
+        return f"{names.pods(total)}: {', '.join(parts)}{health}{lost}"
 
     @property
     def problems(self) -> tuple[Outcome, ...]:

@@ -186,10 +186,12 @@ class _Pass:
 
     def report(self, judged: JudgedPlan, outcomes: tuple[Outcome, ...]) -> Report:
         """Say what came of it, on stdout and in the log."""
-        lost = self.brake.lease_lost is not None
+        lost = self.brake.lease_lost
         sick = unhealthy(judged.plan, self.clock.now())
-        report = Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost, sick)
+        report = Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost.message if lost else "", sick)
         self.witness.reported(report)
+        if lost:
+            log.error(lost.message, extra={"hint": lost.hint})
         for outcome in report.problems:
             # Of a second pod that is left, that it runs is the error; why it is left the guard has said.
             why = outcome.step.reason if is_refused_duplicate(outcome.step) else outcome.detail or outcome.step.reason

@@ -134,7 +134,7 @@ def test_what_becomes_of_a_second_pod_says_nothing_of_the_replacement() -> None:
 
 def test_a_pass_that_lost_its_lease_forgets_nothing() -> None:
     plan = planned(RESTARTED, pod_of(), begun=True)
-    assert to_forget(reported(plan, Result.DEFERRED, lease_lost=True), [key(7)]) == set()
+    assert to_forget(reported(plan, Result.DEFERRED, lease_lost="lost"), [key(7)]) == set()
 
 
 @given(

@@ -350,7 +350,7 @@ def test_c6_switched_off_pods_that_were_allowed_do_not_count_either() -> None:
 # Latched and settled
 
 
-def after(*results: Result, cause: Cause = Cause.ORPHAN, lease_lost: bool = False) -> Report:
+def after(*results: Result, cause: Cause = Cause.ORPHAN, lease_lost: str = "") -> Report:
     """Return the report of a pass in which this became of its orphans, or of others that had to go."""
     number = len(results)
     plan = a_plan(live=number, orphans=number) if cause is Cause.ORPHAN else a_plan(live=number, off=number)
@@ -373,7 +373,7 @@ def test_c6_a_latch_is_let_go_by_who_finds_none_or_deletes_what_was_allowed(
     results: list[Result], settles: bool
 ) -> None:
     assert to_settle(after(*results), LATCHED) == ({GuardKind.ORPHANS} if settles else set())
-    assert to_settle(after(*results, lease_lost=True), LATCHED) == set()
+    assert to_settle(after(*results, lease_lost="lost"), LATCHED) == set()
     assert to_settle(after(*results), {}) == set()
 
 
@@ -398,7 +398,7 @@ def test_c6_an_allowance_lasts_until_it_is_done(result: Result, cause: Cause) ->
     assert len(known) == 1
     lasts = result in (Result.DEFERRED, Result.FAILED, Result.REFUSED)
     assert to_disallow(report, known) == (set() if lasts else known)
-    assert to_disallow(after(result, cause=cause, lease_lost=True), known) == set()
+    assert to_disallow(after(result, cause=cause, lease_lost="lost"), known) == set()
 
 
 def test_c6_an_allowance_ends_with_its_pod_and_when_the_pod_is_asked_for_again() -> None:

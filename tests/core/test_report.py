@@ -22,7 +22,7 @@ from .builders import NOW, a_client, desired_by, key, pod_of
 REFUSAL = Refusal("refused to delete 11 pods", "look")
 # From the most urgent down: what a report can say, and the code it alone gives.
 URGENCY: list[tuple[dict[str, Any], ExitCode]] = [
-    ({"lease_lost": True}, ExitCode.LEASE_HELD),
+    ({"lease_lost": "lost"}, ExitCode.LEASE_HELD),
     ({"stopped_by": int(signal.SIGTERM)}, ExitCode.TERMINATED),
     ({"refusals": (REFUSAL,)}, ExitCode.REFUSED),
     ({"outcomes": Result.FAILED}, ExitCode.INCOMPLETE),

@@ -7,16 +7,19 @@ from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_go
 
 from syncctl import __version__
 from syncctl.core import manifest, names
+from syncctl.core.documents import report_document
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import ExitCode, exit_code_of_report
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.report import Result
 from syncctl.core.shard import bucket_of
 from syncctl.core.template import make_template
 from syncctl.db.history import list_passes, list_steps
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import clients
+from syncctl.operations.lease import lease_release
 
-from .desk import Desk, counted_transactions, outcome_of, pod_of, results, vwap
+from .desk import Desk, Silence, counted_transactions, outcome_of, pod_of, results, vwap
 
 ALGORITHMS = ("vwap", "twap", "hft")
 
@@ -661,3 +664,22 @@ def test_a_replacement_needs_no_room_in_a_quota_that_its_old_pod_fills(desk: Des
     desk.restart()
     assert results(desk.run()) == {made: "replaced"}
     assert desk.uid(made) != uid
+
+
+def test_c4_a_pass_that_loses_its_lease_says_so_everywhere(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    class Releases(Silence):
+        def planned(self, judged: JudgedPlan) -> None:
+            lease_release(desk.engine)
+
+    desk.add()
+    report = desk.run(Releases())
+    assert exit_code_of_report(report) is ExitCode.LEASE_HELD
+    assert report.counts()[Result.CREATED] == 0
+    lost = "the lease was lost: it expired, was released or is another's"
+    assert report.lease_lost.startswith(lost)
+    assert f"; ended early: {lost}" in report.summary
+    told = [record for record in caplog.records if record.levelname == "ERROR" and record.message.startswith(lost)]
+    assert len(told) == 1
+    assert report_document(report, "")["lease_lost"] == report.lease_lost
+    (last,) = list_passes(desk.engine, 1)
+    assert (last.exit_code, last.outcome) == (ExitCode.LEASE_HELD, report.summary)
