@@ -228,3 +228,9 @@ def test_a8_what_is_the_fleets_own_is_no_setting_and_no_error(home: Path, monkey
 def test_a8_a_template_that_cannot_be_read_is_still_a_claim(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNCCTL_POD_TEMPLATE", "gone.yaml")
     assert load_settings({}).values.claims["pod_template"].text is None
+
+
+def test_c9_a_key_that_is_in_the_file_twice_is_an_error_with_its_line(home: Path) -> None:
+    (home / "syncctl.yaml").write_text("page_size: 3\nnamespace: a\npage_size: 1000\n")
+    with pytest.raises(SettingsError, match=r"syncctl\.yaml, line 3: the key page_size is there already, in line 1"):
+        load_settings({})

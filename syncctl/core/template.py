@@ -11,7 +11,7 @@ import yaml
 from syncctl.core import manifest, names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import Json, PodTemplate
-from syncctl.core.unreadable import unreadable
+from syncctl.core.yamltext import read_yaml, unreadable
 
 # Pod Security "restricted" (https://kubernetes.io/docs/concepts/security/pod-security-standards/), as far as syncctl's
 # own container and the pod go; a template may add to it (runAsUser, fsGroup) and not take away.
@@ -76,7 +76,7 @@ def document_of(text: str) -> Any:
         InvalidInput: it is no YAML.
     """
     try:
-        document = yaml.safe_load(text)
+        document = read_yaml(text)
     except yaml.YAMLError as error:
         raise InvalidInput("pod template", [f"cannot read {unreadable('its text', error)}"]) from error
     return {} if document is None else document

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from syncctl.core.errors import NoCluster
-from syncctl.core.unreadable import unreadable
+from syncctl.core.yamltext import unreadable
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_KUBECONFIG = "~/.kube/config"

@@ -17,7 +17,7 @@ from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.core.template import document_of, template_of
-from syncctl.core.unreadable import unreadable
+from syncctl.core.yamltext import unreadable
 from syncctl.db.engine import Engine, writing
 from syncctl.db.fleet import read_settings, store_settings
 from syncctl.kube.cluster import Cluster
