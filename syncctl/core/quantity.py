@@ -15,6 +15,10 @@ _LARGEST = Decimal(2**63 - 1)
 
 _MILLI = Decimal(1000)
 _MEBIBYTE = 1024**2
+LARGEST_CPU = 10_000
+"""Cores. No machine has as many; the person surely meant thousandths."""
+LARGEST_MEMORY = 1024**5
+"""A pebibyte, which no machine has; the person surely meant another unit."""
 SMALLEST_MEMORY = 4 * _MEBIBYTE
 """Below this no container starts; the person surely meant another unit."""
 
@@ -80,6 +84,9 @@ def cpu_problems(text: str) -> list[str]:
         return [f"cpu: {error}; write cores or thousandths, like 0.5 or 500m"]
     if value <= 0:
         return [f'cpu: "{text}" is not more than zero']
+    if value > LARGEST_CPU:
+        number = text.rstrip("kKMGTPEi") if text[-1:].isalpha() else ""
+        return [f'cpu: "{text}" is {value:f} cores{f"; did you mean {number}m?" if number else ""}']
     if value * _MILLI != (value * _MILLI).to_integral_value():
         return [f'cpu: "{text}" is finer than 1m, the smallest step of Kubernetes']
     return []
@@ -93,6 +100,8 @@ def memory_problems(text: str) -> list[str]:
         return [f"memory: {error}; write bytes with a suffix like Mi or Gi, as in 256Mi"]
     if text.endswith("m"):
         return [f'memory: "{text}" is in thousandths of a byte; did you mean {text[:-1]}Mi?']
+    if value > LARGEST_MEMORY:
+        return [f'memory: "{text}" is more than a pebibyte; did you mean a smaller unit, like Mi or Gi?']
     if value < SMALLEST_MEMORY:
         return [f'memory: "{text}" is under 4Mi, too little for any container; is the unit missing?']
     return []

@@ -292,3 +292,23 @@ def test_the_smallest_memory_is_enough_and_a_byte_less_is_not() -> None:
 @pytest.mark.parametrize("text", ["4Mi", "64M", "1Gi", "1.5Gi", "1e9", "128974848"])
 def test_a_memory_that_can_be(text: str) -> None:
     assert memory_problems(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("500M", 'cpu: "500M" is 500000000 cores; did you mean 500m?'),
+        ("2Gi", 'cpu: "2Gi" is 2147483648 cores; did you mean 2m?'),
+        ("20000", 'cpu: "20000" is 20000 cores'),
+        ("1e6", 'cpu: "1e6" is 1000000 cores'),
+    ],
+)
+def test_c11_cores_that_no_machine_has_are_told_with_what_was_meant(text: str, said: str) -> None:
+    assert cpu_problems(text) == [said]
+
+
+@pytest.mark.parametrize("text", ["2Pi", "1Ei", "3000T"])
+def test_c11_so_is_memory_that_no_machine_has(text: str) -> None:
+    assert memory_problems(text) == [
+        f'memory: "{text}" is more than a pebibyte; did you mean a smaller unit, like Mi or Gi?'
+    ]
