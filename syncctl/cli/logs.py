@@ -5,20 +5,27 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from syncctl.cli.words import printable
 from syncctl.settings import Settings
 
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class _Text(logging.Formatter):
-    """A line as a person would say it; its level only when it is more than a remark, and the way out."""
+    """A line as a person would say it; its level only when it is more than a remark, and the way out.
+
+    What a pod, a webhook or the database has written is on that line, with nothing in it that a terminal would obey.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+        lines = [printable(record.getMessage())]
         if record.levelno != logging.INFO:
-            line = f"{record.levelname.lower()}: {line}"
-        hint = getattr(record, "hint", "")
-        return f"{line}\nhint: {hint}" if hint else line
+            lines[0] = f"{record.levelname.lower()}: {lines[0]}"
+        if hint := getattr(record, "hint", ""):
+            lines.append(f"hint: {printable(hint)}")
+        if record.exc_info:
+            lines += map(printable, self.formatException(record.exc_info).splitlines())
+        return "\n".join(lines)
 
 
 class _JsonLine(logging.Formatter):
