@@ -58,7 +58,7 @@ def test_a_client_with_the_fourth_gets_its_pod(
     assert api.get("/api/algorithms").json()["items"] == [
         {"algorithm_id": 1, "client_id": 1, "vwap": False, "twap": True, "hft": False, "pov": True}
     ]
-    assert api.post("/api/algorithms", json={"client_id": 1, "pov": False, "vwap": True}).json()["pov"] is False
+    assert api.post("/api/algorithms", json={"client_id": 1, "vwap": True}).json()["pov"] is False
     assert json.loads(cli("algo set acme --pov -o json"))["pov"] is True
     assert json.loads(cli("algo set acme --no-pov -o json"))["pov"] is False
     assert api.get("/openapi.json").json()["components"]["schemas"]["Switches"]["properties"].keys() == set(Algorithm)

@@ -123,6 +123,11 @@ class AlgorithmsToSet(Switches):
     client_id: KnownId
     algorithm_id: BodyId | None = Field(None, description="Kept by the server, ignored in requests")
 
+    def all_flags(self) -> dict[Algorithm, bool]:
+        """Return a flag for each: what is not given is off. Nothing at all, when none is given."""
+        given = self.flags()
+        return {algorithm: given.get(algorithm, False) for algorithm in Algorithm} if given else {}
+
 
 class Pages(BaseModel):
     """Which part of a list."""

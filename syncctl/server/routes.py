@@ -105,6 +105,12 @@ def restart_client(resources: Given, client_id: ClientId) -> ClientShown:
 
 @router.post("/api/algorithms", tags=["algorithms"], operation_id="setAlgorithms", **_WRITE)
 def set_algorithms(resources: Given, body: AlgorithmsToSet) -> ClientAlgorithms:
+    """Say of all algorithms which are on: those not given go off. The next pass starts and stops the pods."""
+    return ClientAlgorithms.of(algorithms.set_algorithms(resources.engine, body.client_id, body.all_flags()))
+
+
+@router.patch("/api/algorithms", tags=["algorithms"], operation_id="changeAlgorithms", **_WRITE)
+def change_algorithms(resources: Given, body: AlgorithmsToSet) -> ClientAlgorithms:
     """Switch algorithms on or off; those not given stay as they are. The next pass starts and stops the pods."""
     return ClientAlgorithms.of(algorithms.set_algorithms(resources.engine, body.client_id, body.flags()))
 

@@ -72,7 +72,7 @@ class Caller(threading.Thread):
                 self._keep(self._ask("PUT", "/api/client", body))
             case "switch":
                 flags = {name: self._dice.random() < 0.5 for name in self._dice.sample(list(STATUSES), 2)}
-                _, status = self._ask("POST", "/api/algorithms", {"client_id": mine, **flags})
+                _, status = self._ask("PATCH", "/api/algorithms", {"client_id": mine, **flags})
                 self.expected[mine]["algorithms"].update(flags)
                 assert {name: status[name] for name in STATUSES} == self.expected[mine]["algorithms"]
             case "restart":

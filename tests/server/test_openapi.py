@@ -31,7 +31,7 @@ def document(api: TestClient) -> dict[str, Any]:
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_every_operation_is_named_and_described_and_so_are_its_errors(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 13
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 14
     for operation in operations:
         assert operation["summary"]
         assert operation["description"]
@@ -71,5 +71,5 @@ def test_schemathesis_finds_nothing(migrated_url: str, tmp_path: Path) -> None:
             )
             assert process.stop() == 0
     assert run.returncode == 0, run.stdout
-    assert "Tested: 13" in run.stdout
+    assert "Tested: 14" in run.stdout
     assert not [line for line in process.lines if line["level"] in ("error", "no JSON")]

@@ -106,23 +106,29 @@ def test_body_and_path_of_a_deletion_must_agree(api: TestClient) -> None:
     assert api.request("DELETE", f"/api/client/{client['id']}", json={"id": 0}).status_code == 200
 
 
-def test_algorithms_are_switched_and_the_others_stay(api: TestClient) -> None:
+@pytest.mark.parametrize(("method", "vwap"), [("POST", False), ("PATCH", True)])
+@pytest.mark.parametrize("absent", [{}, {"vwap": None}], ids=str)
+def test_f_what_is_absent_goes_off_as_in_the_go_service_or_stays(
+    api: TestClient, method: str, vwap: bool, absent: dict[str, None]
+) -> None:
     client = add(api, algorithms={"vwap": True})
-    answer = api.post("/api/algorithms", json={"client_id": client["id"], "hft": True})
+    answer = api.request(method, "/api/algorithms", json={"client_id": client["id"], "hft": True, **absent})
     assert answer.status_code == 200
     switched = answer.json()
     assert switched == {"algorithm_id": switched["algorithm_id"], "client_id": client["id"], **NOTHING} | {
-        "vwap": True,
+        "vwap": vwap,
         "hft": True,
     }
     assert api.get("/api/algorithms").json() == {"items": [switched], "next": None}
 
 
-def test_switching_nothing_is_an_error_and_not_a_quiet_success(api: TestClient) -> None:
-    client = add(api)
-    answer = api.post("/api/algorithms", json={"client_id": client["id"]})
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_f_switching_nothing_is_an_error_and_not_a_quiet_success(api: TestClient, method: str) -> None:
+    client = add(api, algorithms={"vwap": True})
+    answer = api.request(method, "/api/algorithms", json={"client_id": client["id"]})
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"detail": "nothing to switch"}]
+    assert api.get(f"/api/client/{client['id']}").json()["algorithms"]["vwap"] is True
 
 
 def test_a_restart_is_asked_for(api: TestClient) -> None:
