@@ -89,22 +89,22 @@ TEXTS = {
     "image": Text(
         image_problems,
         longest=LONGEST_IMAGE,
-        option="Container image; without, the setting default_image",
-        description="Without: the setting default_image",
+        option="Container image; without, the fleet's default_image",
+        description="Without: the fleet's default_image",
         example="desk/vwap:1.4",
     ),
     "cpu": Text(
         cpu_problems,
         longest=50,
-        option="CPU, like 500m or 1.5; without, the setting default_cpu",
-        description="Without: the setting default_cpu",
+        option="CPU, like 500m or 1.5; without, the fleet's default_cpu",
+        description="Without: the fleet's default_cpu",
         example="500m",
     ),
     "memory": Text(
         memory_problems,
         longest=50,
-        option="Memory, like 256Mi; without, the setting default_memory",
-        description="Without: the setting default_memory",
+        option="Memory, like 256Mi; without, the fleet's default_memory",
+        description="Without: the fleet's default_memory",
         example="256Mi",
     ),
 }
