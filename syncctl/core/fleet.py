@@ -5,6 +5,7 @@ They are a row of the database and not of whoever runs a command: two people, an
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -137,7 +138,7 @@ def contradictions(claims: Mapping[str, Claim], settings: FleetSettings) -> list
 
 def command_to_set(claims: Mapping[str, Claim]) -> str:
     """Return the command that gives a fleet what these claims say, and the defaults of the rest."""
-    flags = [f"--{flag_of(key)} {claim.written}" for key, claim in claims.items()]
+    flags = [f"--{flag_of(key)} {shlex.quote(claim.written)}" for key, claim in claims.items()]
     return " ".join(["syncctl fleet set --defaults", *flags])
 
 

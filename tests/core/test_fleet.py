@@ -93,6 +93,8 @@ def test_a_claim_differs_by_its_meaning(name: str, said: Claim, differs: bool) -
 def test_the_command_sets_what_the_claims_say() -> None:
     claims = {"fleet_name": claim("desk"), "pod_template": claim("kind: Pod", "/etc/pod.yaml")}
     assert command_to_set(claims) == "syncctl fleet set --defaults --fleet-name desk --template /etc/pod.yaml"
+    spaced = {"pod_template": claim("kind: Pod", "my pods/pod.yaml")}
+    assert command_to_set(spaced) == "syncctl fleet set --defaults --template 'my pods/pod.yaml'"
     assert command_to_set({}) == "syncctl fleet set --defaults"
 
 
