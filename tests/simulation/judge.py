@@ -236,6 +236,11 @@ class Judge:
                     # Pods without a bucket are listed by themselves, and later.
                     run.listed = {uid: one for uid, one in run.listed.items() if bucket_of(one.labels) is not None}
                     run.listed |= {one.uid: one for one in self.pods() if bucket_of(one.labels) is None}
+                elif f"{BUCKET} notin (" in _selector(call):
+                    # So are those of the other shards; what it has listed as its own it knows as it was then.
+                    mine = {uid for uid, one in run.listed.items() if self.selected(run, one)}
+                    theirs = (one for one in self.pods() if self.ours(one.labels) and not self.selected(run, one))
+                    run.listed |= {one.uid: one for one in theirs if one.uid not in mine}
             return
         if call.verb == "get":
             return
