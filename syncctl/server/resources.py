@@ -1,6 +1,5 @@
 """What the routes work with: the database, the cluster, and threads to wait for them."""
 
-import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from syncctl.operations.connect import Engine, check_engine, open_cluster
 from syncctl.operations.figures import Figures, read_figures
 from syncctl.server.metrics import Metrics
-from syncctl.server.threads import Crew, Look
+from syncctl.server.threads import Crew, Look, once
 from syncctl.settings import Settings
 
 MOST_LOOKS = 4
@@ -39,7 +38,7 @@ def open_resources(engine: Engine, settings: Settings) -> Resources:
     return Resources(
         engine=engine,
         settings=settings,
-        open_cluster=functools.cache(lambda: open_cluster(settings)),
+        open_cluster=once(lambda: open_cluster(settings)),
         cluster_looks=threading.BoundedSemaphore(MOST_LOOKS),
         crew=Crew(MOST_CALLERS, settings.database_timeout),
         check=Look(lambda: check_engine(engine), PROBE_SECONDS),

@@ -79,6 +79,24 @@ class Look(Generic[T]):
             raise DatabaseUnavailable(f"the database gave no answer within {self._seconds:g} s") from None
 
 
+def once(make: Callable[[], T]) -> Callable[[], T]:
+    """Return a function that makes a thing when it is first asked for, and gives all who ask that one.
+
+    Who asks while it is made waits for it: what is imported on the way may not bear two threads, and two of it are one
+    too many. What fails is tried anew by who asks next.
+    """
+    made: list[T] = []
+    lock = threading.Lock()
+
+    def get() -> T:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return get
+
+
 def _settle(future: "Future[T]", job: Callable[[], T]) -> None:
     """Do a job for whoever waits for the future, unless nobody does any more."""
     if not future.set_running_or_notify_cancel():

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from syncctl.core.errors import DatabaseBusy, DatabaseUnavailable
 from syncctl.db.engine import connect, writing
 from syncctl.server.resources import MOST_CALLERS
-from syncctl.server.threads import Crew, Look
+from syncctl.server.threads import Crew, Look, once
 from tests.server.conftest import Process, serving
 
 CROWD = 60
@@ -232,3 +232,34 @@ def test_b3_a_look_is_shared_and_not_waited_for_for_long() -> None:
         assert len(looks) == 2
 
     asyncio.run(ask_all())
+
+
+def test_b3_the_cluster_is_opened_by_one_of_those_who_ask_at_once() -> None:
+    together, made = threading.Barrier(8), []
+
+    def make() -> int:
+        time.sleep(0.05)
+        made.append(True)
+        return len(made)
+
+    get, got = once(make), []
+    threads = [threading.Thread(target=lambda: (together.wait(), got.append(get()))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [1] * 8
+
+
+def test_b3_what_could_not_be_made_is_tried_anew() -> None:
+    answers = [ValueError("not yet"), "made"]
+
+    def make() -> str:
+        if isinstance(answer := answers.pop(0), ValueError):
+            raise answer
+        return answer
+
+    get = once(make)
+    with pytest.raises(ValueError, match="not yet"):
+        get()
+    assert (get(), get()) == ("made", "made")
