@@ -503,9 +503,10 @@ class Judge:
 
     def _settled(self, run: PassRun) -> None:
         """Note what a pass has seen the end of; whether one settled it that lost its lease only the rows tell."""
-        if run.killed or run.error or run.options.policy is not Policy.SYNC:
+        if run.killed or run.error:
             return
-        kinds, switched_off, _ = self._suspects(run)
+        # What its policy leaves alone it has found all the same, and not seen the end of.
+        kinds, switched_off, _ = self._suspects(run, Policy.SYNC)
         for kind, buckets in self._latched.items():
             if kind not in run.refuses and (not kinds[kind] or run.deleted.keys() & kinds[kind]):
                 settled = set(run.options.shard.buckets)
@@ -543,11 +544,14 @@ class Judge:
             if pod.uid in uids:
                 raise Violation(f"deleted {pod.name} ({cause}), one of {len(uids)} of {live} pods ({kind})")
 
-    def _suspects(self, run: PassRun) -> tuple[dict[str, set[str]], set[str], int]:
+    def _suspects(self, run: PassRun, policy: Policy | None = None) -> tuple[dict[str, set[str]], set[str], int]:
         """Return whom nobody's word ends, by kind, and whom somebody's does; of what runs, and at the least.
+
+        Of what the pass may end by its policy, or by another.
 
         The last number is how many pods live, at the most.
         """
+        policy = policy or run.options.policy
         kinds: dict[str, set[str]] = {"orphan": set(), "unsure": set()}
         switched_off: set[str] = set()
         live = 0
@@ -559,9 +563,9 @@ class Judge:
                 who = self.identity(run.rows, record)
                 if who.key is None or not self._mine(run, who.key) or _has_ended(record):
                     continue
-                if kind := self._suspicion(run, record, who):
+                if kind := self._suspicion(run, record, who, policy):
                     kinds[kind].add(record.uid)
-                elif who.agrees and run.rows.switched_off(who.key) and run.options.policy is Policy.SYNC:
+                elif who.agrees and run.rows.switched_off(who.key) and policy is Policy.SYNC:
                     switched_off.add(record.uid)
             elif run.options.adopt and _is_adoptable(record) and (key := run.rows.named(record.name)):
                 live += 1
@@ -569,7 +573,7 @@ class Judge:
                 switched_off |= {record.uid} if mine else set()
         return kinds, switched_off, live
 
-    def _suspicion(self, run: PassRun, record: Record, who: Identity) -> str:
+    def _suspicion(self, run: PassRun, record: Record, who: Identity, policy: Policy) -> str:
         """Say what kind of deletion that of this pod would be, "" when it is none or is somebody's word."""
         key = who.key
         assert key is not None
@@ -577,9 +581,9 @@ class Judge:
             return ""
         if run.rows.orphaned(key) or (run.rows.switched_off(key) and not who.agrees):
             kind = "orphan" if run.rows.orphaned(key) else "unsure"
-            return kind if run.options.policy is Policy.SYNC else ""
+            return kind if policy is Policy.SYNC else ""
         wanted = run.rows.wanted.get(key)
-        if wanted is None or run.options.policy is Policy.CREATE_ONLY:
+        if wanted is None or policy is Policy.CREATE_ONLY:
             return ""
         others = [one for one in run.listed.values() if one.uid != record.uid]
         # Whether a pod of the Go service has ended its metadata do not tell.
