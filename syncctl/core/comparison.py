@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 
 from syncctl.core import names
-from syncctl.core.drift import admission, image_difference, metadata_difference, resources_difference
+from syncctl.core.drift import Difference, differences, metadata_difference
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.identity import BY_ANNOTATION
 from syncctl.core.manifest import Blueprint
@@ -38,15 +38,8 @@ def compared(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> Step
         return step(StepKind.CONFLICT, Cause.UNREADABLE_SPEC, reason)
     if spec != wanted.spec_hash:
         return step(StepKind.REPLACE, *_spec_difference(wanted, pod, spec), unsure)
-    image, resources = image_difference(wanted, pod), resources_difference(wanted, pod)
-    if (image or resources) and pod.annotations.get(names.ADMITTED) == admission(wanted, pod):
-        image = resources = ""
-    if image and resources:
-        return step(StepKind.REPLACE, Cause.SPEC_DIFFERS, f"{image}, {resources}")
-    if image:
-        return step(StepKind.UPDATE, Cause.IMAGE_DIFFERS, image)
-    if resources:
-        return step(StepKind.UPDATE, Cause.RESOURCES_DIFFER, resources)
+    if found := differences(wanted, pod):
+        return step(*_of_differences(found))
     if pod.resize_refused:
         return step(StepKind.REPLACE, Cause.RESIZE_REFUSED, f"not resized in place: {pod.resize_refused}")
     if differing := metadata_difference(blueprint, wanted, pod):
@@ -64,6 +57,18 @@ def wait_for(key: PodKey | None, pod: ObservedPod, wanted: DesiredPod | None, no
     else:
         cause, reason = Cause.TERMINATING, "still terminating; its name is free when it is gone"
     return Step(StepKind.WAIT, cause, pod.name, key, reason, wanted, pod)
+
+
+def _of_differences(found: list[Difference]) -> tuple[StepKind, Cause, str]:
+    """Change in place what can be, but for what admission rewrites: it rewrites what it sees, and that is creations."""
+    words = ", ".join(each.words for each in found)
+    fields = {each.field for each in found}
+    cause = Cause.IMAGE_DIFFERS if fields == {"image"} else Cause.RESOURCES_DIFFER
+    if fields > {"image"}:
+        return StepKind.REPLACE, Cause.SPEC_DIFFERS, words
+    if any(each.rewritten for each in found):
+        return StepKind.REPLACE, cause, f"{words}; made anew, for the cluster's admission rewrites that"
+    return StepKind.UPDATE, cause, words
 
 
 def _spec_difference(wanted: DesiredPod, pod: ObservedPod, spec: str) -> tuple[Cause, str]:

@@ -1,38 +1,40 @@
 """How a live pod differs from the wanted one, in words; "" when it does not. Pure."""
 
-from syncctl.core import quantity
+from typing import NamedTuple
+
+from syncctl.core import names
+from syncctl.core.admission import FOUND_BY, Asked, overridden, read_note, same, values
 from syncctl.core.manifest import Blueprint, pod_annotations, pod_labels
 from syncctl.core.model import DesiredPod, ObservedPod
 
 
-def image_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
-    """Say how the live image differs from the wanted one; "" when it does not."""
-    return "" if pod.image == wanted.image else f"image {pod.image or 'none'} -> {wanted.image}"
+class Difference(NamedTuple):
+    """A field that is neither as it is wanted nor as admission makes it of that.
 
-
-def resources_difference(wanted: DesiredPod, pod: ObservedPod) -> str:
-    """Say how the live requests and limits differ from the wanted ones; "" when they do not."""
-    live = pod.resources
-    if live == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory):
-        return ""
-    found = []
-    for part, request, limit, value in (
-        ("cpu", live.cpu_request, live.cpu_limit, wanted.cpu),
-        ("memory", live.memory_request, live.memory_limit, wanted.memory),
-    ):
-        if not (quantity.same(request, value) and quantity.same(limit, value)):
-            shown = request if request == limit else f"{request or 'none'}/{limit or 'none'}"
-            found.append(f"{part} {shown or 'none'} -> {value}")
-    return ", ".join(found)
-
-
-def admission(wanted: DesiredPod, pod: ObservedPod) -> str:
-    """Return the record of what was asked for and what the cluster's admission made of it.
-
-    A webhook may rewrite an image or resources of every pod; by this record, kept as an annotation, that is known to be
-    how the pod came to be, and not a change to be undone in every pass.
+    `rewritten` tells that admission is known to make something else of this field than it is asked for.
     """
-    return f"{wanted.image} {wanted.cpu} {wanted.memory} -> {pod.image} {' '.join(pod.resources)}"
+
+    field: str
+    words: str
+    rewritten: bool
+
+
+def differences(wanted: DesiredPod, pod: ObservedPod) -> list[Difference]:
+    """Return how the live image, cpu and memory differ from the wanted ones."""
+    live = pod.resources
+    if pod.image == wanted.image and live == (wanted.cpu, wanted.memory, wanted.cpu, wanted.memory):
+        return []
+    note, found = read_note(pod), []
+    for field in Asked._fields:
+        value, (request, limit) = getattr(wanted, field), values(field, pod.image, live)
+        if same(field, request, value) and same(field, limit, value):
+            continue
+        if note and same(field, getattr(note.asked, field), value) and note.made(field) == (request, limit):
+            continue
+        shown = request if request == limit else f"{request or 'none'}/{limit or 'none'}"
+        words = f"{field} {shown or 'none'} -> {value}"
+        found.append(Difference(field, words, note is not None and note.rewrites(field)))
+    return found
 
 
 def metadata_difference(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> str:
@@ -40,10 +42,11 @@ def metadata_difference(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedP
     labels, annotations = pod_labels(blueprint, wanted), pod_annotations(blueprint, wanted)
     if pod.labels == labels and pod.annotations == annotations:
         return ""
+    excused = overridden(pod) if names.OVERRIDDEN in pod.annotations else {}
     found = [
         f"{key} {live.get(key, 'none')} -> {value}"
-        for live, should in ((pod.labels, labels), (pod.annotations, annotations))
+        for part, live, should in (("labels", pod.labels, labels), ("annotations", pod.annotations, annotations))
         for key, value in should.items()
-        if live.get(key) != value
+        if live.get(key) != value and (key in FOUND_BY or excused.get(part, {}).get(key) != value)
     ]
     return ", ".join(found)

@@ -28,6 +28,10 @@ TEMPLATE = "syncctl.io/template"
 REPLACED = "syncctl.io/replaced"
 CHANGED_FOR = "syncctl.io/changed-for"
 ADMITTED = "syncctl.io/admitted"
+OVERRIDDEN = "syncctl.io/overridden"
+
+DRY_RUN_ENDING = "-dry-run"
+"""What the name of a pod ends in that is asked about while one by its name is there. None is ever made."""
 
 NAME_PREFIX = "client/"
 """What `-o name` puts before a client's name, as kubectl does; a reference may have it too."""

@@ -15,7 +15,9 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     yes     | same hash, same live image and resources      | keep     | in-sync
     yes     | only labels or annotations differ             | update   | metadata-differs
     yes     | only the live image differs                   | update   | image-differs
+    yes     | the same, and admission rewrites it           | replace  | image-differs
     yes     | only the live resources differ                | update   | resources-differ
+    yes     | the same, and admission rewrites them         | replace  | resources-differ
     yes     | the node refuses other resources              | replace  | resize-refused
     yes     | the node has not yet given them               | wait     | resizing
     yes     | another restart generation                    | replace  | restart-asked

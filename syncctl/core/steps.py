@@ -134,6 +134,13 @@ class Step(Struct, frozen=True, gc=False):
         return self.kind in (StepKind.CREATE, StepKind.REPLACE) or self.cause is Cause.RESOURCES_DIFFER
 
     @property
+    def only_rewritten(self) -> bool:
+        """Whether a pod is replaced for no more than its image or resources, which admission may have made so."""
+        wanted = self.desired.spec_hash if self.desired else ""
+        by_fields = self.cause in (Cause.IMAGE_DIFFERS, Cause.RESOURCES_DIFFER, Cause.SPEC_DIFFERS)
+        return by_fields and self.observed is not None and self.observed.environment.spec == wanted
+
+    @property
     def stops_process(self) -> bool:
         """Whether it ends a process that runs, for something new. A resize may fall back to a replacement."""
         if self.kind is StepKind.REPLACE:

@@ -16,6 +16,7 @@ import msgspec
 
 from syncctl.core import names
 from syncctl.core.errors import (
+    AccessDenied,
     ClusterError,
     ClusterUnavailable,
     ListExpired,
@@ -27,6 +28,7 @@ from syncctl.core.errors import (
 )
 from syncctl.core.model import ObservedPod, OtherPod
 from syncctl.kube import codec
+from syncctl.kube.cluster import Tried
 from syncctl.kube.config import Connection
 from syncctl.kube.transport import Pause, Permit, Transport
 
@@ -128,21 +130,31 @@ class ApiCluster:
         found = self.get_pod(manifest["metadata"]["name"])
         return found if found and _is_of(manifest, found) else None
 
-    def try_pod(self, manifest: Mapping[str, Any]) -> bool:
-        """Return whether the API server would take this pod at once; see Cluster."""
+    def try_pod(self, manifest: Mapping[str, Any], *, beside: bool = False) -> Tried:
+        """Return what the API server would make of this pod; see Cluster."""
+        if beside:
+            metadata = manifest["metadata"]
+            another = {**metadata, "name": metadata["name"] + names.DRY_RUN_ENDING}
+            # A policy may refuse a pod for no more than such a name: then the answer counts that its own gets.
+            with suppress(PodRejected, AccessDenied):
+                return self._try_pod({**manifest, "metadata": another})
+        return self._try_pod(manifest)
+
+    def _try_pod(self, manifest: Mapping[str, Any]) -> Tried:
         url = f"{self._pods_url}?fieldValidation=Strict&dryRun=All"
-        doing = f"create pod {manifest['metadata']['name']}"
+        doing = f"create pod {manifest['metadata']['name'].removesuffix(names.DRY_RUN_ENDING)}"
         try:
-            self._transport.send("POST", url, doing, msgspec.json.encode(manifest))
+            body = self._transport.send("POST", url, doing, msgspec.json.encode(manifest))
         except QuotaExceeded:
             # That, and the name, are the last things that are looked at: all else about the pod is well.
-            return False
+            return Tried(room=False)
         except PodExists:
-            return True
+            return Tried(room=True)
         except PodRejected as error:
             if "does not support dry run" not in error.message:
                 raise
-        return True
+            return Tried(room=True)
+        return Tried(room=True, answer=_decoded(codec.read_pod, body))
 
     def patch_pod(self, name: str, uid: str, patch: Mapping[str, Any]) -> ObservedPod:
         """Apply a strategic merge patch to the pod with this uid; see Cluster."""

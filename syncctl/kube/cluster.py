@@ -1,9 +1,20 @@
 """What the rest of syncctl needs of a cluster, and what each call promises."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from syncctl.core.model import ObservedPod, OtherPod
+
+
+class Tried(NamedTuple):
+    """What became of a pod that was only asked about.
+
+    `room` tells whether its share of the quota is free; `answer` is the pod as the cluster's admission makes it, None
+    where the answer does not say.
+    """
+
+    room: bool
+    answer: ObservedPod | None = None
 
 
 class Cluster(Protocol):
@@ -56,13 +67,14 @@ class Cluster(Protocol):
             QuotaExceeded, AccessDenied, ClusterError
         """
 
-    def try_pod(self, manifest: Mapping[str, Any]) -> bool:
+    def try_pod(self, manifest: Mapping[str, Any], *, beside: bool = False) -> Tried:
         """Return when the API server would take this pod, were its name and its share of the quota free; makes none.
 
         Where a webhook of the cluster cannot be asked without effect, that counts as a yes.
 
-        Returns:
-            Whether its share of the quota is free as well.
+        Args:
+            manifest: of the pod.
+            beside: a pod by its name is there, so that the answer would be no more than that: another name is tried.
 
         Raises:
             PodRejected, AccessDenied, ClusterError: it would not.

@@ -11,16 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from syncctl.core import names
+from syncctl.core.drift import differences
 from syncctl.core.errors import ClusterError, LeaseLost, PodNotFound, PodRejected
 from syncctl.core.manifest import evidence, pod_annotations, pod_labels
+from syncctl.core.model import ObservedPod
 from syncctl.core.report import Outcome, Result
 from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
+from syncctl.operations.admission import Admission, Fields
 from syncctl.operations.brake import Brake
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.making import BATCH, Making
-from syncctl.operations.parts import note_admission
 
 AHEAD = BATCH // 2
 """Steps of a batch that may still be under way when the next is confirmed: no thread waits for the last of a batch."""
@@ -87,6 +89,8 @@ class _Apply:
         self._confirm_lease = confirm_lease
         self._pool = pool
         self._clock = clock
+        # Asked once: what is not answered is done without.
+        self._admission = Admission(plan.blueprint, cluster.working_under(brake.check_lease, lambda _seconds: False))
         self._making = Making(plan, cluster, brake, self._confirmed, pool, concurrency, clock)
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()
@@ -149,25 +153,41 @@ class _Apply:
         if step.cause is Cause.BUCKET_DIFFERS:
             return self._hand_over(step)
         wanted, pod = step.wanted, step.pod
-        metadata: dict[str, Any] = self._metadata(step)
-        if step.cause is Cause.RESOURCES_DIFFER:
-            quantities = {"cpu": wanted.cpu, "memory": wanted.memory}
-            resources = {"requests": quantities, "limits": quantities}
-            spec = {"containers": [{"name": names.CONTAINER, "resources": resources}]}
-            try:
-                self._cluster.resize_pod(pod.name, pod.uid, {"spec": spec})
-            except (PodNotFound, PodRejected):
-                # An old API server has no such thing, an old kubelet refuses it.
-                self._to_replace.append(step)
-                return None
-        patch: dict[str, Any] = {"metadata": metadata}
+        sent: dict[str, Any] = self._metadata(step)
+        patch: dict[str, Any] = {"metadata": sent}
         if step.stops_process:
+            answer = self._admission.ask_once(wanted)
+            if answer is not None and (noted := self._admission.note(step, answer)):
+                return noted
+            if step.cause is Cause.RESOURCES_DIFFER:
+                resized = self._resized(step, answer)
+                if resized is None:
+                    self._to_replace.append(step)
+                    return None
+                sent["annotations"] |= self._admission.notes({}, wanted, resized, ("cpu", "memory"))
             # What may harm the process leaves its evidence; of a resize, once it is made.
-            metadata["annotations"] |= evidence(step.cause, self._clock.now())
+            sent["annotations"] |= evidence(step.cause, self._clock.now())
+        fields: Fields = ()
         if step.cause is Cause.IMAGE_DIFFERS:
+            fields = ("image",)
             patch["spec"] = {"containers": [{"name": names.CONTAINER, "image": wanted.image}]}
-        note_admission(self._cluster, step, self._cluster.patch_pod(pod.name, pod.uid, patch))
-        return Outcome(step, Result.UPDATED)
+        return self._admission.changed(step, sent, self._cluster.patch_pod(pod.name, pod.uid, patch), fields)
+
+    def _resized(self, step: Step, answer: ObservedPod | None) -> ObservedPod | None:
+        """Change cpu, memory or both in place, and return the pod; None when only a new one can have them.
+
+        What admission has rewritten is left as it is, and what it would rewrite it has to see made.
+        """
+        wanted, pod = step.wanted, step.pod
+        quantities = {each.field: getattr(wanted, each.field) for each in differences(wanted, pod)}
+        if answer is not None and {each.field for each in differences(wanted, answer)} & quantities.keys():
+            return None
+        spec = {"containers": [{"name": names.CONTAINER, "resources": {"requests": quantities, "limits": quantities}}]}
+        try:
+            return self._cluster.resize_pod(pod.name, pod.uid, {"spec": spec})
+        except (PodNotFound, PodRejected):
+            # An old API server has no such thing, an old kubelet refuses it.
+            return None
 
     def _hand_over(self, step: Step) -> Outcome:
         """Let the pod be found by the shard that takes care of it, and leave all else to that."""

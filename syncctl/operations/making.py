@@ -48,6 +48,8 @@ DOWN = "nothing runs until the next pass makes it: {}"
 STILL_THERE = "its old pod is still terminating; the next pass goes on"
 NO_ROOM = "not begun, for the quota has no room for a successor"
 
+_MAKING = (Place.FRESH, Place.AGAIN, Place.MISSING)
+
 
 class Making:
     """One run over the steps of a plan by which pods are made."""
@@ -76,8 +78,9 @@ class Making:
         self._claims = plan.claims
         parts = Parts(plan, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
         self._look = parts.look
+        self._admission = parts.admission
         self._part: dict[Place, Callable[[Item], bool | Outcome | None]] = {
-            **dict.fromkeys((Place.FRESH, Place.AGAIN, Place.MISSING), parts.make),
+            **dict.fromkeys(_MAKING, parts.make),
             **dict.fromkeys((Place.END, Place.TIGHT), parts.end),
             Place.GONE: parts.is_gone,
             Place.ASK: parts.ask,
@@ -94,7 +97,7 @@ class Making:
         # Requests, and what goes on when they are answered.
         self._under_way: dict[Future[Any], Callable[[Future[Any]], Iterator[Outcome]]] = {}
         self._answers: SimpleQueue[Future[Any]] = SimpleQueue()
-        self._retrying = 0
+        self._retrying = self._makes = 0
         self._batch: tuple[StepKind, bool] | None = None
         self._left_of_batch = 0
 
@@ -181,6 +184,9 @@ class Making:
     def _may_come(self, place: Place) -> bool:
         if self._waiting.first(place) is None:
             return False
+        if place in _MAKING and self._makes and not self._admission.is_asked:
+            # The first is asked about before it is made; what the answer says is of use to all others.
+            return False
         if place is Place.AGAIN:
             # What is refused, and perhaps late each time, leaves threads to all else.
             return self._retrying < max(1, self._threads // 2)
@@ -193,7 +199,7 @@ class Making:
     def _may_write(self, place: Place) -> bool:
         """Ask the database before each batch of the same kind, and the brake anew: that may have taken its time."""
         item = self._waiting.first(place)
-        batch = (item.step.kind, place in (Place.FRESH, Place.AGAIN, Place.MISSING)) if item else None
+        batch = (item.step.kind, place in _MAKING) if item else None
         if batch != self._batch or not self._left_of_batch:
             if not self._confirmed():
                 return False
@@ -205,6 +211,7 @@ class Making:
         if place is Place.TIGHT:
             self._room.begin(item)
         self._retrying += place is Place.AGAIN
+        self._makes += place in _MAKING
         self._send(partial(self._part[place], item), partial(self._settle, place, item))
 
     def _send(self, part: Callable[[], Any], then: Callable[[Future[Any]], Iterator[Outcome]]) -> None:
@@ -224,6 +231,7 @@ class Making:
 
     def _settle(self, place: Place, item: Item, future: Future[bool | Outcome | None]) -> Iterator[Outcome]:
         self._retrying -= place is Place.AGAIN
+        self._makes -= place in _MAKING
         try:
             came = future.result()
         except LeaseLost as error:

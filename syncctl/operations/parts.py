@@ -6,13 +6,13 @@ from typing import Any
 
 from syncctl.core import names
 from syncctl.core.begun import Refusals
-from syncctl.core.drift import admission, image_difference, resources_difference
-from syncctl.core.errors import ClusterError, ClusterUnavailable, PodExists
+from syncctl.core.errors import ClusterError, ClusterUnavailable, PodExists, PodRejected
 from syncctl.core.manifest import evidence, pod_manifest
 from syncctl.core.model import ObservedPod
 from syncctl.core.report import Outcome, Result
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 from syncctl.kube.cluster import Cluster
+from syncctl.operations.admission import TAKES_AWAY, Admission
 from syncctl.operations.clock import Clock
 
 
@@ -21,13 +21,16 @@ class Item:
     """A pod to be made, and how far that has come.
 
     `claims` are the pods that have to be gone before, `until` the moment to which they are waited for. `refusals` are
-    those of the part that it is in. `made` is there as soon as the pod is.
+    those of the part that it is in. `foreseen` are the notes to make it with, as soon as they were asked for; `sent` is
+    there as soon as a creation was sent, `made` as soon as the pod is.
     """
 
     step: Step
     claims: tuple[ObservedPod, ...] = ()
     until: float = 0.0
     refusals: Refusals | None = None
+    foreseen: dict[str, str] | None = None
+    sent: dict[str, Any] | None = None
     made: ObservedPod | None = None
 
 
@@ -35,14 +38,25 @@ class Parts:
     """What the threads do; each method raises leaves of ClusterError, or LeaseLost."""
 
     def __init__(self, plan: Plan, cluster: Cluster, clock: Clock) -> None:
+        self.admission = Admission(plan.blueprint, cluster)
         self._blueprint = plan.blueprint
         self._away = plan.away
         self._cluster = cluster
         self._clock = clock
 
-    def ask(self, item: Item) -> bool:
-        """Return whether the quota has room for the successor beside its old pod, when all else is well with it."""
-        return self._cluster.try_pod(pod_manifest(self._blueprint, item.step.wanted))
+    def ask(self, item: Item) -> bool | Outcome:
+        """Return whether the quota has room for the successor beside its old pod, when all else is well with it.
+
+        Where the successor would be just what its old pod is, there is nothing to do but to note that.
+        """
+        step = item.step
+        room, answer = self.admission.ask(step.wanted, beside=True)
+        if answer is None:
+            return room
+        if lacking := self.admission.lacks(step.wanted, answer):
+            raise PodRejected(TAKES_AWAY.format(lacking))
+        noted = self.admission.note(step, answer) if step.only_rewritten else None
+        return noted or room
 
     def end(self, item: Item) -> None:
         """Tell the old pod to go."""
@@ -73,14 +87,21 @@ class Parts:
     def make(self, item: Item) -> Outcome:
         """Create the pod."""
         step = item.step
-        try:
-            item.made = item.made or self._cluster.create_pod(self._manifest(step), again=item.refusals is not None)
-        except PodExists:
-            # It came between the list and now.
-            holder = self._whose(self._cluster.get_pod(step.wanted.name))
-            return Outcome(step, Result.CONFLICT, f"the name is held by {holder}")
-        note_admission(self._cluster, step, item.made)
-        return Outcome(step, Result.CREATED if step.kind is StepKind.CREATE else Result.REPLACED)
+        if item.made is None:
+            manifest = self._manifest(step)
+            if item.foreseen is None:
+                # Asked once: what is refused later is refused to the creation itself.
+                item.foreseen = self.admission.foresee(manifest, step.wanted)
+            manifest["metadata"]["annotations"] |= item.foreseen
+            item.sent = manifest["metadata"]
+            try:
+                item.made = self._cluster.create_pod(manifest, again=item.refusals is not None)
+            except PodExists:
+                # It came between the list and now.
+                holder = self._whose(self._cluster.get_pod(step.wanted.name))
+                return Outcome(step, Result.CONFLICT, f"the name is held by {holder}")
+        result = Result.CREATED if step.kind is StepKind.CREATE else Result.REPLACED
+        return self.admission.made(step, item.sent or {}, item.made, result)
 
     def _manifest(self, step: Step) -> dict[str, Any]:
         manifest = pod_manifest(self._blueprint, step.wanted)
@@ -96,10 +117,3 @@ class Parts:
         if holder.labels.get(names.FLEET) == self._blueprint.fleet:
             return "a pod of this fleet that was not there when the plan was made, or has not gone yet"
         return names.owner(holder.labels)
-
-
-def note_admission(cluster: Cluster, step: Step, made: ObservedPod) -> None:
-    """Keep a note on the pod when the cluster's admission made something else of it than was asked for."""
-    if image_difference(step.wanted, made) or resources_difference(step.wanted, made):
-        note = {names.ADMITTED: admission(step.wanted, made)}
-        cluster.patch_pod(made.name, made.uid, {"metadata": {"annotations": note}})

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from syncctl.core import names, plan
+from syncctl.core.admission import note_of
 from syncctl.core.desired import DesiredState
-from syncctl.core.drift import admission
 from syncctl.core.manifest import Blueprint, pod_manifest
 from syncctl.core.model import NO_ENVIRONMENT, NO_RESOURCES, Environment, ObservedPod, Resources
 from syncctl.core.others import Others
@@ -17,7 +17,20 @@ from syncctl.core.shard import Shard
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 from syncctl.core.template import make_template
 
-from .builders import BEGUN, BLUEPRINT, FLEET, NOW, a_client, as_observed, desired_by, key, labelled, others, pod_of
+from .builders import (
+    BEGUN,
+    BLUEPRINT,
+    FLEET,
+    NOW,
+    a_client,
+    as_observed,
+    desired_by,
+    desired_pod,
+    key,
+    labelled,
+    others,
+    pod_of,
+)
 
 NO_OTHERS = Others()
 CLIENT = a_client(7)
@@ -58,6 +71,16 @@ def only(
 
 def in_brief(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
     return [(step.kind.value, step.cause.value, step.name) for step in steps]
+
+
+def rewritten(**asked: str) -> ObservedPod:
+    """Return a pod of which admission has made something else than was asked for: of all, or of what is named."""
+    wanted = desired_pod(a_client(7, **asked))
+    made, fields = pod_of(a_client(7, **asked)), asked or {"image": ""}
+    image = f"mirror/{wanted.image}" if "image" in fields else wanted.image
+    limits = {f"{field}_limit": "7" for field in ("cpu", "memory") if field in fields}
+    made = replace(made, image=image, resources=made.resources._replace(**limits))
+    return replace(made, annotations=annotated(made, admitted=note_of(wanted, made)))
 
 
 # The truth table ------------------------------------------------------------------------------------------------------
@@ -117,6 +140,9 @@ TABLE = {
     "yes | only the live image differs | update | image-differs": Row(
         WANTED, (pod_of(a_client(7, image="desk/vwap:1.4.1")), replace(POD, image="desk/vwap:hotfix"))
     ),
+    "yes | the same, and admission rewrites it | replace | image-differs": Row(
+        WANTED, (rewritten(image="desk/vwap:1.4.1"), replace(rewritten(), image="desk/vwap:hotfix"))
+    ),
     "yes | only the live resources differ | update | resources-differ": Row(
         WANTED,
         (
@@ -126,6 +152,9 @@ TABLE = {
                 for field in ("cpu_request", "cpu_limit", "memory_request", "memory_limit")
             ),
         ),
+    ),
+    "yes | the same, and admission rewrites them | replace | resources-differ": Row(
+        WANTED, (rewritten(cpu="1"), rewritten(cpu="1", memory="2Gi"), rewritten(memory="2Gi"))
     ),
     "yes | the node refuses other resources | replace | resize-refused": Row(
         WANTED, (replace(POD, resize_refused="Node didn't have enough capacity: cpu"),)
@@ -418,7 +447,7 @@ def test_e4_a_replacement_does_not_wait_for_a_resize(mishap: dict[str, object], 
 
 def test_e4_a_resize_of_what_admission_has_rewritten_is_waited_for_too() -> None:
     rewritten = replace(RESIZING, resources=RESIZING.resources._replace(cpu_limit="3"))
-    note = admission(WANTED.pods[key(7)], rewritten)
+    note = note_of(WANTED.pods[key(7)], rewritten)
     step = only(WANTED, replace(rewritten, annotations=annotated(admitted=note)))
     assert (step.kind, step.cause) == (StepKind.WAIT, Cause.RESIZING)
 
@@ -652,7 +681,7 @@ def test_a_request_that_differs_from_its_limit_is_a_difference_even_when_one_is_
 def test_what_the_clusters_admission_made_of_a_pod_is_not_undone() -> None:
     rewritten = replace(POD, image="mirror/desk/vwap:1.4.2", resources=POD.resources._replace(cpu_request="750m"))
     wanted = WANTED.pods[key(7)]
-    admitted = replace(rewritten, annotations=annotated(admitted=admission(wanted, rewritten)))
+    admitted = replace(rewritten, annotations=annotated(admitted=note_of(wanted, rewritten)))
     assert only(WANTED, admitted).kind is StepKind.KEEP
     assert only(WANTED, replace(admitted, image="desk/vwap:hotfix")).kind is StepKind.REPLACE
     assert only(desired_by(a_client(7, image="desk/vwap:2")), admitted).kind is StepKind.REPLACE

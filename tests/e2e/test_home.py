@@ -78,7 +78,8 @@ def test_the_home_is_where_the_first_pod_is_made_and_known_before_it_is(desk: De
     assert home_of(desk) is None
     desk.started()
     home = Home(uid_of(sandbox, "trading"), f"namespace trading of {sandbox.sandbox.url}")
-    assert seen == [home]
+    # It is asked about, and made.
+    assert seen == [home, home]
     assert home_of(desk) == home
     desk.add("globex")
     desk.started()
@@ -90,12 +91,13 @@ def test_who_makes_nothing_asks_for_no_home(desk: Desk, sandbox: SandboxCluster)
     assert sandbox.asked() == {"list": 1}
     desk.add()
     desk.run(policy=Policy.UPSERT_ONLY)
-    assert sandbox.asked() == {"list": 2, "get": 1, "create": 1}
+    assert sandbox.asked() == {"list": 2, "get": 1, "create": 2}
     desk.until_running()
     sandbox.asked()
     desk.change(image=NEWER_IMAGE)
     desk.run()
-    assert sandbox.asked() == {"list": 1, "patch": 1}
+    # What admission makes of the image is asked.
+    assert sandbox.asked() == {"list": 1, "create": 1, "patch": 1}
     desk.restart()
     desk.run(policy=Policy.CREATE_ONLY)
     assert "get" not in sandbox.asked()

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from clusters import NEWER_IMAGE, Json, a_go_pod, a_pod
+from clusters import IMAGE, NEWER_IMAGE, Json, a_go_pod, a_pod
 
 from syncctl.core import names, plan
 from syncctl.core.report import Result
@@ -151,6 +151,29 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     desk.started()
     desk.change(image=NEWER_IMAGE)
     return pod, {}
+
+
+@brings_about("yes, the same, and admission rewrites it")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod = vwap(desk.add())
+    desk.started()
+    annotate(desk, pod, f"mirror/{IMAGE} 20m 32Mi -> {IMAGE} 20m 32Mi 20m 32Mi")
+    desk.change(image=NEWER_IMAGE)
+    return pod, {}
+
+
+@brings_about("yes, the same, and admission rewrites them")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod = vwap(desk.add())
+    desk.started()
+    annotate(desk, pod, f"{IMAGE} 1 32Mi -> {IMAGE} 20m 32Mi 20m 32Mi")
+    desk.change(cpu="30m")
+    return pod, {}
+
+
+def annotate(desk: Desk, pod: str, note: str) -> None:
+    """Let a pod have a note that admission has rewritten it."""
+    desk.api.patch_pod(pod, desk.uid(pod), {"metadata": {"annotations": {names.ADMITTED: note}}})
 
 
 @brings_about("yes, only the live resources differ")

@@ -68,7 +68,7 @@ def test_forcing_takes_the_pods_name(stuck: World) -> None:
         assert refused.err == (
             DANGER + "Type the pod's name to go on:error: that is not the pod's name; nothing was done\n"
         )
-    assert stuck.writes() == 2
+    assert stuck.writes() == 3
     forced = typed(stuck, "vwap-1", "pod", "force-delete", "vwap-1")
     assert forced.code == 0
     assert forced.err == (

@@ -106,7 +106,13 @@ def restart(world: World, *clients: int) -> Diary:
 def refuse(world: World, *clients: int, **how: Any) -> None:
     """Refuse the successors of these clients' pods, after the question whether they would be taken."""
     for client in clients:
-        world.sandbox.faults.add(verb="create", name=f"vwap-{client}", **{"skip": 1, "times": None, **how})
+        world.sandbox.faults.add(verb="create", name=f"vwap-{client}", **{"times": None, **how})
+
+
+def refuse_question(world: World, client: int, **how: Any) -> None:
+    """Refuse to say whether a successor would be taken, by whatever name."""
+    for name in (f"vwap-{client}{names.DRY_RUN_ENDING}", f"vwap-{client}"):
+        world.sandbox.faults.add(verb="create", name=name, **{"times": None, **how})
 
 
 def refuse_for(world: World, seconds: float, **how: Any) -> None:
@@ -125,7 +131,7 @@ def refuse_for(world: World, seconds: float, **how: Any) -> None:
 
 def created(request: Request) -> str:
     """Return the name of the pod that is to be created."""
-    return str(json.loads(request.body)["metadata"]["name"])
+    return str(json.loads(request.body)["metadata"]["name"]).removesuffix(names.DRY_RUN_ENDING)
 
 
 class LaggingQuota:
@@ -290,7 +296,7 @@ def test_b1_what_is_refused_late_each_time_leaves_threads_to_the_others(fleet: C
     refuse(world, 1, 2, 3, 4, status=422)
     assert set(world.run().results().values()) == {Result.FAILED}
     world.sandbox.faults.clear()
-    refuse(world, 1, 2, 3, 4, skip=0, latency=0.3, status=503, times=4)
+    refuse(world, 1, 2, 3, 4, latency=0.3, status=503, times=4)
     add_rows(world.engine, dict.fromkeys(range(5, 9), "vwap"))
     seen: list[str] = []
 
@@ -304,7 +310,8 @@ def test_b1_what_is_refused_late_each_time_leaves_threads_to_the_others(fleet: C
     assert world.run().code is ExitCode.DONE
     fine = [place for place, name in enumerate(seen) if name in ("vwap-5", "vwap-6", "vwap-7", "vwap-8")]
     late = [place for place, name in enumerate(seen) if place not in fine]
-    assert (len(fine), len(late)) == (4, 20)
+    # One of them is asked about before it is made, and what is refused of each late one counts.
+    assert (len(fine), len(late)) == (5, 20)
     # They come while the late ones are tried, and not when these are through.
     assert max(fine) < late[14]
 
@@ -316,9 +323,9 @@ def test_b1_a_successor_is_tried_beyond_the_deadline_and_nothing_is_begun_there(
     world = fleet(2, concurrency=1, pass_deadline=20.0)
     diary = restart(world, 1, 2)
     # Of the second it is to be asked again only after the deadline, and so it is of a third, which is missing.
-    refuse(world, 2, skip=0, status=429, retry_after=30, times=1)
+    refuse_question(world, 2, status=429, retry_after=30, times=1)
     add_rows(world.engine, {3: "vwap"})
-    refuse(world, 3, skip=0, status=429, retry_after=30, times=1)
+    refuse(world, 3, status=429, retry_after=30, times=1)
     until = 20.0 + OVERTIME - 2 * LONGEST_BACK_OFF
     refuse(world, 1, status=503)
     rule = world.sandbox.faults._rules[-1]
@@ -452,13 +459,13 @@ def test_b1_what_is_left_is_named_and_comes_first_in_the_next_pass_and_is_tried_
             asked.append(created(request))
 
     world.sandbox.server.on_request = hook
-    refuse(world, 2, status=403, message="denied by a policy", skip=0, times=3)
+    refuse(world, 2, status=403, message="denied by a policy", times=3)
     assert [step.name for step in world.plan().plan.drifted] == ["vwap-2", "vwap-4", "vwap-5"]
     ended = world.run()
     assert ended.report
     assert {step.step.cause for step in ended.report.outcomes} == {Cause.REPLACEMENT_BEGUN, Cause.MISSING}
     assert set(ended.results().values()) == {Result.CREATED}
-    assert asked[:3] == ["vwap-2", "vwap-4", "vwap-5"]
+    assert list(dict.fromkeys(asked)) == ["vwap-2", "vwap-4", "vwap-5"]
     assert asked.count("vwap-2") == 4
 
 
@@ -466,8 +473,8 @@ def test_b1_what_is_left_is_named_and_comes_first_in_the_next_pass_and_is_tried_
 def test_b1_what_is_merely_missing_is_tried_a_few_times_and_then_left(fleet: Callable[..., World], status: int) -> None:
     world = fleet(1, concurrency=1)
     add_rows(world.engine, {2: "vwap", 3: "vwap", 4: "vwap"})
-    refuse(world, 2, status=status, skip=0, times=ATTEMPTS - 1)
-    refuse(world, 3, status=status, skip=0)
+    refuse(world, 2, status=status, times=ATTEMPTS - 1)
+    refuse(world, 3, status=status)
     ended = world.run()
     assert ended.results() == {"vwap-2": Result.CREATED, "vwap-3": Result.FAILED, "vwap-4": Result.CREATED}
     assert ended.details()["vwap-3"].startswith("cannot create pod vwap-3: ")
@@ -479,7 +486,7 @@ def test_b1_what_is_merely_missing_is_tried_a_few_times_and_then_left(fleet: Cal
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_b1_whatever_refuses_the_question_the_old_pod_is_left_as_it_is(harmed: World, status: int) -> None:
-    refuse(harmed, 5, status=status, skip=0)
+    refuse_question(harmed, 5, status=status)
     before = harmed.uid("vwap-5")
     ended = harmed.run()
     assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, "vwap-5": Result.FAILED})

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from clusters import poll
 
+from syncctl.core import names
 from syncctl.core.begun import SAME_WORDS
 from syncctl.core.exits import ExitCode
 from syncctl.core.report import Result
@@ -34,8 +35,8 @@ LISTS: dict[str, dict[str, Any]] = {
 HOME: dict[str, dict[str, Any]] = {"get of the namespace": {"verb": "get", "name": NAMESPACE}}
 LOOK: dict[str, dict[str, Any]] = {"look while replacing": {"verb": "list", "skip": 5}}
 CREATES: dict[str, dict[str, Any]] = {
-    "create": {"verb": "create", "name": "vwap-10"},
-    "create a successor": {"verb": "create", "name": "vwap-5", "skip": 1},
+    "create": {"verb": "create", "name": "vwap-10", "skip": 1},
+    "create a successor": {"verb": "create", "name": "vwap-5"},
 }
 OTHER_WRITES: dict[str, dict[str, Any]] = {
     "patch of metadata": {"verb": "patch", "name": "vwap-2"},
@@ -43,10 +44,17 @@ OTHER_WRITES: dict[str, dict[str, Any]] = {
     "resize": {"verb": "patch", "name": "vwap-4"},
     "patch after a resize": {"verb": "patch", "name": "vwap-4", "skip": 1},
     "delete": {"verb": "delete", "name": "vwap-7"},
-    "ask for a successor": {"verb": "create", "name": "vwap-5"},
+    "ask for what is missing": {"verb": "create", "name": "vwap-10"},
+    # By another name than its own, and where that is refused by its own.
+    "ask for a successor": {"verb": "create", "name": "vwap-5*"},
     "delete to replace": {"verb": "delete", "name": "vwap-5"},
 }
 WRITES = CREATES | OTHER_WRITES
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "ask what an image becomes": {"verb": "create", "name": f"vwap-3{names.DRY_RUN_ENDING}"},
+    "ask what resources become": {"verb": "create", "name": f"vwap-4{names.DRY_RUN_ENDING}"},
+}
+"""Without an answer the change is made all the same."""
 READS = LISTS | HOME
 
 RESET, CUT, DENIED = {"reset": True}, {"cut": True}, {"status": 401}
@@ -179,14 +187,32 @@ def test_what_cannot_be_read_whole_changes_nothing(harmed: World, call: str, fau
 def test_what_goes_wrong_for_ever_fails_alone(harmed: World, call: str, fault: str, after: bool) -> None:
     harm(harmed, WRITES[call], TRANSIENT[fault], after=after, times=None)
     ended = harmed.run()
-    name = WRITES[call]["name"]
-    if (after or fault == "cut") and (call in CREATES or call == "delete to replace"):
-        # The pod is read back: it is there, and it is ours; or it goes.
+    name = WRITES[call]["name"].rstrip("*")
+    made = call in CREATES or call in ("delete to replace", "ask for what is missing")
+    if (after or fault == "cut") and made:
+        # The pod is read back: it is there, and it is ours; or it goes. What others have asked need not be asked again.
         assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
     else:
         assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, name: Result.FAILED})
         assert "cannot " in ended.details()[name]
     assert ended.seconds <= (LONGEST_SUCCESSOR if call == "create a successor" else LONGEST_STEP)
+    unharmed(harmed)
+
+
+@pytest.mark.parametrize(("call", "fault", "after"), variants(QUESTIONS, ["reset", "cut", "503", "401", "422", "404"]))
+def test_c2_a_question_that_nobody_answers_holds_no_change_up(
+    harmed: World, call: str, fault: str, after: bool
+) -> None:
+    harm(
+        harmed,
+        QUESTIONS[call],
+        ALL_FAULTS.get(fault, {"status": int(fault) if fault.isdigit() else 0}),
+        after=after,
+        times=None,
+    )
+    ended = harmed.run()
+    assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
+    assert ended.seconds <= LONGEST_STEP
     unharmed(harmed)
 
 
@@ -197,11 +223,12 @@ def test_what_goes_wrong_for_ever_fails_alone(harmed: World, call: str, fault: s
 def test_a_write_that_is_denied_fails_at_once(harmed: World, call: str, fault: str, after: bool) -> None:
     harm(harmed, WRITES[call], ALL_FAULTS[fault], after=after, times=None)
     ended = harmed.run()
-    name = WRITES[call]["name"]
+    name = WRITES[call]["name"].rstrip("*")
     assert (ended.code, ended.results()) == (ExitCode.INCOMPLETE, {**TO_DO, name: Result.FAILED})
-    # A resize is two writes and a replacement three, of which one only asks; what is denied is not tried again.
-    without = {"resize": 1, "ask for a successor": 2, "delete to replace": 1}.get(call, 0)
-    assert ended.writes == len(TO_DO) + 5 - without
+    # A resize is three writes and a replacement three, of which one only asks, as is done before an image is changed
+    # and before the first pod is made; what is denied is not tried again.
+    without = {"resize": 1, "ask for what is missing": 1, "ask for a successor": 1, "delete to replace": 1}.get(call, 0)
+    assert ended.writes == len(TO_DO) + 8 - without
     unharmed(harmed)
 
 
@@ -342,7 +369,7 @@ def wake_main_thread() -> None:
 
 
 def test_a_pass_that_is_told_to_stop_soon_gives_up_on_a_server_that_refuses(harmed: World) -> None:
-    harmed.sandbox.faults.add(verb="create", name="vwap-5", skip=1, status=503, retry_after=9, times=None)
+    harmed.sandbox.faults.add(verb="create", name="vwap-5", status=503, retry_after=9, times=None)
     tell_to_stop_at(harmed, "create", "vwap-5")
     ended = harmed.run()
     assert ended.code is ExitCode.TERMINATED
@@ -353,7 +380,7 @@ def test_a_pass_that_is_told_to_stop_soon_gives_up_on_a_server_that_refuses(harm
 
 
 def test_a_pass_that_is_told_to_stop_does_not_stay_for_what_was_not_there_before(harmed: World) -> None:
-    harmed.sandbox.faults.add(verb="create", name="vwap-10", status=503, retry_after=9, times=None)
+    harmed.sandbox.faults.add(verb="create", name="vwap-10", skip=1, status=503, retry_after=9, times=None)
     tell_to_stop_at(harmed, "create", "vwap-10")
     ended = harmed.run()
     assert (ended.code, ended.results()["vwap-10"]) == (ExitCode.TERMINATED, Result.FAILED)
@@ -362,7 +389,7 @@ def test_a_pass_that_is_told_to_stop_does_not_stay_for_what_was_not_there_before
 
 
 def test_a_pass_that_is_told_to_stop_still_sees_to_it_that_what_it_ended_comes_back(harmed: World) -> None:
-    harmed.sandbox.faults.add(verb="create", name="vwap-5", skip=1, status=503, times=2)
+    harmed.sandbox.faults.add(verb="create", name="vwap-5", status=503, times=2)
     tell_to_stop_at(harmed, "create", "vwap-5")
     ended = harmed.run()
     assert ended.code is ExitCode.TERMINATED

@@ -222,20 +222,26 @@ def test_a_missing_right_is_told_with_verb_and_resource(cluster: Cluster) -> Non
 
 
 def test_a_pod_that_is_tried_is_not_made(api: ApiCluster) -> None:
-    assert api.try_pod(a_pod("vwap-1"))
+    tried = api.try_pod(a_pod("vwap-1"))
+    assert tried.room
+    assert tried.answer is not None
+    assert (tried.answer.name, tried.answer.image) == ("vwap-1", IMAGE)
     assert api.get_pod("vwap-1") is None
 
 
 def test_b1_a_pod_that_is_tried_tells_whether_the_quota_has_room(cluster: Cluster, api: ApiCluster) -> None:
     cluster.limit_pods(1)
     api.create_pod(a_pod("vwap-1"))
-    assert not api.try_pod(a_pod("vwap-1"))
-    assert not api.try_pod(a_pod("vwap-2"))
+    assert api.try_pod(a_pod("vwap-1")) == (False, None)
+    assert api.try_pod(a_pod("vwap-2")) == (False, None)
 
 
 def test_a_pod_can_be_tried_while_another_holds_its_name(api: ApiCluster) -> None:
     held = api.create_pod(a_pod("vwap-1"))
-    assert api.try_pod(a_pod("vwap-1"))
+    assert api.try_pod(a_pod("vwap-1")) == (True, None)
+    tried = api.try_pod(a_pod("vwap-1", annotations={"note": "by hand"}), beside=True)
+    assert tried.answer is not None
+    assert tried.answer.annotations == {"note": "by hand"}
     found = api.get_pod("vwap-1")
     assert found is not None
     assert found.uid == held.uid

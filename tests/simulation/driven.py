@@ -102,7 +102,8 @@ class Answer:
 class Wire:
     """A connection pool whose other end is a store.
 
-    `before` may say what goes wrong; `after` hears what came of it, "" when all went well.
+    `before` may say what goes wrong, `admit` rewrites what is asked for; `after` hears what came of it, "" when all
+    went well.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class Wire:
         store: Store,
         before: Callable[[Call], Fault | None],
         after: Callable[[Call, str], None],
+        admit: Callable[[Call], Request],
     ) -> None:
         self._store = store
+        self._admit = admit
         self._before = before
         self._after = after
 
@@ -138,7 +141,7 @@ class Wire:
             return _faulty(fault)
         said = ""
         try:
-            response = answer(self._store, request, target, call.verb)
+            response = answer(self._store, self._admit(call), target, call.verb)
         except ApiError as error:
             response, said = Response(error.status, error.body()), f"{error.status} {error.reason}"
         self._after(call, fault.kind if fault else said)

@@ -29,6 +29,7 @@ from .rows import (
     GENERATION,
     INSTANCE,
     MANAGED_BY,
+    MIRROR,
     REPLACED,
     SPEC,
     SPEC_HASH,
@@ -59,6 +60,9 @@ SAME_WORDS = {"quota": 120.0}
 """Seconds for which a successor is tried that is refused with the same words all the time; 60 for the others."""
 NOT_OFTEN = ("400", "422")
 """What three attempts are enough for."""
+ADMITTED, OVERRIDDEN = "syncctl.io/admitted", "syncctl.io/overridden"
+DRY_RUN = "-dry-run"
+"""What a name ends in that is only asked about."""
 SLACK = 15.0
 """Seconds that lie between two attempts."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -248,7 +252,7 @@ class Judge:
         if run.judged is None:
             raise Violation(f"{call.verb} before there was a plan")
         body = json.loads(call.request.body)
-        name = call.target.name or body["metadata"]["name"]
+        name = (call.target.name or body["metadata"]["name"]).removesuffix(DRY_RUN)
         if run.rows.unset and call.verb != "delete":
             raise Violation(f"{call.verb} of {name} while the fleet's settings are unset")
         if call.verb == "delete":
@@ -270,7 +274,7 @@ class Judge:
         if call.target.route.subresource == "resize" and said.startswith("4"):
             run.resize_refused.add(call.target.name)
         if call.verb == "create":
-            name = json.loads(call.request.body)["metadata"]["name"]
+            name = json.loads(call.request.body)["metadata"]["name"].removesuffix(DRY_RUN)
             if "dryRun" in call.request.query:
                 run.dry_runs[name] = said
             else:
@@ -297,7 +301,7 @@ class Judge:
             raise Violation(f"{call.verb} of {name} {now - run.told:.1f} s after a signal")
         run.begun.add(name)
         made = call.verb == "create" and "dryRun" not in call.request.query and name not in run.successors
-        if made and name not in due and (waiting := due - run.attempts.keys()):
+        if made and name not in due and (waiting := due - run.attempts.keys() - run.dry_runs.keys()):
             raise Violation(f"made {name}, which was merely missing, before {min(waiting)}, which a pass has ended")
 
     def _has_lease(self, run: PassRun, what: str, before: str) -> None:
@@ -319,15 +323,16 @@ class Judge:
                 (f"{step.kind}" for step in _steps(run) if step.observed is not None and step.observed.uid == uid), "?"
             )
         if verb == "create":
-            name = body["metadata"]["name"]
+            name = body["metadata"]["name"].removesuffix(DRY_RUN)
             kinds = {step.kind for step in _steps(run) if step.desired is not None and step.desired.name == name}
-            if "dryRun" in call.request.query:
-                # To ask whether a successor would be taken is a part of telling the old pod to go.
-                return next((f"{kind}" for kind in (StepKind.REPLACE, StepKind.UPDATE) if kind in kinds), "?")
+            if "dryRun" in call.request.query and name not in run.successors:
+                # To ask whether a successor would be taken is a part of telling the old pod to go, and what becomes of
+                # a change, a part of making it.
+                return next((f"{kind}" for kind in (StepKind.REPLACE, StepKind.UPDATE) if kind in kinds), "create")
             return "create" if StepKind.CREATE in kinds else "create again"
         # A note of what admission made of a pod is a part of making it.
-        noted = body.get("metadata", {}).get("annotations", {}).keys() == {"syncctl.io/admitted"}
-        return run.phase if noted else verb
+        noted = body.get("metadata", {}).get("annotations", {}).keys() <= {ADMITTED, OVERRIDDEN}
+        return run.phase if noted and "labels" not in body["metadata"] and "spec" not in body else f"{StepKind.UPDATE}"
 
     # The effect of a request
 
@@ -460,6 +465,8 @@ class Judge:
         said, hashed = environment(pod).get(SPEC), pod["metadata"].get("annotations", {}).get(SPEC_HASH, "")
         if self._other_spec(run, wanted, said, hashed):
             return "spec", said is None
+        if not same_image(wanted, pod) and f" -> {MIRROR}" in pod["metadata"].get("annotations", {}).get(ADMITTED, ""):
+            return "image that admission rewrites", False
         if not same_resources(wanted, pod):
             if not same_image(wanted, pod):
                 return "image and resources", False
@@ -801,7 +808,9 @@ class Judge:
         pod = run.listed.get(step.observed.uid) if step.observed is not None else None
         if pod is not None and not pod.terminating and self._is_to_stop(run, pod):
             self._stopped(run, outcome)
-        refused = run.dry_runs.get(step.name, "") not in ("", "409 AlreadyExists", "quota")
+        # A change in place does not hang on what is said of a new pod.
+        hangs = step.kind is not StepKind.UPDATE or outcome.detail.startswith("cannot create pod")
+        refused = hangs and run.dry_runs.get(step.name, "") not in ("", "409 AlreadyExists", "quota")
         left = result is Result.FAILED and pod is not None and pod.uid not in run.deleted
         if left and refused and "left as it is" not in outcome.detail:
             raise Violation(f"{step.name} was left as it is, and that is not said: {outcome.detail}")

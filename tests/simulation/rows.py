@@ -24,6 +24,8 @@ BUCKETS = 256
 DEFAULT_IMAGE = "desk/default:1"
 GOOD_IMAGES = ("desk/algo:1", "desk/algo:2", "desk/algo:3", "")
 BY_HAND = "by/hand:1"
+MIRROR = "mirror/"
+"""What the cluster's admission puts before an image, when it does."""
 BROKEN_IMAGE = "desk/broken:1"
 BAD_IMAGES = ("Desk Algo", "desk/algo:", "@")
 GOOD_CPU = ("250m", "0.5", "1", "")
@@ -236,8 +238,8 @@ def template_of(pod: Json) -> str:
 
 
 def same_image(wanted: Wanted, pod: Json) -> bool:
-    """Whether the live image is the wanted one."""
-    return bool(_own(pod).get("image") == wanted.image)
+    """Whether the live image is the wanted one, or what admission makes of that."""
+    return bool(_own(pod).get("image", "").removeprefix(MIRROR) == wanted.image)
 
 
 def same_resources(wanted: Wanted, pod: Json) -> bool:

@@ -200,7 +200,7 @@ class Simulation:
             self._judge.answered(run, call, self._time.cluster(), said)
 
         return ApiCluster(
-            Wire(self._store, before, after).connection(),
+            Wire(self._store, before, after, self._world.admit).connection(),
             page_size=self._settings.page_size,
             request_timeout=10.0,
             sleep=self._time.advance,

@@ -1,7 +1,9 @@
 """What happens to rows and pods while nobody looks: people, nodes, other programs; by one source of chance."""
 
+import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,9 +14,10 @@ from syncctl.core.model import Algorithm, ClientChanges, NewClient
 from syncctl.db.engine import writing
 from syncctl.operations import algorithms, clients
 from syncctl.sandbox import ANNOTATION, NAMESPACES, PODS, DeleteOptions, Kubelet, Record, Store
+from syncctl.sandbox.http.messages import Request
 from syncctl.sandbox.objects import Event
 
-from .driven import NAMESPACE, DrivenTime
+from .driven import NAMESPACE, Call, DrivenTime
 from .judge import Judge, Violation
 from .rows import (
     ALGORITHM,
@@ -33,6 +36,7 @@ from .rows import (
     GOOD_MEMORY,
     INSTANCE,
     MANAGED_BY,
+    MIRROR,
     REPLACED,
     SPEC,
     SPEC_HASH,
@@ -105,6 +109,8 @@ class World:
         # Until when the webhook of all creations is away, and of which; how large the quota is and how far it lags.
         self.webhook_away = 0.0
         self.webhook_of = "both"
+        # Whether another webhook has all images come from a mirror.
+        self.mirrors = False
         self.quota: int | None = None
         self.quota_lag = 0.0
         self.quota_conflicts = 0.0
@@ -571,6 +577,19 @@ class World:
         self.webhook_of = self._chance.choice(("both", "creations", "dry runs"))
         return f"the webhook is away for {seconds} s, for {self.webhook_of}"
 
+    def switch_mirror(self) -> str:
+        self.mirrors = not self.mirrors
+        return f"images {'come' if self.mirrors else 'no longer come'} from a mirror"
+
+    def admit(self, call: Call) -> Request:
+        """Return a request as admission has it."""
+        if call.verb != "create" or not self.mirrors:
+            return call.request
+        body = json.loads(call.request.body)
+        for container in body["spec"]["containers"]:
+            container["image"] = MIRROR + container["image"].removeprefix(MIRROR)
+        return replace(call.request, body=json.dumps(body).encode())
+
     def step_database_clock(self) -> str:
         step = self._chance.choice((-3600.0, -90.0, -5.0, 5.0, 90.0, 3600.0, 86400.0, -86400.0))
         self._time.database_skew += step
@@ -588,7 +607,7 @@ class World:
         """Pods with the broken image do not start; pods that got a good one do."""
         for pod in self._judge.pods():
             content = pod.content
-            image = content["spec"]["containers"][0]["image"]
+            image = content["spec"]["containers"][0]["image"].removeprefix(MIRROR)
             fate = content["metadata"].get("annotations", {}).get(ANNOTATION)
             if image == BROKEN_IMAGE and fate is None:
                 self._annotate(pod, {ANNOTATION: "ImagePullBackOff"})
@@ -631,8 +650,8 @@ class World:
         (4, label_pod), (2, label_pods), (2, move_buckets), (2, annotate_pod), (2, annotate_pods), (2, edit_image),
         (2, copy_pod), (2, make_pod_by_hand), (1, remake_as_before),
         (4, start_go_service), (2, start_go_service_for_all), (1, start_go_service_for_good), (1, stop_go_service),
-        (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (1, compact), (2, skew),
-        (2, step_database_clock),
+        (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (2, switch_mirror), (1, compact),
+        (2, skew), (2, step_database_clock),
     )  # fmt: skip
     """With weights."""
     DURING_A_PASS: tuple[Callable[["World"], str], ...] = (

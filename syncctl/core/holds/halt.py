@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from syncctl.core import names
+from syncctl.core.admission import as_asked
 from syncctl.core.facts import Facts, Held, Rules
 from syncctl.core.health import HealthCode, process_health
 from syncctl.core.model import ObservedPod
@@ -52,9 +53,10 @@ def _cohorts(pod: ObservedPod) -> Iterable[Cohort]:
     One that was only resized is evidence against its resources. Any other: against its template, its image on any
     template, and, if it was restarted, a restart of both. What an older version has changed does not say for what.
     """
-    template, image, cause = pod.annotations.get(names.TEMPLATE, ""), pod.image, pod.annotations.get(names.CHANGED_FOR)
+    template, cause = pod.annotations.get(names.TEMPLATE, ""), pod.annotations.get(names.CHANGED_FOR)
+    image, cpu, memory = as_asked(pod)
     if cause in _RESIZED:
-        yield _of_resources(pod.resources.cpu_limit, pod.resources.memory_limit)
+        yield _of_resources(cpu, memory)
     if cause != Cause.RESOURCES_DIFFER:
         yield from (("template", template, ""), ("image", image, ""))
     if cause in (Cause.RESTART_ASKED, None):
@@ -67,7 +69,9 @@ def _cohort(step: Step, plan: Plan) -> Cohort:
         return _of_resources(wanted.cpu, wanted.memory)
     if step.pod.annotations.get(names.TEMPLATE) != template:
         return "template", template, ""
-    return ("image", wanted.image, "") if step.pod.image != wanted.image else ("restart", template, wanted.image)
+    return (
+        ("image", wanted.image, "") if as_asked(step.pod).image != wanted.image else ("restart", template, wanted.image)
+    )
 
 
 def _of_resources(cpu: str, memory: str) -> Cohort:
