@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kubeconfig", metavar="PATH", help="Run the cluster's tests on this real cluster, in namespaces of their own"
     )
+    parser.addoption("--kubectl", metavar="PATH", help="Ask this kubectl as well what it makes of each kubeconfig")
 
 
 @pytest.fixture(autouse=True)

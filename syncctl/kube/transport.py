@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import urllib3
 
@@ -17,6 +18,7 @@ from syncctl.core.errors import (
     ClusterError,
     ClusterUnavailable,
     ListExpired,
+    NoCluster,
     PodExists,
     PodNotFound,
     PodRejected,
@@ -56,6 +58,7 @@ class Transport:
             self._pool = self._pool.connection_from_url(self._host)
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
         self._credentials = _Credentials(connection)
+        self._impersonation = connection.impersonation
         self._throttle = _Throttle(request_rate, sleep)
         self._permit: Permit = lambda: None
         self._pause: Pause = _patiently(sleep)
@@ -89,10 +92,10 @@ class Transport:
         headers = {"accept": accept, "user-agent": f"syncctl/{__version__}"}
         if body is not None:
             headers["content-type"] = content_type
-        status, answer, retry_after = self._exchange(method, url, doing, body, headers)
-        if status == 401 and self._credentials.forget():
+        (status, answer, retry_after), credentials = self._exchange(method, url, doing, body, headers)
+        if status == 401 and self._credentials.renew(credentials):
             # It may have been renewed a moment ago. Who is not let in has had no effect, so anything may be sent again.
-            status, answer, retry_after = self._exchange(method, url, doing, body, headers)
+            (status, answer, retry_after), _ = self._exchange(method, url, doing, body, headers)
         if status < 300:
             return answer
         told = codec.read_status(answer)
@@ -104,7 +107,7 @@ class Transport:
                 f"cannot {doing}: {self._host} answered {status} with something that is no Kubernetes API{reason}",
                 self._hint(),
             )
-        raise _translated(method, doing, status, told, retry_after)
+        raise _translated(method, doing, status, told, retry_after, self._host)
 
     def back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
         """Wait before the next attempt, as long as the server wishes or for a while."""
@@ -116,11 +119,16 @@ class Transport:
 
     def _exchange(
         self, method: str, url: str, doing: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, bytes, str | None]:
+    ) -> tuple[tuple[int, bytes, str | None], dict[str, str]]:
         self._throttle.wait()
         if method != "GET":
             self._permit()
-        headers = {**headers, **self._credentials.headers()}
+        credentials = self._credentials.headers()
+        headers = {**headers, **credentials}
+        if self._impersonation:
+            headers = urllib3.HTTPHeaderDict(headers)  # type: ignore[assignment]
+            for name, value in self._impersonation:
+                headers.add(name, value)  # type: ignore[attr-defined]
         try:
             response = self._pool.urlopen(
                 method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False
@@ -129,7 +137,7 @@ class Transport:
             raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", sent=False, hint=self._hint()) from error
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", hint=self._hint()) from error
-        return response.status, bytes(response.data), response.headers.get("retry-after")
+        return (response.status, bytes(response.data), response.headers.get("retry-after")), credentials
 
     def _hint(self) -> str:
         return f"is {self._host} the right cluster, and is it up?"
@@ -157,6 +165,7 @@ class _Credentials:
 
     def __init__(self, connection: Connection) -> None:
         self._configuration = connection.configuration
+        self._renew = connection.renew
         self._lock = threading.Lock()
         self._known: tuple[dict[str, str], float] = {}, 0.0
 
@@ -172,11 +181,16 @@ class _Credentials:
                     self._known = headers, time.monotonic() + CREDENTIALS_LAST
         return headers
 
-    def forget(self) -> bool:
-        """Ask the library anew for the next request; False when there is nothing to be asked for."""
-        headers, _ = self._known
-        self._known = headers, 0.0
-        return bool(headers)
+    def renew(self, refused: dict[str, str]) -> bool:
+        """Get new ones for the next request instead of those that were refused; False when there is nobody to ask."""
+        with self._lock:
+            if self._known[0] is refused:
+                # Of many requests that were refused at the same moment one asks for all.
+                self._known = {}, 0.0
+                if self._renew:
+                    with suppress(NoCluster):
+                        self._renew()
+        return bool(refused)
 
 
 class _Throttle:
@@ -202,15 +216,18 @@ def _may_pass(status: int) -> bool:
     return status in (408, 429) or status >= 500
 
 
-def _translated(method: str, doing: str, status: int, told: ApiStatus, retry_after: str | None) -> ClusterError:
+def _translated(
+    method: str, doing: str, status: int, told: ApiStatus, retry_after: str | None, host: str
+) -> ClusterError:
     said = f"cannot {doing}: {told.message or f'HTTP {status}'}"
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
     if _may_pass(status):
-        return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429)
+        hint = f"{host} answered {status}; it may pass, else look at what is wrong there"
+        return ClusterUnavailable(said, status=status, retry_after=seconds, sent=status != 429, hint=hint)
     if status == 403 and "exceeded quota" in told.message:
         return QuotaExceeded(said, "raise the ResourceQuota, or switch something off", status=status)
     if status == 401:
-        hint = "`kubectl auth whoami` tells who is let in; renew the token or the user's entry in the kubeconfig"
+        hint = f"{host} lets nobody in with this; renew the token, or the user's entry in the kubeconfig"
         return AccessDenied(said, hint, status=status)
     if status == 403:
         hint = "`kubectl auth can-i` tells what this identity may do; k8s-cronjob.yaml has the Role"

@@ -405,7 +405,7 @@ def test_whom_the_server_does_not_know_is_told_so_at_once(sandbox: SandboxCluste
         api.list_pods("")
     assert waits == []
     # Rights are of no matter to somebody whom nobody knows.
-    assert "`kubectl auth whoami`" in str(caught.value.hint)
+    assert "lets nobody in with this; renew the token" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("writing", [False, True])

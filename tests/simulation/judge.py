@@ -633,9 +633,10 @@ class Judge:
         who = self.identity(run.rows, previous)
         if who.key is None:
             raise Violation(f"patched {previous.name}, which is of {sorted(who.claims) or 'nobody'}")
-        if run.options.policy is Policy.CREATE_ONLY:
-            raise Violation(f"patched {previous.name} under --policy create-only")
         before, after = previous.content, record.content
+        # A note on what it has made itself.
+        if run.options.policy is Policy.CREATE_ONLY and not run.created[record.name]:
+            raise Violation(f"patched {previous.name} under --policy create-only")
         if not self._mine(run, who.key):
             for one in (before, after):
                 one["metadata"].get("labels", {}).pop(BUCKET, "")
