@@ -74,8 +74,8 @@ class Client(Struct, frozen=True):
     need_restart: bool
     restart_generation: int
     spawned_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: datetime | None
+    updated_at: datetime | None
     algorithms: AlgorithmStatus | None
 
 

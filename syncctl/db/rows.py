@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import compress
 from typing import Any, TypeVar
@@ -11,7 +12,6 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete,
 from syncctl.core.model import Algorithm, AlgorithmStatus, Client, PodKey
 from syncctl.core.shard import BUCKETS, WHOLE, Shard
 from syncctl.db.tables import algorithm_status, clients
-from syncctl.db.times import LONG_AGO
 
 T = TypeVar("T")
 
@@ -57,12 +57,16 @@ def client_of(row: Sequence[Any]) -> Client:
         math.nan if priority is None else priority,
         bool(need_restart),
         restart_generation or 0,
-        # The Go service writes its zero time, the year 1, for "never".
-        None if spawned_at is None or spawned_at.year <= 1 else spawned_at,
-        created_at or LONG_AGO,
-        updated_at or created_at or LONG_AGO,
+        _known(spawned_at),
+        _known(created_at),
+        _known(updated_at) or _known(created_at),
         None if status_id is None else AlgorithmStatus(status_id, client_id, _switched_on(*flags)),
     )
+
+
+def _known(time: datetime | None) -> datetime | None:
+    # The Go service writes its zero time, the year 1, for "never", and for what it does not say.
+    return None if time is None or time.year <= 1 else time
 
 
 @lru_cache

@@ -39,7 +39,8 @@ def update_client(
 ) -> Client:
     """Change what is given, switch the algorithms in `flags`, and leave the rest.
 
-    A change of image, cpu or memory raises the version by one, unless a version is given.
+    A change of image, cpu or memory raises the version by one, unless a version is given. What is given as it is
+    already is no change and is not judged: callers send back what they were told.
 
     Raises:
         InvalidInput: every problem, or that there is nothing to change.
@@ -48,10 +49,11 @@ def update_client(
     given = {name: value for name, value in asdict(changes).items() if value is not None}
     if not given and not flags:
         raise InvalidInput(f'client "{reference}"', ["nothing to change"], "give at least one option, like --image")
-    if problems := client_problems(**{field: value for field, value in given.items() if field in CHECKS}):
-        raise InvalidInput(f'client "{reference}"', problems)
     with writing(engine) as connection:
         client = rows.find_client(connection, reference, lock=True)
+        new = {field: value for field, value in given.items() if field in CHECKS and value != getattr(client, field)}
+        if problems := client_problems(**new):
+            raise InvalidInput(f'client "{reference}"', problems)
         if changes.version is None and _other_pod(client, changes):
             changes = replace(changes, version=client.version + 1)
         now = datetime.now(UTC)

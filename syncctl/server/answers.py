@@ -31,7 +31,10 @@ class SwitchedOn(BaseModel):
 
 
 class ClientShown(BaseModel):
-    """A client. Times are RFC 3339 in UTC; spawned_at is null until a pass has made a pod."""
+    """A client. Times are RFC 3339 in UTC; spawned_at is null until a pass has made a pod.
+
+    created_at and updated_at are null where the row has none, as those have that the Go service writes.
+    """
 
     id: int
     client_name: str
@@ -44,8 +47,8 @@ class ClientShown(BaseModel):
     restart_generation: int
     algorithms: SwitchedOn
     spawned_at: str | None
-    created_at: str
-    updated_at: str
+    created_at: str | None
+    updated_at: str | None
 
     @classmethod
     def of(cls, client: Client) -> "ClientShown":

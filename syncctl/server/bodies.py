@@ -49,6 +49,7 @@ Version = Annotated[
 Priority = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, description="Pods of higher priority are started first")]
 BodyId = Annotated[int, Field(ge=0, le=LARGEST_ID, description="0 means: not given"), _WHOLE]
 KnownId = Annotated[int, Field(ge=1, le=LARGEST_ID, description="The client's id"), _WHOLE]
+AnyPath = Annotated[str, Path(description="The client's id; of what is no number, the id in the body counts")]
 ClientId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The client's id"), _WHOLE]
 Ignored = Annotated[str, Field(description="Kept by the server, ignored in requests")]
 
@@ -94,9 +95,14 @@ class ClientToDelete(ClientSent):
 
 
 class ClientToChange(ClientToDelete):
-    """What to change of a client. What is absent, null or an empty text stays as it is."""
+    """What to change of a client. What is absent, null or an empty text stays as it is.
 
-    _judge = field_validator("client_name", *TEXTS)(_judged)
+    What is sent back as the row has it is no change, however odd: the operation judges the rest.
+    """
+
+    version: Annotated[int, Field(ge=-LARGEST_VERSION - 1, le=LARGEST_VERSION), _WHOLE] | None = Field(
+        None, description="Without, a new image, cpu or memory adds one"
+    )
 
     def changes(self) -> ClientChanges:
         """Return what is to be changed."""
@@ -109,6 +115,9 @@ class ClientToAdd(ClientToChange):
 
     id: BodyId | None = None  # type: ignore[assignment]
     client_name: Annotated[Name, Field(min_length=1)]
+    version: Version | None = None
+
+    _judge = field_validator("client_name", *TEXTS)(_judged)
 
     def new(self) -> NewClient:
         """Return the client to add."""

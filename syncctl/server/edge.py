@@ -29,6 +29,7 @@ OPEN = {*_QUIET, "/openapi.json"}
 """Answered without a token: they tell nothing of any client, and a kubelet has none to show. docs/serve.md says why."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ABSOLUTE = re.compile(r"https?://(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
@@ -92,7 +93,9 @@ class Edge:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        started, status, headers = time.perf_counter(), 0, Headers(scope=scope)
+        started, status = time.perf_counter(), 0
+        scope = _in_origin_form(scope)
+        headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
@@ -119,6 +122,9 @@ class Edge:
             self._note(scope, status, time.perf_counter() - started, request_id)
 
     def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # Whoever stands before this server may take the other one (RFC 9112, 6.1).
+            return refusal(400, "Transfer-Encoding and Content-Length exclude each other", {"Connection": "close"})
         if int(headers.get("content-length", "0")) > LARGEST_BODY:
             return refusal(413, TOO_LARGE)
         if path in OPEN:
@@ -154,6 +160,24 @@ class Edge:
 
 
 TOO_LARGE = f"at most {LARGEST_BODY} bytes are read"
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Return a request whose target is a whole URL, as some proxies send it, as one that has only the path of it.
+
+    The URL's host counts and not the header (RFC 9112, 3.2.2).
+    """
+    found = _ABSOLUTE.fullmatch(scope["path"])
+    if not found:
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    raw = _ABSOLUTE.fullmatch(scope.get("raw_path", b"").decode("latin-1")) or found
+    return {
+        **scope,
+        "path": found["path"] or "/",
+        "raw_path": (raw["path"] or "/").encode("latin-1"),
+        "headers": [*headers, (b"host", raw["host"].encode("latin-1"))],
+    }
 
 
 def _limited(receive: Receive) -> Receive:

@@ -6,6 +6,7 @@ The token is judged before FastAPI, in edge.py: FastAPI reads a body before it a
 import functools
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,10 +32,21 @@ class _JsonRequest(Request):
         super().__init__({**request.scope, "headers": headers}, request.receive)
 
     async def json(self) -> Any:
+        body = await self.body()
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            found = from_json(body, allow_inf_nan=False)
+            # Of a key that is there twice programs take the first or the last, as it comes; this one takes neither.
+            json.loads(body, object_pairs_hook=_keys_once)
         except ValueError as error:
             raise HTTPException(400, f"the body is not JSON: {error}") from error
+        return found
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = Counter(key for key, _ in pairs)
+    if twice := [key for key, number in keys.items() if number > 1]:
+        raise ValueError(f"{', '.join(map(json.dumps, twice))} more than once")
+    return dict(pairs)
 
 
 class Route(APIRoute):

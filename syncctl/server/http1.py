@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import math
+import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ LAST_SECONDS = 20
 LAST_WAIT_SECONDS = 15
 """Of those, for the database to answer: whoever waits for it is told before the end."""
 
+_FOLDED = re.compile(rb"\n[ \t]")
+
 
 class Protocol(H11Protocol):
     """HTTP/1.1 with the time limits that uvicorn does not have: for a request to arrive, for an answer to be taken."""
@@ -54,6 +57,16 @@ class Protocol(H11Protocol):
             self._cancel_timer()
         elif self._timer is None:
             self._timer = self.loop.call_later(READ_SECONDS, self._too_slow)
+
+    def handle_events(self) -> None:
+        """Refuse a header that goes on in the next line: what stands before this server may read it as another one.
+
+        RFC 9112, 5.2.
+        """
+        if self.conn.their_state is h11.IDLE and _FOLDED.search(self.conn.trailing_data[0].partition(b"\r\n\r\n")[0]):
+            self._end(400, "a header goes on in the next line")
+            return
+        super().handle_events()
 
     def pause_writing(self) -> None:
         """Give a caller who takes no more of the answer a while, and then up."""

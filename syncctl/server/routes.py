@@ -1,6 +1,7 @@
 """The routes: parse, call an operation, answer. docs/serve.md has the table of them."""
 
 import logging
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
@@ -9,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from syncctl.core.errors import ClusterUnavailable, DatabaseError, InvalidInput, SettingsError
 from syncctl.core.model import Client, ClientChanges
+from syncctl.core.validation import is_id
 from syncctl.operations import algorithms, clients
 from syncctl.operations.status import read_status
 from syncctl.server.answers import (
@@ -21,6 +23,7 @@ from syncctl.server.answers import (
 )
 from syncctl.server.bodies import (
     AlgorithmsToSet,
+    AnyPath,
     ClientId,
     ClientPages,
     ClientSent,
@@ -75,11 +78,17 @@ def delete_client(resources: Given, body: ClientToDelete) -> ClientShown:
 
 
 @router.delete("/api/client/{client_id}", tags=["clients"], operation_id="deleteClientById", **_WRITE)
-def delete_client_by_id(resources: Given, client_id: ClientId, body: ClientSent | None = None) -> ClientShown:
-    """Delete the client and return it as it was. A body may be sent too, and its id must be the same."""
-    if body and body.id not in (None, 0, client_id):
-        raise InvalidInput("the request", [f"id: {body.id} in the body, {client_id} in the path"])
-    return ClientShown.of(clients.delete_client(resources.engine, client_id))
+def delete_client_by_id(resources: Given, client_id: AnyPath, body: ClientSent | None = None) -> ClientShown:
+    """Delete the client and return it as it was. A body may be sent too, and its id must be the same.
+
+    The Go service looked at the body alone: what is no number in the path, like a name, says nothing.
+    """
+    named, told = int(client_id) if is_id(client_id) else 0, (body.id if body else None) or 0
+    if not named and (not told or re.fullmatch(r"[-+]?[\d._]+", client_id)):
+        raise InvalidInput("the request", [f"id: {client_id} in the path is none, and the body has none"])
+    if named and told not in (0, named):
+        raise InvalidInput("the request", [f"id: {told} in the body, {named} in the path"])
+    return ClientShown.of(clients.delete_client(resources.engine, named or told))
 
 
 @router.get("/api/client", tags=["clients"], operation_id="listClients", **_READ)

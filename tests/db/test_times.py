@@ -64,7 +64,7 @@ def test_no_time_of_postgres_ends_a_list(engine: Engine, value: str, zone: str) 
         connection.execute(text(f"SET LOCAL TIME ZONE '{zone}'"))
         (client,) = db.list_clients(connection)
     assert client.spawned_at is None
-    assert client.created_at == LONG_AGO
+    assert client.created_at is None
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "2024-02-31", "12:00", "0001-01-01T00:00:00Z"])
@@ -78,7 +78,7 @@ def test_no_text_for_a_time_in_sqlite_ends_a_list(engine: Engine, value: str) ->
     with reading(engine) as connection:
         (client,) = db.list_clients(connection)
     assert client.spawned_at is None
-    assert client.created_at == LONG_AGO
+    assert client.created_at is None
 
 
 @pytest.mark.parametrize(

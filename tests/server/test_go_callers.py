@@ -1,9 +1,15 @@
 """Callers that were written for the Go service, byte for byte as its clients send them."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, update
 from starlette.testclient import TestClient
+
+from syncctl.db.engine import writing
+from syncctl.db.tables import clients
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # json.Marshal of model.Client{ClientName: "Client"}: no field is left out, zero values stand for what was not given.
@@ -98,3 +104,64 @@ def test_other_paths_are_404(api: TestClient, path: str) -> None:
     answer = api.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+# F --------------------------------------------------------------------------------------------------------------------
+
+ODD = {"client_name": " Client ", "version": -3, "image": "Upper/Case", "cpu": "lots", "memory": "64"}
+
+
+def test_f_a_whole_object_is_sent_back_with_what_is_odd_in_it(api: TestClient, engine: Engine) -> None:
+    client = send(api, "POST", "/api/client", WHOLE).json()
+    with writing(engine) as connection:
+        connection.execute(update(clients).values(ODD))
+    told = api.get(f"/api/client/{client['id']}").json()
+    assert told == {**client, **ODD}
+    answer = api.put("/api/client", json={**told, "priority": 2.0})
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {**told, "priority": 2.0, "updated_at": answer.json()["updated_at"]}
+    # What is changed is judged, and all of that.
+    answer = api.put("/api/client", json={**told, "cpu": "more", "image": "Another/Case"})
+    assert answer.status_code == 422
+    assert {each["pointer"] for each in answer.json()["errors"]} == {"#/cpu", "#/image"}
+    assert api.get(f"/api/client/{client['id']}").json()["cpu"] == "lots"
+
+
+@pytest.mark.parametrize("path", ["acme", "%7Bid%7D", "undefined", "Client%201"])
+def test_f_of_a_path_that_is_no_number_the_body_says_whom_to_delete(api: TestClient, path: str) -> None:
+    client = send(api, "POST", "/api/client", WHOLE).json()
+    assert send(api, "DELETE", f"/api/client/{path}", "{}").status_code == 422
+    assert send(api, "DELETE", f"/api/client/{path}", '{"id":0}').status_code == 422
+    answer = send(api, "DELETE", f"/api/client/{path}", f'{{"id":{client["id"]}}}')
+    assert (answer.status_code, answer.json()["client_name"]) == (200, "Client")
+
+
+@pytest.mark.parametrize("path", ["-1", "1.5", "+1", "007", "1_0"])
+def test_f_what_might_be_meant_for_a_number_deletes_nobody(api: TestClient, path: str) -> None:
+    client = send(api, "POST", "/api/client", WHOLE).json()
+    assert send(api, "DELETE", f"/api/client/{path}", f'{{"id":{client["id"]}}}').status_code == 422
+    assert api.get(f"/api/client/{client['id']}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ('{"client_name":"a","client_name":"b"}', '"client_name"'),
+        ('{"client_name":"a","algorithms":{"vwap":true,"vwap":false}}', '"vwap"'),
+    ],
+)
+def test_f_a_key_that_is_there_twice_is_refused_by_its_name(api: TestClient, body: str, key: str) -> None:
+    answer = send(api, "POST", "/api/client", body)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == f"the body is not JSON: {key} more than once"
+    assert api.get("/api/client").json()["items"] == []
+
+
+def test_f_times_that_a_row_of_the_go_service_does_not_have_are_null(api: TestClient, engine: Engine) -> None:
+    client = send(api, "POST", "/api/client", WHOLE).json()
+    never = datetime(1, 1, 1, tzinfo=UTC)
+    with writing(engine) as connection:
+        connection.execute(update(clients).values(spawned_at=never, created_at=never, updated_at=never))
+    shown = api.get(f"/api/client/{client['id']}").json()
+    assert (shown["spawned_at"], shown["created_at"], shown["updated_at"]) == (None, None, None)
+    assert send(api, "PUT", "/api/client", json.dumps({**shown, "cpu": "1"})).status_code == 200

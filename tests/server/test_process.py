@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import signal
+import re
 import socket
 import subprocess
 import sys
@@ -279,3 +280,47 @@ def test_the_log_is_json_lines_with_the_callers_request_id(shared: Process) -> N
     assert (line["method"], line["route"], line["status"]) == ("GET", "/api/client/{client_id}", 404)
     assert (line["level"], line["caller"]) == ("info", "127.0.0.1")
     assert line["time"]
+
+
+# F: what stands before this server ------------------------------------------------------------------------------------
+
+
+def said(url: str, request: str) -> str:
+    """Send bytes, and return all that is answered until the connection is closed, or for a moment."""
+    with opened(url) as connection:
+        connection.settimeout(2)
+        connection.sendall(request.replace("\n", "\r\n").encode())
+        with contextlib.suppress(TimeoutError):
+            return all_of(connection).decode()
+        return ""
+
+
+def test_f_a_target_that_is_a_whole_url_is_taken_and_its_host_counts(shared: Process) -> None:
+    for path in ("/healthz", "/api/client?limit=1"):
+        answer = said(shared.url, f"GET http://127.0.0.1{path} HTTP/1.1\nHost: elsewhere\nConnection: close\n\n")
+        assert answer.startswith("HTTP/1.1 200 "), answer
+    # A page that has another name for this machine is no program of it.
+    answer = said(shared.url, "GET http://evil.example/api/client HTTP/1.1\nHost: 127.0.0.1\nConnection: close\n\n")
+    assert answer.startswith("HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Transfer-Encoding: chunked\nContent-Length: 5",
+        "Content-Length: 5\nTransfer-Encoding: chunked",
+        "Transfer-Encoding:\n chunked",
+        "Transfer-Encoding:\n\tchunked\nContent-Length: 5",
+        "X-Folded: a\n b",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "GET /healthz HTTP/1.1\nHost: 127.0.0.1\n\n"])
+def test_f_what_can_be_read_in_two_ways_is_refused_and_ends_the_connection(
+    shared: Process, headers: str, before: str
+) -> None:
+    smuggled = "GET /healthz HTTP/1.1\nHost: 127.0.0.1\n\n"
+    request = f"{before}POST /api/client HTTP/1.1\nHost: 127.0.0.1\n{headers}\n\n0\n\n{smuggled}"
+    answer = said(shared.url, request)
+    assert re.findall(r"HTTP/1\.1 (\d+)", answer) == ["200"] * bool(before) + ["400"]
+    assert "urn:problem:syncctl:malformed" in answer
+    assert "connection: close" in answer.lower()

@@ -16,6 +16,7 @@ LEANED_ON: dict[type, set[str]] = {
         # Called by uvicorn or asyncio, and overridden.
         "connection_made",
         "data_received",
+        "handle_events",
         "pause_writing",
         "resume_writing",
         "timeout_keep_alive_handler",

@@ -592,6 +592,9 @@ class Judge:
         wanted = run.rows.wanted.get(key)
         if wanted is None or policy is Policy.CREATE_ONLY:
             return ""
+        if run.rows.unset and any(step.key == key and step.cause == "client-invalid" for step in _steps(run)):
+            # Without the fleet's settings a client that names no image is invalid.
+            return ""
         others = [one for one in run.listed.values() if one.uid != record.uid]
         # Whether a pod of the Go service has ended its metadata do not tell.
         claiming = any(key in {*self._claims(run, one), run.rows.named(one.name)} for one in others)
