@@ -576,7 +576,7 @@ class Judge:
                     switched_off.add(record.uid)
             elif run.options.adopt and _is_adoptable(record) and (key := run.rows.named(record.name)):
                 live += 1
-                mine = self._mine(run, key) and run.rows.switched_off(key)
+                mine = self._mine(run, key) and run.rows.switched_off(key) and not self._moved(run, key)
                 switched_off |= {record.uid} if mine else set()
         return kinds, switched_off, live
 
