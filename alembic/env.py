@@ -7,6 +7,7 @@ from alembic import context
 from syncctl.core.errors import SettingsError
 from syncctl.db.engine import connect
 from syncctl.db.migrations import locked
+from syncctl.db.schema import OWN_VERSION
 from syncctl.db.tables import metadata
 
 
@@ -16,6 +17,7 @@ def run(connection):
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        version_table=OWN_VERSION.name,
         compare_server_default=True,
         render_as_batch=connection.dialect.name == "sqlite",
         on_version_apply=lambda step, **_: say(f"revision {step.up_revision_id}: {step.up_revision.doc}"),

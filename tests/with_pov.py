@@ -32,7 +32,8 @@ def test_it_is_the_copy_that_is_tested() -> None:
 
 def test_the_columns_made_from_the_enum_are_those_of_the_migration(engine: Engine) -> None:
     with reading(engine) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        options = {"compare_server_default": True, "version_table": "syncctl_version"}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 

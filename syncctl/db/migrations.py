@@ -8,14 +8,16 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, func, select
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, delete, func, inspect, select, text
 
 import syncctl
 from syncctl.core.errors import DatabaseError
 from syncctl.db.address import describe
 from syncctl.db.engine import lock_timeout, reading, set_locally, waits_of
 from syncctl.db.faults import commit, translated
-from syncctl.db.schema import HEAD, REVISIONS, newer_than_this, read_revision
+from syncctl.db.schema import HEAD, OWN_VERSION, REVISIONS, SHARED_VERSION, newer_than_this, read_revision
 
 # Any number will do that no other program locks in this database; this one is "syncctl" read as a number.
 _ADVISORY_LOCK = int.from_bytes(b"syncctl", "big")
@@ -67,10 +69,24 @@ def upgrade(engine: Engine, on_step: Callable[[str], None] | None = None) -> Upg
         if before is not None and before not in REVISIONS:
             raise newer_than_this(describe(engine.url), before)
         if before != HEAD:
+            if before is not None:
+                _take_over(connection, before)
             config = alembic_config()
             config.attributes.update(connection=connection, say=say)
             command.upgrade(config, HEAD)
     return Upgrade(before, HEAD, tuple(steps))
+
+
+def _take_over(connection: Connection, revision: str) -> None:
+    """Note our revision in a table of our own, and no longer in the one that other programs use too."""
+    if inspect(connection).has_table(OWN_VERSION.name):
+        return
+    context = MigrationContext.configure(connection, opts={"version_table": OWN_VERSION.name})
+    context.stamp(ScriptDirectory.from_config(alembic_config()), revision)
+    shared = SHARED_VERSION
+    connection.execute(delete(shared).where(shared.c.version_num == revision))
+    if connection.execute(select(func.count()).select_from(shared)).scalar() == 0:
+        connection.execute(text("DROP TABLE alembic_version"))
 
 
 @contextmanager

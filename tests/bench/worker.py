@@ -75,7 +75,7 @@ def seed(url: str, clients: str) -> None:
     engine = connect(url)
     with reading(engine) as connection:
         tables = inspect(connection).get_table_names()
-        if "alembic_version" not in tables and tables:
+        if "syncctl_version" not in tables and tables:
             raise SystemExit(f"the database {read_address(url).database} is not empty")
     upgrade(engine)
     now = datetime.now(UTC)

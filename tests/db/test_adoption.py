@@ -72,7 +72,8 @@ def _rows(engine: Engine, query: str) -> list[tuple[Any, ...]]:
 
 def _differences(engine: Engine) -> list[Any]:
     with reading(engine) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        options = {"compare_server_default": True, "version_table": "syncctl_version"}
+        context = MigrationContext.configure(connection, opts=options)
         return list(compare_metadata(context, metadata))
 
 

@@ -10,14 +10,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.command import upgrade as upgrade_to
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, Table, inspect, select, text
+from sqlalchemy import Connection, Engine, Table, inspect, select, text
 
 import syncctl
 from syncctl.core.errors import DatabaseError, SchemaMismatch
 from syncctl.core.fleet import FleetSettings
 from syncctl.db.engine import connect, reading, writing
 from syncctl.db.migrations import alembic_config, current, head, locked, upgrade
-from syncctl.db.schema import HEAD, REVISIONS
+from syncctl.db.schema import HEAD, REVISIONS, check_schema
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import fleet, metadata
 
@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
     with reading(engine) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        options = {"compare_server_default": True, "version_table": "syncctl_version"}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
@@ -42,9 +43,9 @@ def test_the_migrations_write_the_same_sql_as_the_code(engine: Engine, database_
 def _constraints(engine: Engine) -> set[tuple[str, ...]]:
     queries = {
         "sqlite": "SELECT sql FROM sqlite_master"
-        " WHERE sql IS NOT NULL AND name NOT IN ('alembic_version', 'sqlite_sequence')",
+        " WHERE sql IS NOT NULL AND name NOT IN ('syncctl_version', 'sqlite_sequence')",
         "postgresql": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('alembic_version'), 0)",
+        " WHERE connamespace = 'public'::regnamespace AND conrelid <> coalesce(to_regclass('syncctl_version'), 0)",
     }
     with reading(engine) as connection:
         rows = {tuple(row) for row in connection.execute(text(queries[engine.dialect.name]))}
@@ -190,7 +191,7 @@ def _rows(engine: Engine, tables: list[Table]) -> dict[str, list[object]]:
 
 def test_a_newer_database_is_not_touched(engine: Engine) -> None:
     with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'abcd'"))
+        connection.execute(text("UPDATE syncctl_version SET version_num = 'abcd'"))
     with pytest.raises(SchemaMismatch, match="revision abcd"):
         upgrade(engine)
     assert current(engine) == "abcd"
@@ -250,3 +251,83 @@ def test_developers_can_use_alembic_itself(database_url: str) -> None:
         )
         assert done.returncode == 0, done.stderr
     assert f"{HEAD} (head)" in done.stdout
+
+
+# C8: the revision in a table of our own -------------------------------------------------------------------------------
+
+
+def theirs(connection: Connection, *revisions: str) -> None:
+    """Let another program note its revisions where Alembic does so usually."""
+    connection.execute(text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL)"))
+    for revision in revisions:
+        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+
+
+def noted(engine: Engine) -> dict[str, list[str]]:
+    tables = [name for name in inspect(engine).get_table_names() if name.endswith("_version")]
+    with reading(engine) as connection:
+        return {name: sorted(connection.execute(text(f"SELECT version_num FROM {name}")).scalars()) for name in tables}
+
+
+def as_before(engine: Engine, revision: str) -> None:
+    """Have the tables of an old revision, noted in the shared table."""
+    _make(engine, revision)
+    with writing(engine) as connection:
+        connection.execute(text("DROP TABLE syncctl_version"))
+        theirs(connection, revision)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("mixed", [[], ["ffff"]])
+def test_c8_another_programs_revision_is_not_ours_whatever_it_is(
+    database_url: str, revision: str, mixed: list[str]
+) -> None:
+    engine = connect(database_url)
+    with writing(engine) as connection:
+        theirs(connection, revision, *mixed)
+    assert current(engine) is None
+    with pytest.raises(SchemaMismatch, match="is empty"), reading(engine) as connection:
+        check_schema(connection)
+    assert upgrade(engine).before is None
+    assert noted(engine) == {"alembic_version": sorted([revision, *mixed]), "syncctl_version": [HEAD]}
+    with reading(engine) as connection:
+        check_schema(connection)
+    assert not upgrade(engine).changed
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+@pytest.mark.parametrize("others", [[], ["ffff"], ["0011"]])
+def test_c8_what_was_noted_in_the_shared_table_is_taken_over(
+    database_url: str, revision: str, others: list[str]
+) -> None:
+    engine = connect(database_url)
+    as_before(engine, revision)
+    with writing(engine) as connection:
+        theirs(connection, *others)
+    with (
+        pytest.raises(SchemaMismatch, match=f"has revision {revision} and needs {HEAD}"),
+        reading(engine) as connection,
+    ):
+        check_schema(connection)
+    upgraded = upgrade(engine)
+    assert (upgraded.before, upgraded.after) == (revision, HEAD)
+    assert noted(engine) == {"syncctl_version": [HEAD], **({"alembic_version": others} if others else {})}
+    assert not upgrade(engine).changed
+
+
+def test_c8_an_upgrade_that_fails_has_taken_over_nothing(database_url: str) -> None:
+    engine = connect(database_url)
+    as_before(engine, "0003")
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE guard_latches (x INTEGER)"))
+    with pytest.raises(DatabaseError, match="guard_latches"):
+        upgrade(engine)
+    assert noted(engine) == {"alembic_version": ["0003"]}
+
+
+def test_c8_two_revisions_of_ours_are_an_error_and_no_traceback(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO syncctl_version VALUES ('0007')"))
+    for act in (current, upgrade):
+        with pytest.raises(SchemaMismatch, match=f"has 2 revisions in syncctl_version: 0007, {HEAD}"):
+            act(engine)

@@ -58,7 +58,7 @@ def test_an_older_database_is_named_so(engine: Engine, monkeypatch: pytest.Monke
 
 def test_a_newer_database_is_named_so(engine: Engine) -> None:
     with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'abcd'"))
+        connection.execute(text("UPDATE syncctl_version SET version_num = 'abcd'"))
     with pytest.raises(SchemaMismatch, match=f"has revision abcd, and this syncctl knows them up to {HEAD}") as caught:
         _check(engine)
     assert caught.value.hint == "a newer syncctl has upgraded it: use that one"

@@ -77,7 +77,7 @@ def test_a_column_that_is_missing_stops_the_pass(running: World, column: str) ->
 @pytest.mark.parametrize("revision", ["0001", "9999"])
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 def test_a_schema_of_another_version_is_not_even_opened(running: World, migrated_url: str, revision: str) -> None:
-    execute(running.engine, f"UPDATE alembic_version SET version_num = '{revision}'")
+    execute(running.engine, f"UPDATE syncctl_version SET version_num = '{revision}'")
     with pytest.raises(SchemaMismatch, match=f"has revision {revision}") as refused:
         open_database(migrated_url)
     assert HEAD in refused.value.message

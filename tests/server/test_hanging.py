@@ -154,7 +154,7 @@ def test_b3_a_signal_ends_it_in_time_whoever_waits_for_the_cluster(migrated_url:
 def test_b3_it_starts_while_somebody_has_locked_its_tables(migrated_url: str) -> None:
     engine = connect(migrated_url)
     with writing(engine) as connection:
-        connection.execute(text("LOCK TABLE alembic_version"))
+        connection.execute(text("LOCK TABLE syncctl_version"))
         with serving(migrated_url, "--database-timeout", "1") as process:
             assert ask(process, "/readyz").status == 503
             connection.rollback()

@@ -3,8 +3,8 @@
 import contextlib
 import http.client
 import json
-import signal
 import re
+import signal
 import socket
 import subprocess
 import sys

@@ -200,7 +200,7 @@ def test_a_database_that_is_away_is_503_and_says_when_to_come_again(settings: Se
 def test_a_stale_schema_is_503_with_the_way_out(api: TestClient, engine: Engine) -> None:
     assert api.get("/readyz").json() == {"status": "ok"}
     with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(text("UPDATE syncctl_version SET version_num = '0001'"))
     assert api.get("/readyz").status_code == 503
     with writing(engine) as connection:
         connection.execute(text("ALTER TABLE clients RENAME COLUMN priority TO importance"))
