@@ -504,7 +504,8 @@ class Judge:
         refused = set[str]().union(*kinds.values(), switched_off)
         allowed = run.options.allow_deletions
         if allowed is not None and len(refused) <= allowed:
-            self._allowed |= refused
+            # What a shard alone would let go the orphans of the others may have held: that was let go, too.
+            self._allowed |= refused.union(*self._suspects(run)[0].values())
         else:
             run.refuses = set(kinds)
 
