@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource
 
 from syncctl.core.errors import SettingsError
 from syncctl.core.fleet import FIELDS, Claim
-from syncctl.core.yamltext import read_yaml, unreadable
+from syncctl.core.yamltext import read_as_written, unreadable
 from syncctl.settings import ENV_PREFIX, Settings
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
@@ -115,7 +115,7 @@ def _file_values(file: Path | None) -> tuple[dict[str, Any], dict[str, Claim]]:
     if file is None:
         return {}, {}
     try:
-        values = read_yaml(file.read_text()) or {}
+        values = read_as_written(file.read_text()) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"cannot read the config file {unreadable(file, error)}") from None
     if not isinstance(values, dict):

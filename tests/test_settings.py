@@ -99,6 +99,17 @@ def test_a_file_that_cannot_be_used_is_told(home: Path, content: str, told: str,
     assert (caught.value.hint or "").startswith(hint or "")
 
 
+def test_c10_a_value_of_the_file_is_what_stands_there(home: Path) -> None:
+    (home / "syncctl.yaml").write_text("namespace: 010\npage_size: 1_000\ncontext:\nrequest_timeout: 9.50\n")
+    values = load_settings({}).values
+    assert (values.namespace, values.page_size, values.context, values.request_timeout) == ("010", 1000, None, 9.5)
+    (home / "syncctl.yaml").write_text("page_size: 1:30\nrequest_timeout: 2026-03-02\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({})
+    assert "page_size: 1:30 (from file syncctl.yaml): must be a valid integer" in caught.value.message
+    assert "request_timeout: 2026-03-02 (from file syncctl.yaml): must be a valid number" in caught.value.message
+
+
 def test_a_named_file_that_is_not_there_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"^cannot read the config file gone\.yaml: No such file or directory$"):
         load_settings({}, Path("gone.yaml"))

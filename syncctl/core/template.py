@@ -11,7 +11,7 @@ import yaml
 from syncctl.core import manifest, names
 from syncctl.core.errors import InvalidInput
 from syncctl.core.manifest import Json, PodTemplate
-from syncctl.core.yamltext import read_yaml, unreadable
+from syncctl.core.yamltext import read_as_written, read_yaml, unreadable
 
 # Pod Security "restricted" (https://kubernetes.io/docs/concepts/security/pod-security-standards/), as far as syncctl's
 # own container and the pod go; a template may add to it (runAsUser, fsGroup) and not take away.
@@ -23,17 +23,23 @@ _CONTAINER_SECURITY: Json = {"allowPrivilegeEscalation": False, "capabilities": 
 _DEFAULT_ANNOTATIONS: Json = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 
 
-def make_template(document: object = None, source: str = "pod template") -> PodTemplate:
+def make_template(document: object = None, written: object = None) -> PodTemplate:
     """Join a person's v1 Pod, if there is one, with what syncctl sets in every pod.
+
+    Args:
+        document: the Pod.
+        written: the same with each scalar as it stands in the text, to be quoted where it is not what was meant.
 
     Raises:
         InvalidInput: the document is no v1 Pod, or sets fields that syncctl owns; each is named.
     """
     if document is None:
         document = {"apiVersion": "v1", "kind": "Pod"}
-    problems = list(_template_problems(document))
+    problems = list(_template_problems(document, written))
     if problems or not isinstance(document, Mapping):
-        raise InvalidInput(source, problems, "a template adds to the pod; what it may not set comes from the database")
+        raise InvalidInput(
+            "pod template", problems, "a template adds to the pod; what it may not set comes from the database"
+        )
     metadata, given = document.get("metadata") or {}, document.get("spec") or {}
     containers = given.get("containers") or []
     own = next((dict(container) for container in containers if container.get("name") == names.CONTAINER), {})
@@ -66,7 +72,14 @@ def template_of(text: str) -> PodTemplate:
     Raises:
         InvalidInput: it is no YAML, no v1 Pod, or sets fields that syncctl owns; each is named.
     """
-    return make_template(document_of(text)) if text else make_template()
+    if not text:
+        return make_template()
+    document = document_of(text)
+    try:
+        return make_template(document)
+    except InvalidInput:
+        # Read once more, for the words alone.
+        return make_template(document, read_as_written(text))
 
 
 def document_of(text: str) -> Any:
@@ -91,7 +104,7 @@ def _joined(base: Json, extra: Json) -> dict[str, Any]:
     return joined
 
 
-def _template_problems(document: object) -> Iterator[str]:
+def _template_problems(document: object, written: object) -> Iterator[str]:
     if not isinstance(document, Mapping):
         yield "not a mapping; write a v1 Pod in YAML"
         return
@@ -108,24 +121,24 @@ def _template_problems(document: object) -> Iterator[str]:
         if field not in ("labels", "annotations"):
             yield f"metadata.{field}: set by syncctl"
     labels, annotations = manifest.LABELS, manifest.ANNOTATIONS
-    # The last three are set on a pod that runs.
-    of_annotations = (*annotations.of_fleet, *annotations.of_pod, names.REPLACED, names.CHANGED_FOR, names.ADMITTED)
+    notes = names.REPLACED, names.CHANGED_FOR, names.ADMITTED, names.OVERRIDDEN
+    of_annotations = (*annotations.of_fleet, *annotations.of_pod, *notes)
     for section, owned in (("labels", labels.of_fleet + labels.of_pod), ("annotations", of_annotations)):
         given = metadata.get(section) or {}
         if not isinstance(given, Mapping):
             yield f"metadata.{section}: not a mapping"
             continue
-        for key, value in given.items():
+        for key, value, key_as, value_as in _pairs(given, _below(written, "metadata", section)):
             if key in owned:
                 yield f"metadata.{section}.{key}: set by syncctl"
             elif not isinstance(key, str):
-                yield f"metadata.{section}: the key {_not_text(key)}"
+                yield f"metadata.{section}: the key {_not_text(key, key_as)}"
             elif not isinstance(value, str):
-                yield f"metadata.{section}.{key}: {_not_text(value)}"
-    yield from _spec_problems(spec)
+                yield f"metadata.{section}.{key}: {_not_text(value, value_as)}"
+    yield from _spec_problems(spec, _below(written, "spec"))
 
 
-def _spec_problems(spec: Json) -> Iterator[str]:
+def _spec_problems(spec: Json, written: object) -> Iterator[str]:
     fixed = {"restartPolicy": "Always", "automountServiceAccountToken": False}
     for field, value in fixed.items():
         if spec.get(field, value) != value:
@@ -139,7 +152,7 @@ def _spec_problems(spec: Json) -> Iterator[str]:
         )
     if "nodeName" in spec:
         yield "spec.nodeName: leave the choice to the scheduler; use nodeSelector or affinity"
-    yield from _json_problems("spec", spec)
+    yield from _json_problems("spec", spec, written)
     yield from _security_problems("spec.securityContext", spec.get("securityContext"), _POD_SECURITY)
     containers = spec.get("containers") or []
     if not isinstance(containers, list) or not all(isinstance(container, Mapping) for container in containers):
@@ -148,50 +161,75 @@ def _spec_problems(spec: Json) -> Iterator[str]:
     own = [container for container in containers if container.get("name") == names.CONTAINER]
     if len(own) > 1:
         yield f"spec.containers: two are named {names.CONTAINER}"
-    for container in own:
+    for place, container in enumerate(containers):
+        if container not in own:
+            continue
         path = f"spec.containers[{names.CONTAINER}]"
         for field in ("image", "resources"):
             if field in container:
                 yield f"{path}.{field}: comes from the client's row"
-        yield from _env_problems(f"{path}.env", container.get("env") or [])
+        env_as = _below(written, "containers", place, "env")
+        yield from _env_problems(f"{path}.env", container.get("env") or [], env_as)
         # A container's word outweighs the pod's, so it may not take back what the pod says either.
         required = {**_POD_SECURITY, **_CONTAINER_SECURITY}
         yield from _security_problems(f"{path}.securityContext", container.get("securityContext"), required)
 
 
-def _env_problems(path: str, env: object) -> Iterator[str]:
+def _env_problems(path: str, env: object, written: object) -> Iterator[str]:
     if not isinstance(env, list) or not all(
         isinstance(variable, Mapping) and isinstance(variable.get("name"), str) for variable in env
     ):
         yield f"{path}: not a list of variables, each with a name"
         return
-    for variable in env:
+    for place, variable in enumerate(env):
         value = variable.get("value")
         if variable["name"] in manifest.ENVIRONMENT:
             yield f"{path}.{variable['name']}: set by syncctl"
         elif value is not None and not isinstance(value, str):
-            yield f"{path}.{variable['name']}: {_not_text(value)}"
+            yield f"{path}.{variable['name']}: {_not_text(value, _below(written, place, 'value'))}"
 
 
-def _json_problems(path: str, value: object, above: tuple[object, ...] = ()) -> Iterator[str]:
+def _json_problems(path: str, value: object, written: object, above: tuple[object, ...] = ()) -> Iterator[str]:
     """Find what YAML can say and JSON cannot: keys that are no text, dates, nan, anchors that hold themselves."""
     if any(value is one for one in above):
         yield f"{path}: contains itself"
     elif isinstance(value, Mapping):
-        for key, below in value.items():
+        for key, below, key_as, below_as in _pairs(value, written):
             if not isinstance(key, str):
-                yield f"{path}: the key {_not_text(key)}"
-            yield from _json_problems(f"{path}.{key}", below, (*above, value))
+                yield f"{path}: the key {_not_text(key, key_as)}"
+            yield from _json_problems(f"{path}.{key}", below, below_as, (*above, value))
     elif isinstance(value, list):
         for place, below in enumerate(value):
-            yield from _json_problems(f"{path}[{place}]", below, (*above, value))
+            yield from _json_problems(f"{path}[{place}]", below, _below(written, place), (*above, value))
     elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not isfinite(value)):
-        yield f"{path}: {_not_text(value)}"
+        yield f"{path}: {_not_text(value, written)}"
 
 
-def _not_text(value: object) -> str:
-    # `true` is quoted as it was written: whoever reads the annotation knows no "True".
+def _below(written: object, *path: str | int) -> object:
+    """Return what stands in the text at a path, None where nobody knows: a merged key or an alias stands elsewhere."""
+    for step in path:
+        if isinstance(written, Mapping) and isinstance(step, str):
+            written = written.get(step)
+        elif isinstance(written, list) and isinstance(step, int) and step < len(written):
+            written = written[step]
+        else:
+            return None
+    return written
+
+
+def _pairs(value: Mapping[Any, Any], written: object) -> Iterator[tuple[Any, Any, object, object]]:
+    """Yield keys and values, and how both stand in the text."""
+    known = isinstance(written, Mapping) and len(written) == len(value)
+    spelt = list(written.items()) if known and isinstance(written, Mapping) else [(None, None)] * len(value)
+    for pair, spelt_pair in zip(value.items(), spelt, strict=True):
+        yield (*pair, *spelt_pair)
+
+
+def _not_text(value: object, written: object) -> str:
+    # What stands in the text, as 9:30: of that YAML has made 570. Of `true` nobody knows Python's "True" either.
     shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(written, str) and value is not None:
+        shown = written
     return f'{shown or "nothing"} is not text; put it in quotes: "{shown}"'
 
 

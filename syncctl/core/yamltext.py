@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 _MERGE = "tag:yaml.org,2002:merge"
+_NULL = "tag:yaml.org,2002:null"
 
 
 class _Strict(yaml.SafeLoader):
@@ -29,6 +30,24 @@ def read_yaml(text: str) -> Any:
         yaml.YAMLError: it is no YAML, or has a key twice.
     """
     return yaml.load(text, _Strict)  # noqa: S506 - a safe loader
+
+
+class _AsWritten(_Strict):
+    """Leaves each scalar as it stands in the text: 9:30 and not 570. What is null stays so."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return None if node.tag == _NULL else node.value
+        return super().construct_object(node, deep)
+
+
+def read_as_written(text: str) -> Any:
+    """Return what the text says, each scalar as a person has written it.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or has a key twice.
+    """
+    return yaml.load(text, _AsWritten)  # noqa: S506 - a safe loader
 
 
 def unreadable(path: object, error: Exception) -> str:

@@ -21,7 +21,7 @@ from syncctl.core.manifest import (
     pod_manifest,
 )
 from syncctl.core.model import Algorithm, DesiredPod
-from syncctl.core.template import make_template
+from syncctl.core.template import make_template, template_of
 from syncctl.core.validation import LARGEST_ID
 
 from .builders import BLUEPRINT, FLEET, a_client, desired_pod, key, pod_of
@@ -351,6 +351,7 @@ def test_everything_that_syncctl_owns_is_refused_in_one_error() -> None:
                 "syncctl.io/template": "x",
                 "syncctl.io/replaced": "x",
                 "syncctl.io/admitted": "x",
+                "syncctl.io/overridden": "x",
             },
         },
         "spec": {
@@ -382,7 +383,7 @@ def test_everything_that_syncctl_owns_is_refused_in_one_error() -> None:
         "status": {"phase": "Running"},
     }
     with pytest.raises(InvalidInput) as raised:
-        make_template(document, "pod template /etc/syncctl/pod.yaml")
+        make_template(document)
     restricted = 'for Pod Security "restricted"'
     container = "spec.containers[algorithm]"
     problems = [
@@ -401,6 +402,7 @@ def test_everything_that_syncctl_owns_is_refused_in_one_error() -> None:
         "metadata.annotations.syncctl.io/template: set by syncctl",
         "metadata.annotations.syncctl.io/replaced: set by syncctl",
         "metadata.annotations.syncctl.io/admitted: set by syncctl",
+        "metadata.annotations.syncctl.io/overridden: set by syncctl",
         'spec.restartPolicy: always "Always"',
         "spec.automountServiceAccountToken: always false",
         "spec.nodeName: leave the choice to the scheduler; use nodeSelector or affinity",
@@ -419,7 +421,7 @@ def test_everything_that_syncctl_owns_is_refused_in_one_error() -> None:
         f'{container}.securityContext.capabilities.drop: always ["ALL"], {restricted}',
     ]
     assert list(raised.value.problems) == problems
-    assert raised.value.message == f"pod template /etc/syncctl/pod.yaml: {'; '.join(problems)}"
+    assert raised.value.message == f"pod template: {'; '.join(problems)}"
     assert raised.value.hint == "a template adds to the pod; what it may not set comes from the database"
 
 
@@ -593,3 +595,54 @@ def assert_makes_pods(template: PodTemplate, pod: DesiredPod) -> None:
     own = [container for container in spec["containers"] if container.get("name") == names.CONTAINER]
     assert [container["image"] for container in own] == [pod.image]
     assert own[0]["securityContext"]["capabilities"]["drop"] == ["ALL"]
+
+
+# C10: what stands in the text ----------------------------------------------------------------------------------------
+
+UNQUOTED = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  labels: {opens: 9:30, team: ~, 012: x}
+  annotations:
+    on: On
+    since: 2026-03-02
+    group: 0777
+    big: 1_000
+    plain: text
+spec:
+  nodeSelector: {2026-03-02: x}
+  hostname: 2026-03-02 09:30:00
+  containers:
+  - {name: sidecar, image: x}
+  - name: algorithm
+    env: [{name: OPENS, value: 9:30}, {name: FAST, value: yes}, {name: RIGHT, value: "9:30"}]
+"""
+
+
+def test_c10_advice_quotes_what_stands_in_the_text_and_not_what_yaml_makes_of_it() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        template_of(UNQUOTED)
+    assert sorted(set(caught.value.problems)) == sorted(
+        [
+            'metadata.labels.opens: 9:30 is not text; put it in quotes: "9:30"',
+            'metadata.labels.team: nothing is not text; put it in quotes: ""',
+            'metadata.labels: the key 012 is not text; put it in quotes: "012"',
+            'metadata.annotations: the key on is not text; put it in quotes: "on"',
+            'metadata.annotations.since: 2026-03-02 is not text; put it in quotes: "2026-03-02"',
+            'metadata.annotations.group: 0777 is not text; put it in quotes: "0777"',
+            'metadata.annotations.big: 1_000 is not text; put it in quotes: "1_000"',
+            'spec.nodeSelector: the key 2026-03-02 is not text; put it in quotes: "2026-03-02"',
+            'spec.hostname: 2026-03-02 09:30:00 is not text; put it in quotes: "2026-03-02 09:30:00"',
+            'spec.containers[algorithm].env.OPENS: 9:30 is not text; put it in quotes: "9:30"',
+            'spec.containers[algorithm].env.FAST: yes is not text; put it in quotes: "yes"',
+        ]
+    )
+
+
+def test_c10_what_is_merged_is_quoted_as_far_as_it_can_be() -> None:
+    text = "apiVersion: v1\nkind: Pod\nmetadata:\n  labels: &l {a: 9:30}\n  annotations: {<<: *l, b: 1}\n"
+    with pytest.raises(InvalidInput) as caught:
+        template_of(text)
+    assert caught.value.problems[0] == 'metadata.labels.a: 9:30 is not text; put it in quotes: "9:30"'
+    assert len(caught.value.problems) == 3
