@@ -540,7 +540,8 @@ class Judge:
         kinds, switched_off, live = self._suspects(run)
         kinds = {kind: uids - self._allowed for kind, uids in kinds.items()}
         switched_off -= self._allowed
-        number, limits = sum(map(len, kinds.values())), run.limits
+        # Nobody knows the limits of a fleet whose settings are unset; what a person stops is stopped all the same.
+        number, limits = sum(map(len, kinds.values())), FleetSettings() if run.rows.unset else run.limits
         over = number > limits.orphan_limit or number * 100 > limits.orphan_percent * live
         mine = set(run.options.shard.buckets)
         refused = {kind: uids for kind, uids in kinds.items() if uids and (over or self._latched[kind] & mine)}
@@ -845,7 +846,7 @@ class Judge:
         """Stop means stop: what a person has switched off or deleted goes at once, however many they are."""
         if outcome.step.kind is not StepKind.DELETE:
             raise Violation(f"{outcome.step.name} is switched off, and the step is {outcome.step.kind}")
-        limited = run.limits.switch_off_limit or run.options.policy is not Policy.SYNC
+        limited = (run.limits.switch_off_limit and not run.rows.unset) or run.options.policy is not Policy.SYNC
         if outcome.step.held is not None and not limited:
             raise Violation(f"{outcome.step.name} is switched off, and was held: {outcome.step.held.why}")
 
