@@ -600,7 +600,9 @@ class Judge:
         others = [one for one in run.listed.values() if one.uid != record.uid]
         # Whether a pod of the Go service has ended its metadata do not tell.
         claiming = any(key in {*self._claims(run, one), run.rows.named(one.name)} for one in others)
-        if claiming and len(self._of_key(run, wanted)) == 1:
+        conflicts = (step.observed for step in _steps(run) if step.kind is StepKind.CONFLICT)
+        kept = any(pod is not None and pod.uid == record.uid for pod in conflicts)
+        if claiming and (kept or len(self._of_key(run, wanted)) == 1):
             # A replacement does not begin beside another that may be the same.
             return ""
         if record.name != wanted.name:
