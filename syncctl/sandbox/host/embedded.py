@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
-from syncctl.sandbox.host.kubeconfig import write_kubeconfig
+from syncctl.sandbox.host.access import write_kubeconfig
 from syncctl.sandbox.http.apiserver import ApiServer, RequestKey
 from syncctl.sandbox.http.injection import Faults
 from syncctl.sandbox.kubelet.kubelet import Kubelet

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
 
+from syncctl.sandbox.host.access import write_private
 from syncctl.sandbox.host.embedded import Sandbox
-from syncctl.sandbox.host.kubeconfig import write_private
 from syncctl.sandbox.store.journal import Journal, JournalError, load
 from syncctl.sandbox.store.store import Store
 

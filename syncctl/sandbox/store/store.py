@@ -26,7 +26,7 @@ from syncctl.sandbox.refusals import (
     not_found,
     too_large_version,
 )
-from syncctl.sandbox.rules import admission
+from syncctl.sandbox.rules import intake
 from syncctl.sandbox.rules.decoding import WrongType, decode, shaped, unknown_field_warnings
 from syncctl.sandbox.rules.deletion import DeleteOptions, check_preconditions, marked_for_deletion
 from syncctl.sandbox.rules.patches import STRATEGIC, apply_patch
@@ -79,7 +79,7 @@ class Store:
                 self.create(NAMESPACES, "", {"metadata": {"name": name}})
         for name in nodes:
             if not self._ledger.shelves[NODES].get("", name):
-                self._ledger.add(NODES, admission.node_object(name, str(uuid.uuid4()), timestamp(clock())))
+                self._ledger.add(NODES, intake.node_object(name, str(uuid.uuid4()), timestamp(clock())))
 
     @property
     def version(self) -> int:
@@ -164,7 +164,7 @@ class Store:
             if resource.namespaced:
                 self._check_namespace_open(namespace, (content.get("metadata") or {}).get("name", ""))
             now = timestamp(self.clock())
-            new = admission.new_object(resource, namespace, content, str(uuid.uuid4()), now, self.priority_classes)
+            new = intake.new_object(resource, namespace, content, str(uuid.uuid4()), now, self.priority_classes)
             name = new["metadata"]["name"]
             if resource is PODS:
                 self._check_quota(namespace, name)
@@ -196,9 +196,9 @@ class Store:
             try:
                 content = shaped(patched, shape)
             except WrongType as error:
-                raise admission.wrong_patch(patched, str(error)) from error
+                raise intake.wrong_patch(patched, str(error)) from error
             warnings = unknown_field_warnings(patched, shape, field_validation)
-            new = admission.changed_object(record, content, resize=resize)
+            new = intake.changed_object(record, content, resize=resize)
             return Outcome(self._ledger.save(record, new, dry_run=dry_run), warnings)
 
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions | None = None) -> Record:
@@ -274,9 +274,9 @@ class Store:
 
 def _shape_of(resource: Resource) -> Shape:
     """The shape of a kind that can be written. Raises ApiError 405 for the others."""
-    if resource not in admission.SHAPES:
+    if resource not in intake.SHAPES:
         raise method_not_allowed()
-    return admission.SHAPES[resource]
+    return intake.SHAPES[resource]
 
 
 def _unstored(resource: Resource, content: Json) -> Record:
