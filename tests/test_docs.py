@@ -140,3 +140,30 @@ def shown_default(key: str) -> str:
     if default in (None, ""):
         return "none"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+GO_GUIDE = (ROOT / "docs/from-the-go-service.md").read_text()
+
+
+def test_the_way_from_the_go_service_names_commands_options_and_settings_that_there_are() -> None:
+    lines = re.findall(r"`(syncctl [^`]+)`", GO_GUIDE) + re.findall(r"^ {8}(syncctl .*)$", GO_GUIDE, re.MULTILINE)
+    assert len(lines) > 7
+    for line in lines:
+        words = line.split()
+        name = next(found for found in (" ".join(words[1:3]), words[1]) if found in COMMANDS)
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+    table = GO_GUIDE.split("## Settings")[1].split("\n\n")[1].splitlines()[2:]
+    ours = {word for row in table for word in re.findall(r"`([a-z]+(?:_[a-z]+)*)`", row.split("|")[2])}
+    assert ours - {"schedule"} <= Settings.model_fields.keys()
+    assert {"CONFIG_PATH", "ENV", "DB", "ADDR", "SYNCTIME"} <= set(re.findall(r"`([A-Z_]+)`", GO_GUIDE))
+
+
+def test_the_way_from_the_go_service_gives_a_pass_the_rights_of_the_role() -> None:
+    documents = yaml.safe_load_all((ROOT / "k8s-cronjob.yaml").read_text())
+    (rules,) = [each["rules"] for each in documents if each["kind"] == "Role"]
+    told = GO_GUIDE.split("A pass needs, in one namespace:")[1].split(";")[0]
+    for rule in rules:
+        for resource in rule["resources"]:
+            part = told.split(resource)[-1 if resource != "pods" else 1].split(", pods/resize")[0]
+            assert all(f"`{verb}`" in (told if resource == "namespaces" else part) for verb in rule["verbs"]), rule
