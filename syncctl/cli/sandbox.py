@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -61,6 +62,8 @@ def up(
     """
     with _in_our_words():
         status = process.up(_folder(folder), port)
+    if port and urlsplit(status.url).port != port:
+        raise SyncctlError(f"the sandbox runs already, at {status.url}", "stop it first: `syncctl sandbox down`")
     output.say(f"{'started' if status.started else 'was running already'}: {status.url} (process {status.pid})")
     output.say("to use it, also with kubectl:")
     typer.echo(f"export KUBECONFIG={shlex.quote(str(status.kubeconfig))}")
@@ -106,8 +109,8 @@ def play(
         running = process.status(_folder(folder))
         if not running.running:
             raise SyncctlError("the sandbox is not running", "start it: `syncctl sandbox up`")
-        play_fate(running.url, pod, fate)
-    output.say(f"{pod}: {fate}")
+        befalls = play_fate(running.url, pod, fate)
+    output.say(f"{pod}: {fate}" if befalls else f"{pod}: it runs already; {fate} befalls it when it is made anew")
 
 
 def _folder(given: Path | None) -> Path:

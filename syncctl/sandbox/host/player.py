@@ -6,15 +6,19 @@ import urllib.request
 
 from syncctl.sandbox.host.process import SandboxError
 from syncctl.sandbox.kubelet.kubelet import ANNOTATION
-from syncctl.sandbox.kubelet.podlife import CONDITIONS
+from syncctl.sandbox.kubelet.podlife import CONDITIONS, NEVER_SCHEDULED
 
 DELETED = "Deleted"
 FATES = (*CONDITIONS, DELETED)
 """What can befall a pod: the kubelet's conditions, and to be deleted behind syncctl's back."""
 
 
-def play_fate(url: str, pod: str, fate: str) -> None:
-    """Make the fate befall the pod. Raises SandboxError when there is no such pod or no such fate."""
+def play_fate(url: str, pod: str, fate: str) -> bool:
+    """Make the fate befall the pod, and return whether it does so now: a pod that runs will not be pending again.
+
+    Raises:
+        SandboxError: there is no such pod, or no such fate.
+    """
     if fate not in FATES:
         raise SandboxError(f'no fate "{fate}"; there are {", ".join(FATES)}')
     body = b"" if fate == DELETED else json.dumps({"metadata": {"annotations": {ANNOTATION: fate}}}).encode()
@@ -27,8 +31,9 @@ def play_fate(url: str, pod: str, fate: str) -> None:
     # A proxy of the environment has no business with loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10):
-            return
+        with opener.open(request, timeout=10) as answer:
+            phase = json.loads(answer.read()).get("status", {}).get("phase")
+            return fate not in NEVER_SCHEDULED or phase == "Pending"
     except urllib.error.HTTPError as error:
         with error:
             raise SandboxError(json.loads(error.read())["message"]) from None
