@@ -6,6 +6,7 @@ import typer
 
 from syncctl.cli import output
 from syncctl.cli.client import warn_without_image
+from syncctl.cli.forecast import forecast
 from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.switches import with_switches
@@ -55,8 +56,10 @@ def set_(
       syncctl algo set acme --vwap --no-hft
     """
     engine = open_engine(settings)
+    before = clients.get_client(engine, reference)
     client = algorithms.set_algorithms(engine, reference, flags)
     output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")
+    output.say(forecast(before, client))
     warn_without_image(client, engine)
 
 

@@ -3,17 +3,20 @@
 A command's module is imported when the command is called: `client get` does not wait for the kubernetes package.
 """
 
+import difflib
 import errno
 import gc
 import importlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer._click.core import Command, Context
-from typer._click.exceptions import NoSuchOption
+from typer._click.exceptions import NoArgsIsHelpError, NoSuchOption
+from typer._click.exceptions import UsageError as ClickUsageError
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
@@ -47,6 +50,20 @@ class Front(TyperGroup):
     def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002 - Click's signature
         """Return the names in the order of the table."""
         return list(COMMANDS)
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """Find the command, or say which one is close."""
+        try:
+            return super().resolve_command(ctx, args)
+        except ClickUsageError as error:
+            if near := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                error.message = f"{error.message} Did you mean '{near[0]}'?"
+            raise
+
+    def make_context(self, *given: Any, **named: Any) -> Context:
+        """Read the options before the command; what is wrong with them is told as everywhere."""
+        with _told_as_everywhere():
+            return super().make_context(*given, **named)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002 - Click's signature
         """Import the command's module."""
@@ -82,7 +99,8 @@ class Front(TyperGroup):
     def invoke(self, ctx: Context) -> Any:
         """Run the command; an error of ours becomes one `error:` line, a `hint:` line and an exit code."""
         try:
-            return self._invoke(ctx)
+            with _told_as_everywhere():
+                return self._invoke(ctx)
         except SyncctlError as error:
             typer.echo(f"error: {printable(error.message)}", err=True)
             if error.hint:
@@ -105,6 +123,25 @@ class Front(TyperGroup):
                 f"{error.option_name} is no option: that is the fleet's own setting, for every pass and every person",
                 f"`syncctl fleet set {error.option_name} ...` changes it",
             ) from error
+
+
+@contextmanager
+def _told_as_everywhere() -> Iterator[None]:
+    """Turn a command line that cannot be understood into the same lines as all other errors."""
+    try:
+        yield
+    except NoArgsIsHelpError:
+        raise
+    except ClickUsageError as error:
+        message, ctx = error.format_message(), error.ctx
+        if ctx is not None:
+            typer.echo(ctx.get_usage(), err=True)
+            if isinstance(ctx.command, TyperGroup) and message.endswith("'."):
+                message += f" There are: {', '.join(ctx.command.list_commands(ctx))}."
+        typer.echo(f"error: {printable(message)}", err=True)
+        if ctx is not None:
+            typer.echo(f"hint: `{ctx.command_path} -h` tells what there is", err=True)
+        raise typer.Exit(error.exit_code) from error
 
 
 app = typer.Typer(

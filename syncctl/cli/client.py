@@ -1,19 +1,22 @@
 """syncctl client: add, update, delete, get, list, restart."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from syncctl.cli import output
 from syncctl.cli.asking import confirm
+from syncctl.cli.forecast import forecast
 from syncctl.cli.options import DATABASE, Format, Output, Reference, in_place_of, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.switches import with_switches
 from syncctl.cli.words import printable
 from syncctl.core.documents import client_document
+from syncctl.core.errors import UsageError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
-from syncctl.core.validation import TEXTS, is_id
+from syncctl.core.validation import TEXTS, Text, is_id
 from syncctl.operations import clients
 from syncctl.operations.connect import Engine, open_engine
 from syncctl.settings import Settings
@@ -25,21 +28,24 @@ app = typer.Typer(
     help="Add, change, delete, show and restart clients.",
 )
 
-with_texts = in_place_of(
-    "texts", {field: Annotated[str | None, typer.Option(help=text.option)] for field, text in TEXTS.items()}
-)
+
+def with_texts(words: Callable[[str, Text], str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each text that a client may have; `words` makes the help of each."""
+    options = {field: Annotated[str | None, typer.Option(help=words(field, text))] for field, text in TEXTS.items()}
+    return in_place_of("texts", options)
+
 
 VIEW = View[Client](
     columns=(
         Column("ID", lambda client: client.id),
         Column("NAME", lambda client: client.name),
         Column("VERSION", lambda client: client.version),
-        Column("IMAGE", lambda client: client.image),
+        Column("IMAGE", lambda client: client.image, free="end"),
         Column("CPU", lambda client: client.cpu),
         Column("MEMORY", lambda client: client.memory),
         Column("PRIORITY", lambda client: f"{client.priority:g}"),
         Column("ALGORITHMS", lambda client: ",".join(client.algorithms.on) if client.algorithms else "?"),
-        Column("RESTARTS", lambda client: client.restart_generation + client.need_restart, wide=True),
+        Column("GENERATION", lambda client: client.restart_generation + client.need_restart, wide=True),
         Column("SPAWNED", lambda client: output.age(client.spawned_at), wide=True),
         Column("UPDATED", lambda client: output.age(client.updated_at), wide=True),
         Column("AGE", lambda client: output.age(client.created_at)),
@@ -51,7 +57,7 @@ VIEW = View[Client](
 
 @app.command()
 @with_settings(*DATABASE)
-@with_texts
+@with_texts(lambda field, text: f"{text.option}; without, the fleet's default_{field}")
 @with_switches(off=False)
 def add(
     settings: Settings,
@@ -73,13 +79,14 @@ def add(
     engine = open_engine(settings)
     client = clients.add_client(engine, new)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")
+    output.say(forecast(None, client))
     _say_how_to_name(client)
     warn_without_image(client, engine)
 
 
 @app.command()
 @with_settings(*DATABASE)
-@with_texts
+@with_texts(lambda field, text: f'{text.option}; without, it stays, and "" means the fleet\'s default_{field}')
 def update(
     settings: Settings,
     reference: Reference,
@@ -90,9 +97,10 @@ def update(
     version: Annotated[int | None, typer.Option(help="Without, a new image, cpu or memory raises it by one")] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
-    """Change what is given and leave the rest. The next pass restarts containers for a new image, and for nothing else.
+    """Change what is given and leave the rest. The next pass restarts containers for a new image.
 
-    New cpu and memory are given to the running pods where Kubernetes can, a name or a version is written on them.
+    New cpu and memory are given to the running pods where Kubernetes can, a name or a version is written on them. For a
+    new image together with new cpu or memory pods are replaced.
 
     \b
     Example:
@@ -100,8 +108,10 @@ def update(
     """
     changes = ClientChanges(name=name, **texts, priority=priority, version=version)
     engine = open_engine(settings)
+    before = clients.get_client(engine, reference)
     client = clients.update_client(engine, reference, changes)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was updated")
+    output.say(forecast(before, client))
     if name is not None:
         _say_how_to_name(client)
     warn_without_image(client, engine)
@@ -124,11 +134,12 @@ def delete(
     engine = open_engine(settings)
     client = clients.get_client(engine, reference)
     pods = clients.pods_of(client)
-    going = f"the next pass stops {', '.join(pods)}" if pods else "it has no pods"
+    going = f"the next pass stops what runs of {', '.join(pods)}" if pods else "it has no pods"
     output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
     confirm(yes)
     client = clients.delete_client(engine, str(client.id))
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was deleted")
+    output.say("deleted")
 
 
 @app.command()
@@ -147,7 +158,9 @@ def get(settings: Settings, reference: Reference, output_format: Output = Format
 @with_settings(*DATABASE)
 def list_(
     settings: Settings,
-    enabled: Annotated[Algorithm | None, typer.Option(help="Only clients that have this one switched on")] = None,
+    enabled: Annotated[
+        list[Algorithm] | None, typer.Option(help="Only clients that have this one switched on; once")
+    ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
     """Show all clients, by id.
@@ -156,8 +169,11 @@ def list_(
     Example:
       syncctl client list --enabled vwap -o wide
     """
-    found = clients.list_clients(open_engine(settings), enabled)
-    nothing = f"No client has {enabled} switched on." if enabled else "No clients. `syncctl client add` makes one."
+    if enabled and len(enabled) > 1:
+        raise UsageError("--enabled is given more than once", "give one algorithm; the others are another list")
+    chosen = enabled[0] if enabled else None
+    found = clients.list_clients(open_engine(settings), chosen)
+    nothing = f"No client has {chosen} switched on." if chosen else "No clients. `syncctl client add` makes one."
     output.show_list(VIEW, found, output_format, nothing)
 
 

@@ -36,7 +36,9 @@ def upgrade(settings: Settings) -> None:
       SYNCCTL_DATABASE_URL=postgresql://postgres:postgres@localhost/postgres syncctl db upgrade
     """
     done = migrations.upgrade_database(settings, output.say)
-    was = "an empty database or one of the Go service" if done.before is None else f"revision {done.before}"
+    adopted = any(step.startswith("adopting ") for step in done.steps)
+    empty = "the Go service's tables" if adopted else "an empty database"
+    was = empty if done.before is None else f"revision {done.before}"
     output.say(f"upgraded from {was} to revision {done.after}" if done.changed else f"already at revision {done.after}")
 
 

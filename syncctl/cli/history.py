@@ -9,7 +9,7 @@ from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.documents import moment, pass_document, past_step_document
 from syncctl.core.records import PassRecord, StepRecord
-from syncctl.core.validation import LARGEST_ID
+from syncctl.core.validation import is_id
 from syncctl.db.history import list_passes, list_steps
 from syncctl.operations.connect import open_engine
 from syncctl.settings import Settings
@@ -52,12 +52,21 @@ STEPS = View[StepRecord](
 )
 
 
+def _number(given: str) -> int:
+    """Return the number of a pass, as it is listed or as -o name prints it."""
+    text = given.removeprefix("pass/")
+    if not is_id(text) or text == "0":
+        raise typer.BadParameter(f"{given} is no number of a pass")
+    return int(text)
+
+
 @app.command()
 @with_settings(*DATABASE)
 def history(
     settings: Settings,
     number: Annotated[
-        int | None, typer.Argument(metavar="PASS", min=1, max=LARGEST_ID, help="Show the steps of this pass")
+        int | None,
+        typer.Argument(metavar="PASS", parser=_number, help="Show the steps of this pass: 42, or pass/42"),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many passes, newest first")] = 20,
     output_format: Output = Format.TABLE,

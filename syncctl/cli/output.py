@@ -3,17 +3,19 @@
 import errno
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import typer
 import yaml
 
 from syncctl.cli.options import Format
-from syncctl.cli.words import printable, width
+from syncctl.cli.words import printable, shortened, width
 from syncctl.core.errors import SyncctlError
 
 Row = TypeVar("Row")
@@ -21,15 +23,29 @@ T = TypeVar("T")
 
 BATCH = 200
 """Rows that are printed at a time; the first of them tell how wide the columns are."""
+USUAL = 100
+"""Columns of a line where no terminal says how many there are."""
+LEAST = 12
+"""Columns to which free text is shortened at the most."""
+_BETWEEN = "   "
+
+
+End = Literal["start", "end"]
 
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """A column of a table; `wide` ones are shown only by -o wide."""
+    """A column of a table; `wide` ones are shown only by -o wide, `narrow` ones only without.
+
+    What is `free` text may be shortened, so that a line fits the terminal; -o wide and all other formats have it whole.
+    Its value says which end of it is kept: of an image that is the tag.
+    """
 
     header: str
     cell: Callable[[Row], object]
     wide: bool = False
+    narrow: bool = False
+    free: End | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +91,19 @@ def show_changed(view: View[Row], row: Row, form: Format, done: str) -> None:
 
 
 def show_data(data: object, form: Format) -> None:
-    """Print as JSON (on one line unless for a terminal, so that log collectors keep it whole) or as YAML."""
+    """Print as JSON or as YAML."""
     if form is Format.YAML:
         typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
     else:
         typer.echo(_json(data))
+
+
+def show_record(data: object, form: Format) -> None:
+    """Print what goes to a log as often as not: JSON is on one line there, so that collectors keep it whole."""
+    if form is Format.YAML or sys.stdout.isatty():
+        show_data(data, form)
+    else:
+        typer.echo(json.dumps(data, ensure_ascii=False))
 
 
 def say(words: str) -> None:
@@ -90,7 +114,7 @@ def say(words: str) -> None:
 def age(since: datetime | None) -> str:
     """Return how long ago that was, as kubectl says it: 45s, 12m, 5h, 3d."""
     if since is None:
-        return "<none>"
+        return ""
     seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
@@ -99,7 +123,7 @@ def age(since: datetime | None) -> str:
 
 
 def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
-    columns = [column for column in view.columns if wide or not column.wide]
+    columns = [column for column in view.columns if not (column.narrow if wide else column.wide)]
     headers = [column.header for column in columns]
     widths: list[int] = []
     shown = 0
@@ -108,10 +132,40 @@ def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
         if not shown:
             # What is wider further down sticks out: ten thousand rows are not waited for, nor kept.
             widths = [max(map(width, cells)) for cells in zip(headers, *lines, strict=True)]
+            if not wide:
+                _fit(widths, columns)
             lines.insert(0, headers)
-        typer.echo("\n".join("   ".join(map(_padded, line, widths)).rstrip() for line in lines))
+        if not wide:
+            lines = [list(map(_shown, line, columns, widths)) for line in lines]
+        typer.echo("\n".join(_BETWEEN.join(map(_padded, line, widths)).rstrip() for line in lines))
         shown += len(batch)
     return shown
+
+
+def _shown(cell: str, column: Column[Row], most: int) -> str:
+    return shortened(cell, most, column.free) if column.free else cell
+
+
+def _fit(widths: list[int], columns: Sequence[Column[Row]]) -> None:
+    """Narrow the widest columns of free text until a line fits, as far as their headers let that be."""
+    least = [max(width(column.header), LEAST) for column in columns]
+    over = sum(widths) + len(_BETWEEN) * (len(widths) - 1) - line_length()
+    while over > 0:
+        free = [place for place, column in enumerate(columns) if column.free and widths[place] > least[place]]
+        if not free:
+            return
+        widest = max(free, key=lambda place: widths[place])
+        widths[widest] -= 1
+        over -= 1
+
+
+def line_length() -> int:
+    """Return how many columns the terminal has, or a line that goes to something else."""
+    if (given := os.environ.get("COLUMNS", "")).isdigit() and int(given):
+        return int(given)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    return USUAL
 
 
 def _data_list(items: Iterator[Mapping[str, Any]], form: Format) -> None:
@@ -123,7 +177,7 @@ def _data_list(items: Iterator[Mapping[str, Any]], form: Format) -> None:
         for batch in batches:
             show_data(batch, form)
         return
-    start, between, end = ("[\n", ",\n", "\n]") if sys.stdout.isatty() else ("[", ", ", "]")
+    start, between, end = "[\n", ",\n", "\n]"
     for batch in itertools.chain([first], batches):
         typer.echo(start + between.join(map(_json_item, batch)), nl=False)
         start = between
@@ -132,11 +186,11 @@ def _data_list(items: Iterator[Mapping[str, Any]], form: Format) -> None:
 
 def _json_item(item: Mapping[str, Any]) -> str:
     # No text in JSON holds a line break of its own.
-    return "  " + _json(item).replace("\n", "\n  ") if sys.stdout.isatty() else _json(item)
+    return "  " + _json(item).replace("\n", "\n  ")
 
 
 def _json(data: object) -> str:
-    return json.dumps(data, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def _batches(things: Iterable[T]) -> Iterator[list[T]]:

@@ -1,5 +1,6 @@
 """syncctl status: desired beside observed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -8,12 +9,16 @@ import typer
 from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.words import printable
 from syncctl.core.documents import status_document
 from syncctl.core.model import ObservedPod
 from syncctl.core.status import StatusRow
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import read_status
 from syncctl.settings import Settings
+
+MOST = 10
+"""Pods of which more is said below the table."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -26,6 +31,11 @@ def _health(row: StatusRow) -> str:
     return f"{row.health.code}: {row.health.message}" if row.health.message else str(row.health.code)
 
 
+def _health_in_short(row: StatusRow) -> str:
+    """Return the code and the reason; what more there is to say stands below the table."""
+    return f"{row.health.code}: {row.health.reason}" if row.health.message else str(row.health.code)
+
+
 def _age(pod: ObservedPod | None) -> str:
     return output.age(datetime.fromisoformat(pod.created_at)) if pod and pod.created_at else ""
 
@@ -36,12 +46,13 @@ VIEW = View[StatusRow](
         Column("ALGORITHM", lambda row: row.step.key.algorithm if row.step.key else None),
         Column("POD", lambda row: row.step.name),
         Column("PHASE", lambda row: row.step.observed.phase if row.step.observed else None),
-        Column("HEALTH", _health),
+        Column("HEALTH", _health_in_short, narrow=True, free="start"),
+        Column("HEALTH", _health, wide=True),
         Column("RESTARTS", lambda row: row.step.observed.restarts if row.step.observed else None),
         Column("AGE", lambda row: _age(row.step.observed)),
         Column("IMAGE", lambda row: row.step.observed.image if row.step.observed else None, wide=True),
         Column("NODE", lambda row: row.step.observed.node if row.step.observed else None, wide=True),
-        Column("DRIFT", _drift),
+        Column("DRIFT", _drift, free="start"),
     ),
     data=status_document,
     name=lambda row: f"pod/{row.step.name}",
@@ -67,5 +78,16 @@ def status(
     """
     found = read_status(open_engine(settings), open_cluster(settings), settings, reference)
     output.show_list(VIEW, found.rows, output_format, "No algorithm is switched on, and there are no pods.")
+    if output_format is Format.TABLE:
+        _say_more(found.rows)
     if output_format in (Format.TABLE, Format.WIDE):
         output.say(f"Cluster: {found.cluster}")
+
+
+def _say_more(rows: Sequence[StatusRow]) -> None:
+    """Say of pods that are not well what the table has no room for."""
+    more = [row for row in rows if row.health.message != row.health.reason]
+    for row in more[:MOST]:
+        output.say(printable(f"{row.step.name}: {row.health.message}"))
+    if len(more) > MOST:
+        output.say(f"and {len(more) - MOST} more: -o wide")

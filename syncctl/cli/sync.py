@@ -40,6 +40,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make the cluster follow the database."
 )
 
+_AHEAD = {StepKind.CONFLICT: "in conflict", StepKind.WAIT: "to wait for"}
+"""How the steps of a plan are counted that do nothing; the others are "to create"."""
 _WHERE_MATTERS = (StepKind.CREATE, StepKind.REPLACE, StepKind.DELETE)
 """What is no good in the wrong place: a plan with any of it says where."""
 
@@ -206,7 +208,11 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
         return
     if plan.drifted:
         output.show_list(STEPS, plan.drifted, output_format)
-        others = [f"{counts[kind]} to {kind}" for kind in StepKind if counts[kind] and kind is not StepKind.KEEP]
+        others = [
+            f"{counts[kind]} {_AHEAD.get(kind, f'to {kind}')}"
+            for kind in StepKind
+            if counts[kind] and kind is not StepKind.KEEP
+        ]
         held = sum(step.held is not None for step in plan.drifted)
         listed = ", ".join([*others, f"{counts[StepKind.KEEP]} to keep"])
         if any(counts[kind] for kind in _WHERE_MATTERS):
@@ -266,7 +272,7 @@ class _Screen:
             self._bar.stop()
         if self._format in (Format.JSON, Format.YAML):
             with _going_on_unread():
-                output.show_data(report_document(report, self._cluster), self._format)
+                output.show_record(report_document(report, self._cluster), self._format)
 
 
 @contextmanager

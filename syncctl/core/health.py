@@ -56,6 +56,11 @@ class Health:
     code: HealthCode
     message: str = ""
 
+    @property
+    def reason(self) -> str:
+        """The cause without its details: Evicted, and not what the node was low on."""
+        return self.message.partition(": ")[0]
+
 
 MISSING = Health(HealthCode.MISSING)
 

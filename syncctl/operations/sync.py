@@ -21,6 +21,7 @@ from syncctl.core.model import Snapshot
 from syncctl.core.others import unclaimed
 from syncctl.core.records import PassRecord
 from syncctl.core.report import Outcome, Report, Result, unhealthy
+from syncctl.core.steps import HoldKind
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.engine import Engine, waits_of, writing
@@ -195,7 +196,9 @@ class _Pass:
         for outcome in report.problems:
             # Of a second pod that is left, that it runs is the error; why it is left the guard has said.
             why = outcome.step.reason if is_refused_duplicate(outcome.step) else outcome.detail or outcome.step.reason
-            log.error("%s: %s: %s", outcome.step.name, outcome.result, why)
+            held = outcome.step.held
+            became = held.kind if held is not None and held.kind is HoldKind.HALTED else outcome.result
+            log.error("%s: %s: %s", outcome.step.name, became, why)
         for name, health in report.unhealthy[:UNHEALTHY_NAMED]:
             log.warning("%s is not healthy: %s", name, health.message)
         if report.stopped_by:

@@ -108,7 +108,7 @@ def acme(cli: Cli, database: str) -> None:
 @pytest.mark.usefixtures("acme")
 def test_on_a_terminal_deleting_asks_and_a_yes_deletes(cli: Cli) -> None:
     terminal = Terminal("client", "delete", "acme")
-    terminal.wait_for("client 1 (acme) will be deleted; the next pass stops vwap-1\n")
+    terminal.wait_for("client 1 (acme) will be deleted; the next pass stops what runs of vwap-1\n")
     terminal.wait_for("Go on? [y/N]: ")
     assert cli("client list -o name").stdout == "client/acme\n"
     terminal.type("y\n")

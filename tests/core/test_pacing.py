@@ -359,10 +359,11 @@ def test_pods_that_are_still_starting_halt_a_change_for_the_time_being() -> None
 def test_a_halted_change_says_how_many_and_what_to_look_at() -> None:
     assert why(halt(a_rollout("template", 10, 4), HALT, NOW)) == (
         "4 of 10 pods changed for this are not healthy;"
-        " look at vwap-101 is Degraded: CrashLoopBackOff: last run ended with Error, exit code 1"
+        " look at vwap-101, which is Degraded: CrashLoopBackOff: last run ended with Error, exit code 1"
     )
     assert why(halt(a_rollout("image", 1, 1, containers=PULLING), HALT, NOW)) == (
-        "1 of 1 pods changed for this are not healthy; look at vwap-101 is Degraded: ImagePullBackOff: no such image"
+        "1 of 1 pods changed for this are not healthy; look at vwap-101, which is Degraded:"
+        " ImagePullBackOff: no such image"
     )
 
 

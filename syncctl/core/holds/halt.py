@@ -81,5 +81,5 @@ def _of_resources(cpu: str, memory: str) -> Cohort:
 def _halted(pods: list[ObservedPod], unhealthy: list[ObservedPod], now: datetime) -> str:
     first = min(unhealthy, key=lambda pod: pod.name)
     health = process_health(first, now)
-    cause = f"{first.name} is {health.code}" + (f": {health.message}" if health.message else "")
+    cause = f"{first.name}, which is {health.code}" + (f": {health.message}" if health.message else "")
     return f"{len(unhealthy)} of {len(pods)} pods changed for this are not healthy; look at {cause}"
