@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, PASS, Format, Output, ShardOption, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.streams import drop_unwritten
+from syncctl.core import names
 from syncctl.core.documents import plan_document, report_document, step_document
 from syncctl.core.durations import parse_duration
 from syncctl.core.errors import UsageError
@@ -24,7 +26,7 @@ from syncctl.core.judge import JudgedPlan
 from syncctl.core.others import unclaimed
 from syncctl.core.report import Outcome, Report
 from syncctl.core.shard import WHOLE, parse_shard
-from syncctl.core.steps import Step, StepKind
+from syncctl.core.steps import ACTING, Step, StepKind
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.operations.saved import read_plan, save_plan
@@ -242,6 +244,7 @@ class _Screen:
         self._format = output_format
         self._cluster = ""
         self._bar = _bar() if sys.stderr.isatty() else None
+        self._left: dict[int, str] = {}
 
     def __enter__(self) -> "_Screen":
         return self
@@ -257,14 +260,20 @@ class _Screen:
             with _going_on_unread():
                 # What the guard refuses is in the log.
                 show_plan(replace(judged, refusals=()), self._format)
-        if self._bar:
+        # What waits, is in conflict or held is no work: a bar that began with it would stand still near its end.
+        self._left = {id(step): step.name for step in judged.plan.drifted if step.kind in ACTING and not step.held}
+        if self._bar and self._left:
             self._bar.start()
-            self._task = self._bar.add_task("Applying", total=len(judged.plan.drifted))
+            self._task = self._bar.add_task(self._doing(), total=len(self._left))
 
-    def settled(self, outcome: Outcome) -> None:  # noqa: ARG002 - the protocol's signature
-        """Move the bar."""
-        if self._bar:
-            self._bar.advance(self._task)
+    def settled(self, outcome: Outcome) -> None:
+        """Move the bar, and say what is still under way."""
+        if self._left.pop(id(outcome.step), "") and self._bar:
+            self._bar.update(self._task, advance=1, description=self._doing())
+
+    def _doing(self) -> str:
+        # No more of ten thousand than is shown.
+        return f"Applying {names.listed(list(islice(self._left.values(), names.NAMES_SHOWN + 1)))}"
 
     def reported(self, report: Report) -> None:
         """Print the report for machines; people have the plan, and the log for what became of it."""

@@ -197,9 +197,13 @@ def test_a_terminal_gets_a_progress_bar_a_log_in_words_and_json_on_many_lines(cl
     live.faults.add(verb="create", latency=0.5)
     terminal = Terminal("sync", "once")
     assert terminal.exit_code() == ExitCode.DONE
-    assert "Applying" in terminal.seen
+    assert "Applying vwap-1" in terminal.seen
     assert "1 pod: 1 created, 0 replaced, 0 deleted, 0 unchanged, 0 waiting" in terminal.seen
     assert '"message"' not in terminal.seen
+    # Nothing to do is nothing to show.
+    terminal = Terminal("sync", "once")
+    assert terminal.exit_code() == ExitCode.DONE
+    assert "Applying" not in terminal.seen
     terminal = Terminal("client", "get", "acme", "-o", "json")
     assert terminal.exit_code() == ExitCode.DONE
     assert '{\n  "id": 1,\n' in terminal.seen
