@@ -52,8 +52,9 @@ PACE_AT_LEAST = 10
 BEYOND_DEADLINE = 90.0
 """Seconds after its deadline in which a pass may still make what it has ended."""
 BEYOND_SIGNAL = 10.0
-LAST_BREATH = 30.0
-"""Seconds in which a pass ends that may write no more: a request's limit, and two of the database."""
+LAST_BREATH = 40.0
+"""Seconds in which a pass ends that may write no more: a request's limit, and three of the database, which asks whether
+the lease is still held, stores the record and takes the lease back."""
 GRACE_OF_THE_PASS = 45.0
 """Seconds after a signal at which the process is killed."""
 SAME_WORDS = {"quota": 120.0}
