@@ -66,6 +66,15 @@ DRY_RUN = "-dry-run"
 """What a name ends in that is only asked about."""
 SLACK = 15.0
 """Seconds that lie between two attempts."""
+_SHOWN_BY = {
+    "generation": GENERATION,
+    "hash": SPEC_HASH,
+    "client name": "syncctl.io/client-name",
+    "version": "syncctl.io/version",
+    "manager": MANAGED_BY,
+    "instance": INSTANCE,
+}
+"""The mark by which each difference shows that a policy may make."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _HASH = re.compile(r"[0-9a-f]{16}")
 _FINISHED = ("Failed", "Succeeded", "Unknown")
@@ -122,6 +131,8 @@ class PassRun:
     # How it lost its lease: "" while it has it.
     lost: str = ""
     asked_since: bool = False
+    # Pods that it has made and that do not carry the fleet's label.
+    strangers: set[str] = field(default_factory=set)
     # Of its last write.
     phase: str = ""
     rivals: bool = False
@@ -156,6 +167,8 @@ class Judge:
         self._latched: dict[str, set[int]] = {"orphan": set(), "unsure": set()}
         self._allowed: set[str] = set()
         self.looks_for_go = False
+        # Which mark of ours a policy of the cluster takes away.
+        self.takes_away = ""
         # By the hash of a spec, the generation and the template's revision that pods of it were made by.
         self._specs: dict[str, tuple[str, str]] = {}
         self._environments: dict[str, Key | None] = {}
@@ -320,6 +333,8 @@ class Judge:
         verb = call.verb
         if verb == "delete":
             uid = body["preconditions"]["uid"]
+            if uid in run.strangers:
+                return run.phase
             return next(
                 (f"{step.kind}" for step in _steps(run) if step.observed is not None and step.observed.uid == uid), "?"
             )
@@ -353,6 +368,10 @@ class Judge:
 
     def _created(self, run: PassRun, record: Record) -> None:
         key, pod = key_of(record.labels), record.content
+        if self.takes_away == FLEET and FLEET not in record.labels:
+            # Nobody could know: the question had no answer. It has to go at once.
+            run.strangers.add(record.uid)
+            return
         wanted = run.rows.wanted.get(key) if key else None
         if key is None or not self.ours(record.labels) or wanted is None or wanted.name != record.name:
             raise Violation(f"created {record.name}, for which no row asks")
@@ -368,12 +387,15 @@ class Judge:
             raise Violation(f"created {record.name} while {other.name} of the same key is {state}")
         run.created[record.name] += 1
         annotations = pod["metadata"]["annotations"]
-        spec = environment(pod).get(SPEC, annotations[SPEC_HASH])
-        self._specs[spec] = self._specs[annotations[SPEC_HASH]] = annotations[GENERATION], template_of(pod)
+        for spec in {environment(pod).get(SPEC), annotations.get(SPEC_HASH)} - {None}:
+            self._specs[spec] = annotations[GENERATION], template_of(pod)
         if self.stopped.pop(wanted.key, 0) and REPLACED not in annotations:
             raise Violation(f"created {record.name} for one that was stopped for it, and does not say so")
 
     def _deleted(self, run: PassRun, previous: Record) -> None:
+        if previous.uid in run.strangers:
+            run.strangers.discard(previous.uid)
+            return
         cause, guarded = self._why(run, previous)
         run.deleted[previous.uid] = cause
         if guarded or cause == "switched off":
@@ -679,6 +701,9 @@ class Judge:
                 raise Violation(f"ended with {run.error!r} after {len(run.writes)} writes, and without a report")
             return
         plan = run.judged.plan
+        refused = any(said for tries in run.attempts.values() for _, said in tries)
+        if run.strangers and not (run.lost or refused or exit_code_of_report(report) != 6):
+            raise Violation(f"{len(run.strangers)} pods of nobody were made and left")
         self._latch(run)
         self._settled(run)
         if not report.lease_lost:
@@ -898,7 +923,13 @@ class Judge:
             "instance": labels.get(INSTANCE) == run.limits.fleet_name,
             "resized": not _resizes(pod),
         }
-        return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits]
+        # What a policy sets otherwise is told once, and left as long as it is asked to be the same.
+        noted = json.loads(annotations.get(OVERRIDDEN, "{}")).values()
+        left = {
+            key for pairs in noted for key, (_, made) in pairs.items() if {**labels, **annotations}.get(key) == made
+        }
+        kept = {what for what, key in _SHOWN_BY.items() if key in left}
+        return [f"{record.name}: {what} differs" for what, fits in checks.items() if not fits and what not in kept]
 
 
 def _is_owned(record: Record) -> bool:

@@ -70,6 +70,8 @@ LABELS: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("desk", ("x", None)),
 )
 """What people write on pods, by the label; None takes it away."""
+MARKS = (MANAGED_BY, INSTANCE, SPEC_HASH, "syncctl.io/version", "syncctl.io/admitted", FLEET)
+"""What a policy may take away."""
 ANNOTATIONS: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (SPEC_HASH, ("x", "0123456789abcdef", None)),
     (GENERATION, ("7", "0", "x", None)),
@@ -111,6 +113,8 @@ class World:
         self.webhook_of = "both"
         # Whether another webhook has all images come from a mirror.
         self.mirrors = False
+        # Which mark of ours a policy takes away, "" while there is none.
+        self.takes_away = ""
         self.quota: int | None = None
         self.quota_lag = 0.0
         self.quota_conflicts = 0.0
@@ -583,12 +587,18 @@ class World:
 
     def admit(self, call: Call) -> Request:
         """Return a request as admission has it."""
-        if call.verb != "create" or not self.mirrors:
+        if call.verb not in ("create", "patch") or not (self.mirrors or self.takes_away):
             return call.request
         body = json.loads(call.request.body)
-        for container in body["spec"]["containers"]:
+        for container in body["spec"]["containers"] if self.mirrors and call.verb == "create" else ():
             container["image"] = MIRROR + container["image"].removeprefix(MIRROR)
+        for marks in ("labels", "annotations"):
+            (body["metadata"].get(marks) or {}).pop(self.takes_away, "")
         return replace(call.request, body=json.dumps(body).encode())
+
+    def change_policy(self) -> str:
+        self.takes_away = self._judge.takes_away = "" if self.takes_away else self._chance.choice(MARKS)
+        return f"a policy takes away {self.takes_away or 'nothing any more'}"
 
     def step_database_clock(self) -> str:
         step = self._chance.choice((-3600.0, -90.0, -5.0, 5.0, 90.0, 3600.0, 86400.0, -86400.0))
@@ -620,6 +630,7 @@ class World:
         self._kubelet.resize_answer = ""
         self._store.supports_resize = True
         self.quota, self.webhook_away, self.go_service_runs = None, 0.0, False
+        self.takes_away = self._judge.takes_away = ""
         self._sql("UPDATE fleet SET fleet_name = 'default'")
         if self._chance.random() < 0.5:
             self.put_ids_back()
@@ -650,7 +661,8 @@ class World:
         (4, label_pod), (2, label_pods), (2, move_buckets), (2, annotate_pod), (2, annotate_pods), (2, edit_image),
         (2, copy_pod), (2, make_pod_by_hand), (1, remake_as_before),
         (4, start_go_service), (2, start_go_service_for_all), (1, start_go_service_for_good), (1, stop_go_service),
-        (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (2, switch_mirror), (1, compact),
+        (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (1, compact),
+        (2, switch_mirror), (2, change_policy),
         (2, skew), (2, step_database_clock),
     )  # fmt: skip
     """With weights."""
