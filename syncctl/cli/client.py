@@ -61,7 +61,7 @@ VIEW = View[Client](
 @with_switches(off=False)
 def add(
     settings: Settings,
-    name: Annotated[str, typer.Argument(help="A free text of at most 100 characters, unique")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A free text of at most 100 characters, unique")],
     *,
     texts: dict[str, Any],
     priority: Annotated[float, typer.Option(help="Pods of higher priority are started first")] = 1.0,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli.logs import set_up_logging
-from syncctl.settings import Group, Settings
+from syncctl.settings import ENV_PREFIX, Group, Settings
 from syncctl.sources import load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
@@ -114,7 +114,11 @@ def _flag(key: str) -> inspect.Parameter:
     field = Settings.model_fields[key]
     kind, metavar = _kind_of(field.annotation)
     flags = [f"--{key.replace('_', '-')}", *([_SHORT[key]] if key in _SHORT else [])]
-    option = typer.Option(*flags, help=field.description, metavar=metavar, show_default=False)
+    default = field.get_default(call_default_factory=True)
+    shown = f"{default:g}" if isinstance(default, float) else str(default or "")
+    # A secret is shown as stars, which are no default.
+    known_by = f"{ENV_PREFIX}{key.upper()}" + (f", default {shown}" if shown.strip("*") else "")
+    option = typer.Option(*flags, help=f"{field.description} ({known_by})", metavar=metavar, show_default=False)
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

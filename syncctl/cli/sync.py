@@ -64,11 +64,18 @@ STEPS = View[Step](
 )
 
 
-PolicyOption = Annotated[Policy, typer.Option("--policy", help="What this run may do at all")]
+PolicyOption = Annotated[
+    Policy,
+    typer.Option(
+        "--policy",
+        help="What this run may do: sync does all, upsert-only deletes nothing for good, create-only only makes pods",
+    ),
+]
 AllowDeletions = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Let the guard pass if no more than this many pods would go; for these it then holds until they do"
+        min=0,
+        help="Let the guard pass if no more than this many pods would go; for these it then holds until they do",
     ),
 ]
 AllowPods = Annotated[
@@ -137,11 +144,14 @@ def once(
     shard: ShardOption = "0/1",
     wait: Wait = "0s",
     plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
+        Path | None,
+        typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale"),
     ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
-    """Run one pass: start, stop, replace and update pods until the cluster is as the database asks.
+    """Run one pass: make the cluster follow the database.
+
+    Pods are started, stopped, replaced and updated until the cluster is as the database asks.
 
     \b
     Example:
