@@ -65,11 +65,7 @@ STEPS = View[Step](
 
 
 PolicyOption = Annotated[
-    Policy,
-    typer.Option(
-        "--policy",
-        help="What this run may do: sync does all, upsert-only deletes nothing for good, create-only only makes pods",
-    ),
+    Policy, typer.Option("--policy", help="sync: all; upsert-only: deletes nothing; create-only: changes nothing, too")
 ]
 AllowDeletions = Annotated[
     int | None,

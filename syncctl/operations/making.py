@@ -34,7 +34,7 @@ from syncctl.operations.clock import Clock
 from syncctl.operations.leaving import Leaving
 from syncctl.operations.parts import Item, Parts
 from syncctl.operations.room import Room
-from syncctl.operations.waiting import NOT_BEGUN, SUCCESSORS, Place, Waiting
+from syncctl.operations.waiting import MAKING, NOT_BEGUN, SUCCESSORS, Place, Waiting
 
 BATCH = 100
 """Steps between two questions to the database whether the lease is still ours."""
@@ -47,8 +47,6 @@ NOT_TAKEN = "left as it is, for its successor would not be taken: {}"
 DOWN = "nothing runs until the next pass makes it: {}"
 STILL_THERE = "its old pod is still terminating; the next pass goes on"
 NO_ROOM = "not begun, for the quota has no room for a successor"
-
-_MAKING = (Place.FRESH, Place.AGAIN, Place.MISSING)
 
 
 class Making:
@@ -71,16 +69,14 @@ class Making:
             cluster: where.
             brake: says when nothing more is begun, and when nothing is gone on with.
             confirmed: asked before each batch of writes; False when the lease is lost, which the brake knows by then.
-            pool: of as many `threads`, each for one request at a time.
-            threads: how many.
+            pool: of as many threads, each for one request at a time, as `threads` says.
             clock: by which pods get their time to go, and refusals theirs to pass.
         """
         self._claims = plan.claims
         parts = Parts(plan, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
-        self._look = parts.look
-        self._admission = parts.admission
+        self._look, self._admission = parts.look, parts.admission
         self._part: dict[Place, Callable[[Item], bool | Outcome | None]] = {
-            **dict.fromkeys(_MAKING, parts.make),
+            **dict.fromkeys(MAKING, parts.make),
             **dict.fromkeys((Place.END, Place.TIGHT), parts.end),
             Place.GONE: parts.is_gone,
             Place.ASK: parts.ask,
@@ -90,16 +86,13 @@ class Making:
         self._pool = pool
         self._threads = threads
         self._clock = clock
-        self._room = Room()
-        self._waiting = Waiting()
-        self._leaving = Leaving()
+        self._room, self._waiting, self._leaving = Room(), Waiting(), Leaving()
         self._told_before_look = False
         # Requests, and what goes on when they are answered.
         self._under_way: dict[Future[Any], Callable[[Future[Any]], Iterator[Outcome]]] = {}
         self._answers: SimpleQueue[Future[Any]] = SimpleQueue()
-        self._retrying = self._makes = 0
+        self._retrying = self._makes = self._left_of_batch = 0
         self._batch: tuple[StepKind, bool] | None = None
-        self._left_of_batch = 0
 
     def run(self, creations: list[Step], replacements: list[Step]) -> Iterator[Outcome]:
         """Carry out steps, in this order as far as nothing is refused; yield what became of each when it is known."""
@@ -182,10 +175,9 @@ class Making:
         return True
 
     def _may_come(self, place: Place) -> bool:
-        if self._waiting.first(place) is None:
-            return False
-        if place in _MAKING and self._makes and not self._admission.is_asked:
-            # The first is asked about before it is made; what the answer says is of use to all others.
+        # The first is asked about before it is made; what the answer says is of use to all others.
+        asks = place in MAKING and self._makes and not self._admission.is_asked
+        if asks or self._waiting.first(place) is None:
             return False
         if place is Place.AGAIN:
             # What is refused, and perhaps late each time, leaves threads to all else.
@@ -199,7 +191,7 @@ class Making:
     def _may_write(self, place: Place) -> bool:
         """Ask the database before each batch of the same kind, and the brake anew: that may have taken its time."""
         item = self._waiting.first(place)
-        batch = (item.step.kind, place in _MAKING) if item else None
+        batch = (item.step.kind, place in MAKING) if item else None
         if batch != self._batch or not self._left_of_batch:
             if not self._confirmed():
                 return False
@@ -211,7 +203,7 @@ class Making:
         if place is Place.TIGHT:
             self._room.begin(item)
         self._retrying += place is Place.AGAIN
-        self._makes += place in _MAKING
+        self._makes += place in MAKING
         self._send(partial(self._part[place], item), partial(self._settle, place, item))
 
     def _send(self, part: Callable[[], Any], then: Callable[[Future[Any]], Iterator[Outcome]]) -> None:
@@ -231,7 +223,7 @@ class Making:
 
     def _settle(self, place: Place, item: Item, future: Future[bool | Outcome | None]) -> Iterator[Outcome]:
         self._retrying -= place is Place.AGAIN
-        self._makes -= place in _MAKING
+        self._makes -= place in MAKING
         try:
             came = future.result()
         except LeaseLost as error:

@@ -22,6 +22,7 @@ class Place(Enum):
 
 
 SUCCESSORS = (Place.FRESH, Place.GONE, Place.AGAIN)
+MAKING = (Place.FRESH, Place.AGAIN, Place.MISSING)
 NOT_BEGUN = (Place.MISSING, Place.END, Place.TIGHT, Place.ASK)
 
 
