@@ -62,11 +62,6 @@ def asked_of(wanted: DesiredPod) -> Asked:
     return Asked(wanted.image, wanted.cpu, wanted.memory)
 
 
-def environment_of(wanted: DesiredPod) -> Environment:
-    """Return what the container of a pod is told of itself."""
-    return Environment(wanted.key.algorithm.value, str(wanted.key.client_id), wanted.spec_hash)
-
-
 def note_of(wanted: DesiredPod, pod: ObservedPod, fields: Collection[str] = Asked._fields) -> str:
     """Return the note of a pod that has these fields as admission makes them of what is wanted.
 

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from syncctl.core import names
-from syncctl.core.model import DesiredPod, ObservedPod
+from syncctl.core.model import DesiredPod, Environment, ObservedPod
 from syncctl.core.shard import bucket_of
 
 Json = Mapping[str, Any]
@@ -107,6 +107,17 @@ def pod_annotations(blueprint: Blueprint, pod: DesiredPod) -> dict[str, str]:
     return ANNOTATIONS.all_of(blueprint, blueprint.template.annotations, pod)
 
 
+def pod_marks(blueprint: Blueprint, pod: DesiredPod) -> dict[str, dict[str, str]]:
+    """Return both, as the metadata of a manifest or a patch has them."""
+    return {"labels": pod_labels(blueprint, pod), "annotations": pod_annotations(blueprint, pod)}
+
+
+def pod_environment(pod: DesiredPod) -> Environment:
+    """Return what the container of a pod is told of itself, as it is read back."""
+    told = (names.ALGORITHM_VARIABLE, names.CLIENT_ID_VARIABLE, names.SPEC_VARIABLE)
+    return Environment(*(ENVIRONMENT[variable](pod)["value"] for variable in told))
+
+
 def carries_its_marks(blueprint: Blueprint) -> Callable[[DesiredPod, ObservedPod], bool]:
     """Return what tells whether a pod carries the labels and annotations that it should; it may carry more.
 
@@ -145,11 +156,7 @@ def pod_manifest(blueprint: Blueprint, pod: DesiredPod) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": pod.name,
-            "labels": pod_labels(blueprint, pod),
-            "annotations": pod_annotations(blueprint, pod),
-        },
+        "metadata": {"name": pod.name, **pod_marks(blueprint, pod)},
         "spec": {**template.spec, "containers": [container, *template.sidecars]},
     }
 

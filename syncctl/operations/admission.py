@@ -15,7 +15,6 @@ from syncctl.core import names
 from syncctl.core.admission import (
     Asked,
     asked_of,
-    environment_of,
     missing,
     note_of,
     overridden,
@@ -25,14 +24,14 @@ from syncctl.core.admission import (
 )
 from syncctl.core.drift import differences
 from syncctl.core.errors import ClusterError, PodRejected
-from syncctl.core.manifest import Blueprint, pod_manifest
+from syncctl.core.manifest import Blueprint, pod_environment, pod_manifest, pod_marks
 from syncctl.core.model import DesiredPod, ObservedPod
 from syncctl.core.report import Outcome, Result
 from syncctl.core.steps import Step
 from syncctl.kube.cluster import Cluster, Tried
 
 Json = dict[str, Any]
-Notes = dict[str, str]
+Annotations = dict[str, str]
 Fields = Collection[str]
 
 TAKES_AWAY = "the cluster's admission takes away what syncctl knows its pods by: {}"
@@ -60,9 +59,10 @@ class Admission:
 
     def ask(self, wanted: DesiredPod, *, beside: bool = False) -> Tried:
         """Ask what the API server would make of a pod; see Cluster.try_pod."""
-        tried = self._cluster.try_pod(pod_manifest(self._blueprint, wanted), beside=beside)
+        manifest = pod_manifest(self._blueprint, wanted)
+        tried = self._cluster.try_pod(manifest, beside=beside)
         if tried.answer is not None:
-            self._learn(wanted, pod_manifest(self._blueprint, wanted)["metadata"], tried.answer)
+            self._learn(wanted, manifest["metadata"], tried.answer)
         return tried
 
     def ask_once(self, wanted: DesiredPod) -> ObservedPod | None:
@@ -77,7 +77,7 @@ class Admission:
                     self._answers[asked] = answer
         return self._answers.get(asked)
 
-    def foresee(self, manifest: Json, wanted: DesiredPod) -> Notes:
+    def foresee(self, manifest: Json, wanted: DesiredPod) -> Annotations:
         """Return the notes with which a pod is to be made, and ask for them unless all are taken as they are asked for.
 
         Raises:
@@ -98,7 +98,7 @@ class Admission:
 
     def notes(
         self, sent: Mapping[str, Any], wanted: DesiredPod, answer: ObservedPod, fields: Fields = Asked._fields
-    ) -> Notes:
+    ) -> Annotations:
         """Return the notes that a pod should have that is as in this answer, and has not.
 
         Args:
@@ -117,8 +117,7 @@ class Admission:
 
     def lacks(self, wanted: DesiredPod, answer: ObservedPod) -> str:
         """Say which marks of ours a pod would lack that is made as in this answer; "" when it has all."""
-        sent = pod_manifest(self._blueprint, wanted)["metadata"]
-        return ", ".join(missing(sent, answer, environment_of(wanted)))
+        return ", ".join(missing(pod_marks(self._blueprint, wanted), answer, pod_environment(wanted)))
 
     def made(self, step: Step, sent: Json, pod: ObservedPod, result: Result) -> Outcome:
         """Look at a pod as the answer to its creation has it, and say what became of the step."""
@@ -126,7 +125,7 @@ class Admission:
         if not self._is_ours(pod):
             self._cluster.delete_pod(pod.name, pod.uid)
             return Outcome(step, Result.FAILED, ENDED_AT_ONCE.format(f"label {names.FLEET}"))
-        return self._seen(step, sent, pod, result, missing(sent, pod, environment_of(step.wanted)))
+        return self._seen(step, sent, pod, result, missing(sent, pod, pod_environment(step.wanted)))
 
     def changed(self, step: Step, sent: Json, pod: ObservedPod, fields: Fields = ()) -> Outcome:
         """Look at a pod as the answer to a patch of these fields has it, and say what became of the step.
@@ -181,7 +180,7 @@ class Admission:
         return Outcome(step, result, SETS.format(", ".join(told)) if is_new else "")
 
     def _learn(self, wanted: DesiredPod, sent: Mapping[str, Any], answer: ObservedPod) -> None:
-        plain = not missing(sent, answer, environment_of(wanted)) and not self.notes(sent, wanted, answer)
+        plain = not missing(sent, answer, pod_environment(wanted)) and not self.notes(sent, wanted, answer)
         self._plain, self._asked = plain and self._plain is not False, True
 
     def _is_ours(self, pod: ObservedPod) -> bool:

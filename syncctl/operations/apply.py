@@ -13,7 +13,7 @@ from typing import Any
 from syncctl.core import names
 from syncctl.core.drift import differences
 from syncctl.core.errors import ClusterError, LeaseLost, PodNotFound, PodRejected
-from syncctl.core.manifest import evidence, pod_annotations, pod_labels
+from syncctl.core.manifest import evidence, pod_marks
 from syncctl.core.model import ObservedPod
 from syncctl.core.report import Outcome, Result
 from syncctl.core.shard import bucket_of
@@ -153,7 +153,7 @@ class _Apply:
         if step.cause is Cause.BUCKET_DIFFERS:
             return self._hand_over(step)
         wanted, pod = step.wanted, step.pod
-        sent: dict[str, Any] = self._metadata(step)
+        sent = pod_marks(self._plan.blueprint, wanted)
         patch: dict[str, Any] = {"metadata": sent}
         if step.stops_process:
             answer = self._admission.ask_once(wanted)
@@ -196,7 +196,3 @@ class _Apply:
         labels = {names.BUCKET: str(bucket_of(step.key.client_id))}
         self._cluster.patch_pod(step.pod.name, step.pod.uid, {"metadata": {"labels": labels}})
         return Outcome(step, Result.UPDATED)
-
-    def _metadata(self, step: Step) -> dict[str, dict[str, str]]:
-        blueprint = self._plan.blueprint
-        return {"labels": pod_labels(blueprint, step.wanted), "annotations": pod_annotations(blueprint, step.wanted)}
