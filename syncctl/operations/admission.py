@@ -44,9 +44,11 @@ SETS = "the cluster's admission sets {}; noted on the pod, and left"
 class Admission:
     """What is known of the cluster's admission in one pass. Safe to use from many threads."""
 
-    def __init__(self, blueprint: Blueprint, cluster: Cluster) -> None:
+    def __init__(self, blueprint: Blueprint, cluster: Cluster, asking: Cluster) -> None:
+        """Ask by one connection, and write by the other: a question is not asked twice, a write is."""
         self._blueprint = blueprint
         self._cluster = cluster
+        self._asking = asking
         # Whether all pods of this template were taken just as they were asked for; None until one was.
         self._plain: bool | None = None
         self._asked = False
@@ -60,7 +62,7 @@ class Admission:
     def ask(self, wanted: DesiredPod, *, beside: bool = False) -> Tried:
         """Ask what the API server would make of a pod; see Cluster.try_pod."""
         manifest = pod_manifest(self._blueprint, wanted)
-        tried = self._cluster.try_pod(manifest, beside=beside)
+        tried = self._asking.try_pod(manifest, beside=beside)
         if tried.answer is not None:
             self._learn(wanted, manifest["metadata"], tried.answer)
         return tried
@@ -86,7 +88,7 @@ class Admission:
         if self._plain:
             return {}
         try:
-            answer = self._cluster.try_pod(manifest).answer
+            answer = self._asking.try_pod(manifest).answer
         finally:
             self._asked = True
         if answer is None:

@@ -90,7 +90,8 @@ class _Apply:
         self._pool = pool
         self._clock = clock
         # Asked once: what is not answered is done without.
-        self._admission = Admission(plan.blueprint, cluster.working_under(brake.check_lease, lambda _seconds: False))
+        asking = cluster.working_under(brake.check_lease, lambda _seconds: False)
+        self._admission = Admission(plan.blueprint, cluster, asking)
         self._making = Making(plan, cluster, brake, self._confirmed, pool, concurrency, clock)
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()

@@ -38,7 +38,7 @@ class Parts:
     """What the threads do; each method raises leaves of ClusterError, or LeaseLost."""
 
     def __init__(self, plan: Plan, cluster: Cluster, clock: Clock) -> None:
-        self.admission = Admission(plan.blueprint, cluster)
+        self.admission = Admission(plan.blueprint, cluster, cluster)
         self._blueprint = plan.blueprint
         self._away = plan.away
         self._cluster = cluster

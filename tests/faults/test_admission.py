@@ -252,6 +252,17 @@ def test_c2_a_resize_whose_note_is_lost_is_sent_again(one: World) -> None:
     assert one.converges() == 1
 
 
+def test_c2_a_note_that_the_api_server_had_no_time_for_is_sent_again_in_the_same_pass(one: World) -> None:
+    one.run()
+    one.settle()
+    admit(one, update=mirrored)
+    change_row(one.engine, 1, image="desk/vwap:2")
+    one.sandbox.faults.add(verb="patch", name="vwap-1", skip=1, status=503, times=1)
+    assert one.run().results() == {"vwap-1": Result.UPDATED}
+    note = one.pods()["vwap-1"].content["metadata"]["annotations"][names.ADMITTED]
+    assert note.startswith("desk/vwap:2 500m 64Mi -> ")
+
+
 # What pods are known by -----------------------------------------------------------------------------------------------
 
 
