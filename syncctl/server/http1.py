@@ -34,6 +34,7 @@ LAST_SECONDS = 20
 LAST_WAIT_SECONDS = 15
 """Of those, for the database to answer: whoever waits for it is told before the end."""
 
+_HEAD_ENDS = re.compile(rb"\n\r?\n")
 _FOLDED = re.compile(rb"\n[ \t]")
 
 
@@ -63,7 +64,7 @@ class Protocol(H11Protocol):
 
         RFC 9112, 5.2.
         """
-        if self.conn.their_state is h11.IDLE and _FOLDED.search(self.conn.trailing_data[0].partition(b"\r\n\r\n")[0]):
+        if self.conn.their_state is h11.IDLE and _FOLDED.search(_HEAD_ENDS.split(self.conn.trailing_data[0], 1)[0]):
             self._end(400, "a header goes on in the next line")
             return
         super().handle_events()

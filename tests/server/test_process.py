@@ -304,6 +304,17 @@ def test_f_a_target_that_is_a_whole_url_is_taken_and_its_host_counts(shared: Pro
     assert answer.startswith("HTTP/1.1 403 ")
 
 
+def test_f_a_request_whose_lines_end_in_lf_alone_may_have_an_indented_body(shared: Process) -> None:
+    body = b'{\n  "client_name": ""\n}'
+    head = b"POST /api/client HTTP/1.1\nHost: localhost\nConnection: close\nContent-Type: application/json\n"
+    with opened(shared.url) as connection:
+        connection.sendall(head + b"Content-Length: %d\n\n" % len(body) + body)
+        assert b'"pointer":"#/client_name"' in all_of(connection)
+    with opened(shared.url) as connection:
+        connection.sendall(head + b"X-Folded: a\n b\n\n")
+        assert b"a header goes on in the next line" in all_of(connection)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
