@@ -84,8 +84,9 @@ def delete_client_by_id(resources: Given, client_id: AnyPath, body: ClientSent |
     The Go service looked at the body alone: what is no number in the path, like a name, says nothing.
     """
     named, told = int(client_id) if is_id(client_id) else 0, (body.id if body else None) or 0
+    found = "the body has another" if told else "the body has none"
     if not named and (not told or re.fullmatch(r"[-+]?[\d._]+", client_id)):
-        raise InvalidInput("the request", [f"id: {client_id} in the path is none, and the body has none"])
+        raise InvalidInput("the request", [f"id: {client_id} in the path is none, and {found}"])
     if named and told not in (0, named):
         raise InvalidInput("the request", [f"id: {told} in the body, {named} in the path"])
     return ClientShown.of(clients.delete_client(resources.engine, named or told))

@@ -139,7 +139,10 @@ def test_f_of_a_path_that_is_no_number_the_body_says_whom_to_delete(api: TestCli
 @pytest.mark.parametrize("path", ["-1", "1.5", "+1", "007", "1_0"])
 def test_f_what_might_be_meant_for_a_number_deletes_nobody(api: TestClient, path: str) -> None:
     client = send(api, "POST", "/api/client", WHOLE).json()
-    assert send(api, "DELETE", f"/api/client/{path}", f'{{"id":{client["id"]}}}').status_code == 422
+    answer = send(api, "DELETE", f"/api/client/{path}", f'{{"id":{client["id"]}}}')
+    assert answer.status_code == 422
+    assert f"{path} in the path is none, and the body has another" in answer.text
+    assert "and the body has none" in send(api, "DELETE", f"/api/client/{path}", "{}").text
     assert api.get(f"/api/client/{client['id']}").status_code == 200
 
 
