@@ -10,7 +10,7 @@ import shlex
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from syncctl.core.errors import NoCluster
-from syncctl.kube.kubeconfig import HINT, Chosen, impersonation, read_kubeconfig
+from syncctl.kube.kubeconfig import HINT, UNREADABLE, Chosen, impersonation, read_kubeconfig
 from syncctl.kube.proxies import proxy_for
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -65,7 +65,7 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
         pool = _pool(configuration, connections)
     except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The library does not check what it reads; a broken file shows as whatever it stumbles over.
-        raise NoCluster(f"cannot read the cluster's configuration: {_place_and_reason(where, error)}", HINT) from error
+        raise NoCluster(f"{UNREADABLE}: {_place_and_reason(where, error)}", HINT) from error
     return Connection(configuration, pool, namespace or found.namespace, found.renew, found.impersonation)
 
 
@@ -133,23 +133,24 @@ def _load_kubeconfig(paths: str, context: str | None, configuration: Any) -> Fou
     token_file = Path(str(user.pop("tokenFile"))) if "tokenFile" in user else None
     if token_file and "token" not in user:
         user["token"] = token_file.read_text().strip()
-    document = Chosen(chosen.name, chosen.namespace, chosen.cluster, chosen.user_name, user).document
+    document = replace(chosen, user=user).document
 
     def load() -> Any:
-        loader = KubeConfigLoader(document, active_context=chosen.name)
+        loading = KubeConfigLoader(document, active_context=chosen.name)
         with _what_is_logged() as said:
-            loader.load_and_set(configuration)
+            loading.load_and_set(configuration)
         if "exec" in user and not configuration.api_key and not configuration.cert_file:
             raise _without_credentials(chosen, said)
-        return loader
+        return loading
 
-    loaders = [load()]
+    loader = load()
 
     def renew() -> None:
+        nonlocal loader
         # What has come to its end the library itself asks for anew.
-        expiry = getattr(loaders[0], "expiry", None)
+        expiry = getattr(loader, "expiry", None)
         if expiry is None or expiry - _RENEWED_BEFORE > datetime.now(UTC):
-            loaders[0] = load()
+            loader = load()
 
     if token_file:
         configuration.refresh_api_key_hook = lambda into: _read_token(token_file, into)

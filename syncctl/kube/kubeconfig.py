@@ -9,7 +9,7 @@ import base64
 import binascii
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -22,7 +22,7 @@ from syncctl.core.yamltext import unreadable
 Entry = dict[str, Any]
 
 HINT = "give --kubeconfig and --context as for kubectl, or try one on this machine: `syncctl sandbox up`"
-_UNREADABLE = "cannot read the cluster's configuration"
+UNREADABLE = "cannot read the cluster's configuration"
 _SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 _PATHS = {
     "clusters": ("certificate-authority",),
@@ -86,7 +86,7 @@ def read_kubeconfig(paths: str, context: str | None) -> Chosen:
         user=_named(paths, merged, "users", user_name, current) if user_name else {},
     )
     if problems := [*_problems_of_cluster(chosen), *_problems_of_user(chosen)]:
-        raise NoCluster(f"{_UNREADABLE}: context {current} of {paths}: {'; '.join(problems)}", HINT)
+        raise NoCluster(f"{UNREADABLE}: context {current} of {paths}: {'; '.join(problems)}", HINT)
     return _completed(chosen)
 
 
@@ -115,9 +115,9 @@ def _read(path: str) -> Entry:
         # Bytes: the text's own encoding counts, and not the locale's.
         document = yaml.safe_load(Path(path).read_bytes()) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NoCluster(f"{_UNREADABLE}: {unreadable(path, error)}", HINT) from error
+        raise NoCluster(f"{UNREADABLE}: {unreadable(path, error)}", HINT) from error
     if not isinstance(document, dict):
-        raise NoCluster(f"{_UNREADABLE}: {path} is no mapping, as a kubeconfig is", HINT)
+        raise NoCluster(f"{UNREADABLE}: {path} is no mapping, as a kubeconfig is", HINT)
     return document
 
 
@@ -125,19 +125,19 @@ def _entries(path: str, document: Entry, section: str) -> Iterable[tuple[str, En
     found: dict[str, Entry] = {}
     for each in _a_list(path, section, document.get(section)):
         if not isinstance(each, dict) or not each.get("name"):
-            raise NoCluster(f"{_UNREADABLE}: {path}: each of {section} needs a name", HINT)
+            raise NoCluster(f"{UNREADABLE}: {path}: each of {section} needs a name", HINT)
         name, entry = str(each["name"]), each.get(_SECTIONS[section]) or {}
         if not isinstance(entry, dict):
-            raise NoCluster(f"{_UNREADABLE}: {path}: {_SECTIONS[section]} {name} is no mapping", HINT)
+            raise NoCluster(f"{UNREADABLE}: {path}: {_SECTIONS[section]} {name} is no mapping", HINT)
         if name in found:
-            raise NoCluster(f"{_UNREADABLE}: {path}: {section} has the name {name} twice", HINT)
+            raise NoCluster(f"{UNREADABLE}: {path}: {section} has the name {name} twice", HINT)
         found[name] = _resolved(Path(path).absolute().parent, section, entry)
     return found.items()
 
 
 def _a_list(path: str, section: str, value: Any) -> list[Any]:
     if value is not None and not isinstance(value, list):
-        raise NoCluster(f"{_UNREADABLE}: {path}: {section} is no list", HINT)
+        raise NoCluster(f"{UNREADABLE}: {path}: {section} is no list", HINT)
     return value or []
 
 
@@ -152,7 +152,7 @@ def _resolved(folder: Path, section: str, entry: Entry) -> Entry:
 def _named(paths: str, merged: Mapping[str, Mapping[str, Entry]], section: str, name: str, context: str) -> Entry:
     if name not in merged[section]:
         raise NoCluster(
-            f'{_UNREADABLE}: context {context} names the {_SECTIONS[section]} "{name}", which is not in {paths}', HINT
+            f'{UNREADABLE}: context {context} names the {_SECTIONS[section]} "{name}", which is not in {paths}', HINT
         )
     return merged[section][name]
 
@@ -207,4 +207,4 @@ def _completed(chosen: Chosen) -> Chosen:
         cluster["server"] = f"{'https' if secure else 'http'}://{cluster['server']}"
     if "username" in user:
         user.setdefault("password", "")
-    return Chosen(chosen.name, chosen.namespace, cluster, chosen.user_name, user)
+    return replace(chosen, cluster=cluster, user=user)

@@ -22,7 +22,8 @@ def proxy_for(server: str, named: str) -> str | None:
     """
     if named:
         return _checked(named, "the kubeconfig's proxy-url", "")
-    scheme, address = urlsplit(server).scheme, urlsplit(server)
+    address = urlsplit(server)
+    scheme = address.scheme
     variable = "HTTPS_PROXY" if scheme == "https" else "HTTP_PROXY"
     value = os.environ.get(variable) or os.environ.get(variable.lower()) or ""
     port = address.port or (443 if scheme == "https" else 80)
