@@ -70,8 +70,7 @@ PolicyOption = Annotated[
 AllowDeletions = Annotated[
     int | None,
     typer.Option(
-        min=0,
-        help="Let the guard pass if no more than this many pods would go; for these it then holds until they do",
+        min=0, help="Let the guard pass if no more than this many pods would go; for these it then holds until they do"
     ),
 ]
 AllowPods = Annotated[
@@ -140,8 +139,7 @@ def once(
     shard: ShardOption = "0/1",
     wait: Wait = "0s",
     plan_file: Annotated[
-        Path | None,
-        typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale"),
+        Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
     ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
