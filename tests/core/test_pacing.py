@@ -317,6 +317,17 @@ def test_b5_only_what_was_restarted_is_evidence_against_a_restart(cause: Cause |
     assert held(halt(ahead, HALT, NOW)) == halted
 
 
+def test_marks_that_somebody_sets_on_healthy_pods_let_no_change_go_on() -> None:
+    asking = [a_client(number, restart_generation=0) for number in range(1, 5)]
+    others = [a_client(number, restart_generation=0) for number in range(10, 30)]
+    restarted = [replace(one, restart_generation=1) for one in asking]
+    ill = replaced(restarted[0], cause=Cause.RESTART_ASKED, containers=CRASHING)
+    for causes in (None, Cause.RESTART_ASKED):
+        marked = [replaced(one, cause=causes) for one in others]
+        plan = planned([*restarted, *others], [ill, *map(pod_of, asking[1:]), *marked])
+        assert held(halt(plan, HALT, NOW)) == {2, 3, 4}
+
+
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a7_a_resize_whose_first_pods_are_ill_goes_no_further(in_place: bool) -> None:
     cause = Cause.RESOURCES_DIFFER if in_place else Cause.RESIZE_REFUSED

@@ -14,6 +14,7 @@ from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step
 Cohort = tuple[str, str, str]
 """A change: of what, and to what."""
 
+_RESTART = "restart"
 _RESIZED = (Cause.RESOURCES_DIFFER, Cause.RESIZE_REFUSED)
 
 
@@ -23,7 +24,8 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     A change is told from another by what it changes: cpu and memory alone, else the pod template, else the image, else
     nothing (a restart). Of the pods that were changed for it, and are as they should be or have ended, more than
     halt_percent must be unhealthy. Evidence against a restart is only what was restarted: a pod that was healed, and
-    has ended again, says nothing of it.
+    has ended again, says nothing of it. Nor does a healthy pod of which no restart was ever asked, whatever is written
+    on it: an annotation, which anybody can edit, may hold a change up and never lets one go on.
     """
     now = facts.now
     stopping = [step for step in plan.drifted if step.stops_process and step.held is None]
@@ -34,8 +36,11 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
         pod = step.observed
         tells = step.cause in (Cause.IN_SYNC, Cause.RESIZING, Cause.FINISHED)
         if pod is not None and tells and names.REPLACED in pod.annotations:
+            # That image and template it has, its state and its environment tell.
+            restarted = step.wanted.restart_generation > 0 or process_health(pod, now).code is not HealthCode.HEALTHY
             for cohort in _cohorts(pod):
-                tried.setdefault(cohort, []).append(pod)
+                if cohort[0] != _RESTART or restarted:
+                    tried.setdefault(cohort, []).append(pod)
     holds: dict[str, Hold] = {}
     for step in stopping:
         if process_health(step.pod, now).code is not HealthCode.HEALTHY:
@@ -60,7 +65,7 @@ def _cohorts(pod: ObservedPod) -> Iterable[Cohort]:
     if cause != Cause.RESOURCES_DIFFER:
         yield from (("template", template, ""), ("image", image, ""))
     if cause in (Cause.RESTART_ASKED, None):
-        yield "restart", template, image
+        yield _RESTART, template, image
 
 
 def _cohort(step: Step, plan: Plan) -> Cohort:
@@ -70,7 +75,7 @@ def _cohort(step: Step, plan: Plan) -> Cohort:
     if step.pod.annotations.get(names.TEMPLATE) != template:
         return "template", template, ""
     return (
-        ("image", wanted.image, "") if as_asked(step.pod).image != wanted.image else ("restart", template, wanted.image)
+        ("image", wanted.image, "") if as_asked(step.pod).image != wanted.image else (_RESTART, template, wanted.image)
     )
 
 
