@@ -64,7 +64,7 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A free text of at most 100 characters, unique")],
     *,
     texts: dict[str, Any],
-    priority: Annotated[float, typer.Option(help="Pods of higher priority are started first")] = 1.0,
+    priority: Annotated[float, typer.Option(metavar="NUMBER", help="Pods of higher priority are started first")] = 1.0,
     version: Annotated[int, typer.Option(help="Version number of the client's set-up")] = 1,
     flags: dict[Algorithm, bool],
     output_format: Output = Format.TABLE,
@@ -93,8 +93,12 @@ def update(
     name: Annotated[str | None, typer.Option(help="New name; the pods go on running")] = None,
     *,
     texts: dict[str, Any],
-    priority: Annotated[float | None, typer.Option(help="Pods of higher priority are started first")] = None,
-    version: Annotated[int | None, typer.Option(help="Without, a new image, cpu or memory raises it by one")] = None,
+    priority: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Pods of higher priority are started first")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Without, a new image, cpu or memory raises it by one")
+    ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
     """Change what is given and leave the rest. The next pass restarts containers for a new image.

@@ -83,7 +83,9 @@ def set_(
     settings: Settings,
     *,
     given: dict[str, Value],
-    template: Annotated[Path | None, typer.Option(help=f"{FIELDS['pod_template'].help}; its text is stored")] = None,
+    template: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"{FIELDS['pod_template'].help}; its text is stored")
+    ] = None,
     no_template: Annotated[bool, typer.Option("--no-template", help="Let nothing be added to the pods")] = False,
     defaults: Annotated[bool, typer.Option("--defaults", help="Give all others their defaults")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,

@@ -68,7 +68,7 @@ def history(
         int | None,
         typer.Argument(metavar="PASS", parser=_number, help="Show the steps of this pass: 42, or pass/42"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many passes, newest first")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, metavar="NUMBER", help="How many passes, newest first")] = 20,
     output_format: Output = Format.TABLE,
 ) -> None:
     """List the passes of the last days: who ran one, when, for how long, and what came of it.

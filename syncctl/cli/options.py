@@ -40,7 +40,7 @@ class Format(StrEnum):
     NAME = "name"
 
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="How to print", show_default=True)]
+Output = Annotated[Format, typer.Option("--output", "-o", metavar="FORMAT", help=f"How to print: {', '.join(Format)}")]
 ShardOption = Annotated[
     str, typer.Option("--shard", metavar="K/N", help="Only shard K, from 0, of N; 0/1 is the whole fleet")
 ]
@@ -105,7 +105,9 @@ _CONFIG = inspect.Parameter(
     default=None,
     annotation=Annotated[
         Path | None,
-        typer.Option(help="Config file in YAML; else $SYNCCTL_CONFIG, ./syncctl.yaml, the user's config folder"),
+        typer.Option(
+            metavar="FILE", help="Config file in YAML; else $SYNCCTL_CONFIG, ./syncctl.yaml, the user's config folder"
+        ),
     ],
 )
 
@@ -123,10 +125,10 @@ def _flag(key: str) -> inspect.Parameter:
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _kind_of(annotation: Any) -> tuple[type, str | None]:
+def _kind_of(annotation: Any) -> tuple[type, str]:
     """Return the type that Typer checks on the command line; all else is checked with the settings."""
     if typing.get_origin(annotation) is Literal:
         return str, "|".join(typing.get_args(annotation))
     if isinstance(annotation, types.UnionType):
         annotation = next(kind for kind in typing.get_args(annotation) if kind is not types.NoneType)
-    return (annotation, None) if annotation in (int, float) else (str, "PATH" if annotation is Path else "TEXT")
+    return (annotation, "NUMBER") if annotation in (int, float) else (str, "FILE" if annotation is Path else "TEXT")

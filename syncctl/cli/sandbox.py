@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 
 Folder = Annotated[
-    Path | None, typer.Option(help="Where it keeps its objects and its kubeconfig; else the user's data folder")
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Where it keeps its objects and its kubeconfig; else the user's data folder"),
 ]
 
 
@@ -52,7 +53,9 @@ VIEW = View[SandboxStatus](
 @app.command()
 def up(
     folder: Folder = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for the last one or any")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on 127.0.0.1; 0 for the last one or any")
+    ] = 0,
 ) -> None:
     """Start a Kubernetes API with a toy kubelet in the background. It never touches ~/.kube/config.
 

@@ -65,12 +65,17 @@ STEPS = View[Step](
 
 
 PolicyOption = Annotated[
-    Policy, typer.Option("--policy", help="sync: all; upsert-only: deletes nothing; create-only: changes nothing, too")
+    Policy,
+    typer.Option(
+        "--policy", metavar="POLICY", help="sync: all; upsert-only: deletes nothing; create-only: changes nothing, too"
+    ),
 ]
 AllowDeletions = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Let the guard pass if no more than this many pods would go; for these it then holds until they do"
+        min=0,
+        metavar="NUMBER",
+        help="Let the guard pass if no more than this many pods would go; for these it then holds until they do",
     ),
 ]
 AllowPods = Annotated[
@@ -139,7 +144,8 @@ def once(
     shard: ShardOption = "0/1",
     wait: Wait = "0s",
     plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="Do exactly this saved plan, or nothing if it is stale")
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Do exactly this saved plan, or nothing if it is stale"),
     ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:
@@ -178,7 +184,9 @@ def once(
 def plan(
     settings: Settings,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when there is anything to do")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the plan in this file, for `sync once --plan`")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the plan in this file, for `sync once --plan`")
+    ] = None,
     policy: PolicyOption = Policy.SYNC,
     allow_deletions: AllowDeletions = None,
     allow_pod: AllowPods = None,
@@ -236,9 +244,11 @@ def show_plan(judged: JudgedPlan, output_format: Format) -> None:
 def _bar() -> "Progress":
     # A CronJob has no terminal, and does not wait for Rich.
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    return Progress(console=Console(stderr=True), transient=True)
+    # How long it takes yet nobody knows: that hangs on the pods' graces.
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class _Screen:
