@@ -31,7 +31,10 @@ app = typer.Typer(
 
 def with_texts(words: Callable[[str, Text], str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each text that a client may have; `words` makes the help of each."""
-    options = {field: Annotated[str | None, typer.Option(help=words(field, text))] for field, text in TEXTS.items()}
+    options = {
+        field: Annotated[str | None, typer.Option(metavar=field.upper(), help=words(field, text))]
+        for field, text in TEXTS.items()
+    }
     return in_place_of("texts", options)
 
 
@@ -65,7 +68,7 @@ def add(
     *,
     texts: dict[str, Any],
     priority: Annotated[float, typer.Option(metavar="NUMBER", help="Pods of higher priority are started first")] = 1.0,
-    version: Annotated[int, typer.Option(help="Version number of the client's set-up")] = 1,
+    version: Annotated[int, typer.Option(metavar="NUMBER", help="Version number of the client's set-up")] = 1,
     flags: dict[Algorithm, bool],
     output_format: Output = Format.TABLE,
 ) -> None:
@@ -90,7 +93,7 @@ def add(
 def update(
     settings: Settings,
     reference: Reference,
-    name: Annotated[str | None, typer.Option(help="New name; the pods go on running")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="New name; the pods go on running")] = None,
     *,
     texts: dict[str, Any],
     priority: Annotated[
@@ -163,7 +166,8 @@ def get(settings: Settings, reference: Reference, output_format: Output = Format
 def list_(
     settings: Settings,
     enabled: Annotated[
-        list[Algorithm] | None, typer.Option(help="Only clients that have this one switched on; once")
+        list[Algorithm] | None,
+        typer.Option(metavar="|".join(Algorithm), help="Only clients that have this one switched on; once"),
     ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:

@@ -70,7 +70,14 @@ def show(settings: Settings, output_format: Output = Format.TABLE) -> None:
 
 
 _FLAGS = {
-    field.name: Annotated[field.type | None, typer.Option(f"--{flag_of(field.name)}", help=FIELDS[field.name].help)]
+    field.name: Annotated[
+        field.type | None,
+        typer.Option(
+            f"--{flag_of(field.name)}",
+            metavar="TEXT" if field.type is str else "NUMBER",
+            help=FIELDS[field.name].help,
+        ),
+    ]
     for field in msgspec.structs.fields(FleetSettings)
     if field.name != "pod_template"
 }

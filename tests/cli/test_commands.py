@@ -53,6 +53,8 @@ def test_the_help_of_a_command_has_an_example_and_lists_every_option(cli: Cli, n
     assert options
     assert [option for option in options if not re.search(rf"(^|\s){option}\b", done.stdout)] == []
     assert "[[" not in done.stdout
+    # What is to be given is said in a word, and not by its type.
+    assert not re.search("--.*<[a-z]", done.stdout)
     assert cli(f"{name} -h").stdout == done.stdout
 
 
