@@ -289,9 +289,11 @@ class Judge:
             run.resize_refused.add(call.target.name)
         if call.verb == "create":
             name = json.loads(call.request.body)["metadata"]["name"].removesuffix(DRY_RUN)
-            if "dryRun" in call.request.query:
+            is_dry = "dryRun" in call.request.query
+            if is_dry:
                 run.dry_runs[name] = said
-            else:
+            # A successor that is asked about is tried: what refuses the question is heard as what refuses the pod.
+            if not is_dry or (said and name in run.successors):
                 run.attempts.setdefault(name, []).append((now, said))
 
     def _in_time(self, run: PassRun, call: Call, name: str, now: float) -> None:
