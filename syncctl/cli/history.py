@@ -8,6 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.documents import moment, pass_document, past_step_document
+from syncctl.core.names import POD_PREFIX
 from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.validation import is_id
 from syncctl.db.history import list_passes, list_steps
@@ -48,7 +49,7 @@ STEPS = View[StepRecord](
         Column("REASON", lambda step: step.reason),
     ),
     data=past_step_document,
-    name=lambda step: f"pod/{step.pod}",
+    name=lambda step: f"{POD_PREFIX}{step.pod}",
 )
 
 

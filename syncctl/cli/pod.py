@@ -9,6 +9,7 @@ from syncctl.cli import output
 from syncctl.cli.asking import ask
 from syncctl.cli.options import CLUSTER, DATABASE, with_settings
 from syncctl.core.errors import UsageError
+from syncctl.core.names import POD_PREFIX
 from syncctl.operations import pods
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.settings import Settings
@@ -44,6 +45,7 @@ def force_delete(
       syncctl pod force-delete vwap-7
     """
     engine, cluster = open_engine(settings), open_cluster(settings)
+    name = name.removeprefix(POD_PREFIX)
     stuck = pods.find_stuck_pod(engine, cluster, name)
     output.say(DANGER.format(pod=name, node=f" from node {stuck.node}" if stuck.node else ""))
     if not sys.stdin.isatty():

@@ -12,6 +12,7 @@ from syncctl.cli.output import Column, View
 from syncctl.cli.words import printable
 from syncctl.core.documents import status_document
 from syncctl.core.model import ObservedPod
+from syncctl.core.names import POD_PREFIX
 from syncctl.core.status import StatusRow
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import read_status
@@ -55,7 +56,7 @@ VIEW = View[StatusRow](
         Column("DRIFT", _drift, free="start"),
     ),
     data=status_document,
-    name=lambda row: f"pod/{row.step.name}",
+    name=lambda row: f"{POD_PREFIX}{row.step.name}",
 )
 
 
@@ -64,7 +65,7 @@ VIEW = View[StatusRow](
 def status(
     settings: Settings,
     reference: Annotated[
-        str | None, typer.Argument(metavar="NAME|ID", help="Only this client; digits are an id first, then a name")
+        str | None, typer.Argument(metavar="CLIENT|pod/NAME", help="Only this client, by name or id, or only this pod")
     ] = None,
     output_format: Output = Format.TABLE,
 ) -> None:

@@ -60,7 +60,7 @@ STEPS = View[Step](
         Column("REASON", lambda step: step.explanation),
     ),
     data=step_document,
-    name=lambda step: f"pod/{step.name}",
+    name=lambda step: f"{names.POD_PREFIX}{step.name}",
 )
 
 
@@ -110,13 +110,17 @@ def _options(
         adopt,
         parse_shard(shard),
         move_here=move_here,
-        allow_pods=frozenset(allow_pods or ()),
-        adopt_pods=frozenset(adopt_pods or ()),
+        allow_pods=_pods(allow_pods),
+        adopt_pods=_pods(adopt_pods),
     )
     if move_here and options.shard != WHOLE:
         # While one shard moves, another might still make pods where the fleet was.
         raise UsageError("--move-here goes without --shard: a fleet moves as a whole")
     return options
+
+
+def _pods(given: list[str] | None) -> frozenset[str]:
+    return frozenset(name.removeprefix(names.POD_PREFIX) for name in given or ())
 
 
 def _seconds_to_wait(wait: str, deadline: float) -> float:

@@ -33,7 +33,7 @@ OVERRIDDEN = "syncctl.io/overridden"
 DRY_RUN_ENDING = "-dry-run"
 """What the name of a pod ends in that is asked about while one by its name is there. None is ever made."""
 
-NAME_PREFIX = "client/"
+NAME_PREFIX, POD_PREFIX = "client/", "pod/"
 """What `-o name` puts before a client's name, as kubectl does; a reference may have it too."""
 
 MANAGER = "syncctl"

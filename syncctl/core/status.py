@@ -1,6 +1,6 @@
 """Desired beside observed, as the next pass would judge it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from syncctl.core.health import MISSING, Health, pod_health
@@ -18,8 +18,8 @@ class StatusRow:
     health: Health
 
 
-def status_rows(judged: JudgedPlan, clients: Iterable[Client], only: int | None = None) -> list[StatusRow]:
-    """Return a row for each step of the plan, or of one client's: by client and algorithm, those of nobody last."""
+def status_rows(judged: JudgedPlan, clients: Iterable[Client], shown: Callable[[Step], bool]) -> list[StatusRow]:
+    """Return a row for each step of the plan that is to be shown: by client and algorithm, those of nobody last."""
     client_names = {client.id: client.name for client in clients}
     rows = [
         StatusRow(
@@ -28,7 +28,7 @@ def status_rows(judged: JudgedPlan, clients: Iterable[Client], only: int | None 
             health=pod_health(step.observed, judged.facts.now) if step.observed else MISSING,
         )
         for step in judged.plan.steps
-        if only is None or (step.key is not None and step.key.client_id == only)
+        if shown(step)
     ]
     return sorted(
         rows, key=lambda row: (row.step.key is None, row.step.key.place if row.step.key else (), row.step.name)

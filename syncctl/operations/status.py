@@ -1,13 +1,15 @@
 """Desired beside observed."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncctl.core import names
-from syncctl.core.errors import ClientNotFound
+from syncctl.core.errors import ClientNotFound, PodNotFound
 from syncctl.core.model import Snapshot
 from syncctl.core.others import unclaimed
 from syncctl.core.status import StatusRow, status_rows
+from syncctl.core.steps import Step
 from syncctl.db.engine import Engine
 from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
@@ -28,24 +30,46 @@ class Status:
 
 
 def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference: str | int | None) -> Status:
-    """Return desired beside observed, of the whole fleet or of one client, with what a pass would hold now.
+    """Return desired beside observed, of the whole fleet, one client or one pod, with what a pass would hold now.
 
     One client's is a part of the whole fleet's: a pod whose labels somebody has edited is found by no selector of that
     client, and guard and pace count all pods. Nothing is written.
 
     Raises:
         ClientNotFound
+        PodNotFound: none by this name is there or asked for.
         NamespaceNotFound: there is no pod to be seen, and no namespace.
     """
     snapshot = read_snapshot(engine, consume_restarts=False)
-    only = None if reference is None else _client_id(snapshot, reference)
+    shown = _shown(snapshot, reference)
     planning = Planning(ReadOnlyCluster(cluster), settings, PassOptions(), SYSTEM)
     pods = planning.observed(snapshot)
     # A fleet whose pods are here is no stranger here; and who looks may have the right to list pods and no other.
     judged = planning.hold(planning.plan(snapshot, pods), snapshot, find_home=not pods)
     if judged.plan.unclaimed:
         log.warning("%s", unclaimed(judged.plan.unclaimed))
-    return Status(judged.facts.cluster, status_rows(judged, snapshot.clients, only))
+    rows = status_rows(judged, snapshot.clients, shown)
+    if not rows and _is_pod(reference):
+        raise PodNotFound(
+            f"no {reference} in {judged.facts.cluster}, and none is asked for", "`syncctl status` shows them all"
+        )
+    return Status(judged.facts.cluster, rows)
+
+
+def _is_pod(reference: str | int | None) -> bool:
+    """Whether somebody means a pod, and no client."""
+    return str(reference).startswith(names.POD_PREFIX)
+
+
+def _shown(snapshot: Snapshot, reference: str | int | None) -> Callable[[Step], bool]:
+    """Return which steps are of what somebody names. Raises ClientNotFound."""
+    if reference is None:
+        return lambda _step: True
+    if _is_pod(reference):
+        name = str(reference).removeprefix(names.POD_PREFIX)
+        return lambda step: step.name == name
+    client = _client_id(snapshot, reference)
+    return lambda step: step.key is not None and step.key.client_id == client
 
 
 def _client_id(snapshot: Snapshot, reference: str | int) -> int:

@@ -149,7 +149,7 @@ def test_forcing_a_pod_away_asks_for_its_name(cli: Cli, live: Sandbox, typed: st
     uid = live.store.get(PODS, "trading", "vwap-1").uid
     live.kubelet.stop_delay = 3600.0
     api.delete_pod("vwap-1", uid)
-    without = cli("pod force-delete vwap-1")
+    without = cli("pod force-delete pod/vwap-1")
     assert (without.exit_code, "there is no terminal to ask on" in without.stderr) == (2, True)
     terminal = Terminal("pod", "force-delete", "vwap-1")
     terminal.wait_for("Type the pod's name to go on: ")

@@ -160,3 +160,13 @@ def test_newcomer_14_the_sandbox_says_when_it_cannot_do_what_it_is_asked(cli: Cl
         assert said == "vwap-1: it runs already; Pending befalls it when it is made anew\n"
     finally:
         cli(f"sandbox down --folder {tmp_path}")
+
+
+@pytest.mark.usefixtures("live")
+def test_pods_may_be_named_as_they_are_printed(cli: Cli, tmp_path: Path) -> None:
+    assert cli("client add acme --image a:1 --vwap").exit_code == 0
+    assert cli("status -o name pod/vwap-1").stdout == "pod/vwap-1\n"
+    saved = tmp_path / "plan.json"
+    assert cli(f"sync plan --allow-pod pod/vwap-1 --adopt-pod pod/twap-2 --out {saved}").exit_code == 0
+    options = json.loads(saved.read_text())
+    assert (options["allow_pods"], options["adopt_pods"]) == (["vwap-1"], ["twap-2"])

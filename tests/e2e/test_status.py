@@ -7,7 +7,7 @@ import pytest
 from clusters import NEWER_IMAGE, SandboxCluster, a_pod
 
 from syncctl.core.documents import status_document, step_document
-from syncctl.core.errors import NamespaceNotFound
+from syncctl.core.errors import NamespaceNotFound, PodNotFound
 from syncctl.core.steps import HoldKind
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import connect
@@ -127,3 +127,12 @@ def go_to(desk: Desk, namespace: str) -> None:
     assert isinstance(desk.cluster, SandboxCluster)
     connection = connect(str(desk.cluster.kubeconfig), None, namespace, 4)
     desk.api = ApiCluster(connection, sleep=desk.cluster.pass_time)
+
+
+def test_one_pod_is_named_as_it_is_printed(desk: Desk) -> None:
+    client = desk.add()
+    desk.add("another")
+    (row,) = status(desk, f"pod/{vwap(client)}").rows
+    assert (row.client_name, row.step.name) == (client.name, vwap(client))
+    with pytest.raises(PodNotFound, match=r"no pod/vwap-99 in namespace trading of .*, and none is asked for"):
+        status(desk, "pod/vwap-99")

@@ -57,7 +57,7 @@ def stuck(world: World) -> Iterator[World]:
 
 
 def test_forcing_takes_the_pods_name(stuck: World) -> None:
-    nobody = run(stuck, "pod", "force-delete", "vwap-1")
+    nobody = run(stuck, "pod", "force-delete", "pod/vwap-1")
     assert (nobody.code, nobody.out) == (2, "")
     assert nobody.err == (
         DANGER + "error: this asks for the pod's name to be typed, and there is no terminal to ask on\n"
