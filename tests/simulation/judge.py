@@ -40,6 +40,7 @@ from .rows import (
     Wanted,
     bucket_of,
     environment,
+    image_of,
     key_of,
     key_of_environment,
     read_rows,
@@ -493,7 +494,9 @@ class Judge:
         if not same_image(wanted, pod) and f" -> {MIRROR}" in pod["metadata"].get("annotations", {}).get(ADMITTED, ""):
             return "image that admission rewrites", False
         if not same_resources(wanted, pod):
-            if not same_image(wanted, pod):
+            # An image that admission has rewritten is another's, where a note says nothing and the API server neither.
+            unanswered = bool(run.dry_runs.get(seen.name)) and image_of(pod) != wanted.image
+            if unanswered or not same_image(wanted, pod):
                 return "image and resources", False
             if seen.name in run.resize_refused:
                 return "resize refused", False

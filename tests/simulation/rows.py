@@ -239,7 +239,12 @@ def template_of(pod: Json) -> str:
 
 def same_image(wanted: Wanted, pod: Json) -> bool:
     """Whether the live image is the wanted one, or what admission makes of that."""
-    return bool(_own(pod).get("image", "").removeprefix(MIRROR) == wanted.image)
+    return image_of(pod).removeprefix(MIRROR) == wanted.image
+
+
+def image_of(pod: Json) -> str:
+    """Return the live image."""
+    return str(_own(pod).get("image", ""))
 
 
 def same_resources(wanted: Wanted, pod: Json) -> bool:
