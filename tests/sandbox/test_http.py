@@ -52,7 +52,7 @@ def test_discovery_names_what_there_is(api: Client) -> None:
     assert api("GET", "/apis").json["groups"] == []
     assert api("GET", "/version").json["gitVersion"].startswith("v1.")
     names = [one["name"] for one in api("GET", "/api/v1").json["resources"]]
-    assert names == ["events", "namespaces", "nodes", "pods", "pods/resize"]
+    assert names == ["events", "namespaces", "nodes", "pods", "pods/log", "pods/resize"]
 
 
 def test_a_table_has_the_real_columns(api: Client, sandbox: Sandbox) -> None:

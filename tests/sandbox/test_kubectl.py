@@ -148,6 +148,15 @@ def test_describe_shows_the_pod(sandbox: Sandbox, clock: ManualClock, kubectl: K
         assert f"\n{line}\n" in shown
 
 
+def test_logs_say_that_there_are_none(sandbox: Sandbox, kubectl: Kubectl) -> None:
+    make(sandbox.store, "vwap-1")
+    line = "This is the sandbox of syncctl: no program runs in pod vwap-1, so there is no log.\n"
+    assert kubectl("logs", "-n", "trading", "vwap-1", "--tail=5", "-f") == line
+    refused = kubectl("logs", "-n", "trading", "vwap-1", "-c", "sidecar", fails=True)
+    assert "container sidecar is not valid for pod vwap-1" in refused
+    assert 'pods "vwap-2" not found' in kubectl("logs", "-n", "trading", "vwap-2", fails=True)
+
+
 def test_annotate_and_label_change_a_pod(sandbox: Sandbox, clock: ManualClock, kubectl: Kubectl) -> None:
     make(sandbox.store)
     assert kubectl("annotate", "pod", "p1", f"{ANNOTATION}=CrashLoopBackOff") == "pod/p1 annotated\n"

@@ -27,6 +27,7 @@ _RESOURCES = [
     _listed("namespaces", "Namespace", _ALL, namespaced=False, short="ns", single="namespace"),
     _listed("nodes", "Node", _READ, namespaced=False, short="no", single="node"),
     _listed("pods", "Pod", _ALL, short="po", single="pod"),
+    _listed("pods/log", "Pod", ["get"]),
     _listed("pods/resize", "Pod", ["get", "patch"]),
 ]
 _VERSION = {

@@ -40,6 +40,7 @@ _ROUTES = [
     Route("/api/v1/namespaces/{namespace}/events", EVENTS, _COLLECTION),
     Route("/api/v1/namespaces/{namespace}/pods/{name}", PODS, _OBJECT),
     Route("/api/v1/namespaces/{namespace}/pods/{name}/resize", PODS, _RESIZE, "resize"),
+    Route("/api/v1/namespaces/{namespace}/pods/{name}/log", PODS, {"GET": "get"}, "log"),
 ]
 _PATTERNS = [(re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]*)", route.template)), route) for route in _ROUTES]
 

@@ -7,7 +7,7 @@ import msgspec
 from syncctl.sandbox.http import printers
 from syncctl.sandbox.http.messages import Request, Response
 from syncctl.sandbox.http.paths import Target
-from syncctl.sandbox.objects import Json, Record, Resource
+from syncctl.sandbox.objects import PODS, Json, Record, Resource
 from syncctl.sandbox.refusals import ApiError, bad_request, unsupported_media_type
 from syncctl.sandbox.rules.decoding import decode
 from syncctl.sandbox.rules.deletion import DeleteOptions
@@ -45,6 +45,8 @@ def rendering(request: Request, *, is_list: bool) -> str:
 def answer(store: Store, request: Request, target: Target, verb: str) -> Response:
     """Carry out a request that is no watch. Refusals are ApiError."""
     resource = target.route.resource
+    if target.route.subresource == "log":
+        return _log(store, request, target)
     form = rendering(request, is_list=verb == "list")
     if verb == "list":
         return _list(store, request, target, form)
@@ -57,6 +59,16 @@ def answer(store: Store, request: Request, target: Target, verb: str) -> Respons
         record = store.delete(resource, target.namespace, target.name, options)
         return _shown(store, request, Outcome(record), form)
     return _shown(store, request, _patch(store, request, target), form)
+
+
+def _log(store: Store, request: Request, target: Target) -> Response:
+    """Answer with a line that says why there is no log. It is that of a container that the pod has."""
+    containers = [each["name"] for each in store.get(PODS, target.namespace, target.name).content["spec"]["containers"]]
+    container = request.query.get("container") or containers[0]
+    if container not in containers:
+        raise bad_request(f"container {container} is not valid for pod {target.name}")
+    line = f"This is the sandbox of syncctl: no program runs in pod {target.name}, so there is no log.\n"
+    return Response(200, line.encode(), content_type="text/plain")
 
 
 def _create(store: Store, request: Request, target: Target) -> Outcome:
