@@ -228,17 +228,17 @@ class Making:
             came = future.result()
         except LeaseLost as error:
             self._brake.lost(error)
-            yield Outcome(item.step, Result.DEFERRED, error.message)
+            words = f"it was made, and what admission made of it is not noted: {error.message}"
+            yield self._failed(place, item, words) if item.made else Outcome(item.step, Result.DEFERRED, error.message)
         except ClusterError as error:
             yield from self._refused(place, item, error)
         else:
+            item.refusals = None
             if isinstance(came, Outcome):
                 self._room.end(item, taken=came.result is not Result.CONFLICT)
                 self._leaving.look_soon(self._clock.monotonic())
                 yield came
-                return
-            item.refusals = None
-            if place is Place.ASK:
+            elif place is Place.ASK:
                 self._waiting.add(Place.END if came else Place.TIGHT, item)
             elif place is Place.GONE and came:
                 self._waiting.add(Place.FRESH, item)

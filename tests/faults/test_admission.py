@@ -10,6 +10,7 @@ from syncctl.core import names
 from syncctl.core.exits import ExitCode
 from syncctl.core.report import Result
 from syncctl.core.steps import Cause, StepKind
+from syncctl.operations.lease import HeldLease
 from syncctl.sandbox import PODS
 
 from .world import IMAGE, NAMESPACE, NEW_IMAGE, World, add_rows, change_row
@@ -115,6 +116,26 @@ def test_c2_a_pod_that_is_rewritten_though_the_first_was_not_is_noted_after_it_w
     assert image_of(one, "vwap-2") == f"{MIRROR}other/vwap:1"
     one.settle()
     assert one.plan().plan.drifted == ()
+
+
+def test_c2_a_pod_that_is_made_just_before_the_lease_is_lost_is_told_of(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(one.engine, {2: "vwap"}, image="other/vwap:1", priority=-1.0)
+    held: list[HeldLease] = []
+    check = HeldLease.check
+    monkeypatch.setattr(HeldLease, "check", lambda lease: (held.append(lease), check(lease))[1])
+
+    def some(body: dict[str, Any]) -> None:
+        if body["metadata"]["name"] == "vwap-2":
+            mirrored(body)
+            held[-1]._lost = "the lease was lost"
+
+    admit(one, some)
+    ended = one.run()
+    assert ended.results() == {"vwap-1": Result.CREATED, "vwap-2": Result.FAILED}
+    assert ended.details()["vwap-2"] == ("it was made, and what admission made of it is not noted: the lease was lost")
+    assert sorted(one.pods()) == ["vwap-1", "vwap-2"]
 
 
 def test_c2_where_an_image_is_rewritten_a_new_one_is_a_new_pod(one: World) -> None:
