@@ -14,13 +14,11 @@ from typing import Any
 
 import yaml
 from platformdirs import user_config_path
-from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
 
 from syncctl.core.errors import SettingsError
 from syncctl.core.fleet import FIELDS, Claim
 from syncctl.core.yamltext import read_as_written, unreadable
-from syncctl.settings import ENV_PREFIX, Settings
+from syncctl.settings import ENV_PREFIX, SETTINGS, Settings, read_setting
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 # What Kubernetes sets in every pod of a namespace for a service named syncctl, or syncctl-something.
@@ -47,10 +45,16 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
     """
     file = _config_file(config)
     of_file, claims = _file_values(file)
-    claims |= _claims_of_environment()
-    environment = EnvSettingsSource(Settings, env_ignore_empty=True)()
-    if os.environ.get(f"{ENV_PREFIX}DATABASE_URL") == "":
-        environment["database_url"] = ""
+    variables = _variables()
+    claims |= {
+        key: _claim(key, value, f"environment {name}")
+        for key, (name, value) in variables.items()
+        if key in FIELDS and value
+    }
+    # An empty variable is none. Of the database that would be a fresh one, in which nobody is a client.
+    environment = {
+        key: value for key, (_, value) in variables.items() if key in SETTINGS and (value or key == "database_url")
+    }
     layers: tuple[tuple[dict[str, Any], Callable[[str], str]], ...] = (
         (of_file, lambda _key: f"file {file}"),
         (environment, lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
@@ -60,25 +64,36 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         ),
     )
     merged: dict[str, Any] = {}
-    origins = dict.fromkeys(Settings.model_fields, "default")
+    origins = dict.fromkeys(SETTINGS, "default")
     for values, origin in layers:
         merged |= values
         origins |= {key: origin(key) for key in values}
-    try:
-        return LoadedSettings(Settings(**merged).claiming(claims), origins)
-    except ValidationError as error:
-        problems = [
-            f"{_with_number(key, merged.get(key))} (from {origins.get(key, 'default')}): "
-            + found["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-            for found in error.errors(include_input=False, include_url=False, include_context=False)
-            for key in [str(found["loc"][0])]
-        ]
-    raise SettingsError("; ".join(problems))
+    read: dict[str, Any] = {}
+    problems = []
+    for key, written in merged.items():
+        try:
+            read[key] = read_setting(key, written)
+        except ValueError as error:
+            # What should have been a number is shown: no password is one.
+            shown = f"{key}: {written}" if SETTINGS[key].kind in (int, float) else key
+            problems.append(f"{shown} (from {origins[key]}): {error}")
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return LoadedSettings(Settings(**read, claims=claims), origins)
+
+
+def _variables() -> dict[str, tuple[str, str]]:
+    """Return by setting which variable it has, in whatever case, and that one's value."""
+    return {
+        name[len(ENV_PREFIX) :].lower(): (name, value)
+        for name, value in os.environ.items()
+        if name.upper().startswith(ENV_PREFIX)
+    }
 
 
 def misspelt_variables() -> list[tuple[str, str]]:
     """Return the environment's variables that are no setting but close to one, each with that one's variable."""
-    known = {key.upper() for key in (*Settings.model_fields, *FIELDS)} | {CONFIG_VARIABLE.removeprefix(ENV_PREFIX)}
+    known = {key.upper() for key in (*SETTINGS, *FIELDS)} | {CONFIG_VARIABLE.removeprefix(ENV_PREFIX)}
     found = []
     for variable in sorted(os.environ):
         name = variable.removeprefix(ENV_PREFIX)
@@ -91,12 +106,6 @@ def misspelt_variables() -> list[tuple[str, str]]:
 
 def _is_service_link(name: str) -> bool:
     return any(_SERVICE_LINK.fullmatch(name, start) for start in [0, *(at.end() for at in re.finditer("_", name))])
-
-
-def _with_number(key: str, value: object) -> str:
-    """Return the setting's name, with its value if it should have been a number: no password is one."""
-    field = Settings.model_fields.get(key)
-    return f"{key}: {value}" if field is not None and field.annotation in (int, float) else key
 
 
 def _config_file(given: Path | None) -> Path | None:
@@ -120,18 +129,11 @@ def _file_values(file: Path | None) -> tuple[dict[str, Any], dict[str, Claim]]:
         raise SettingsError(f"cannot read the config file {unreadable(file, error)}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"the config file {file} is not a mapping of settings to values")
-    if unknown := [str(key) for key in values if key not in Settings.model_fields and key not in FIELDS]:
+    if unknown := [str(key) for key in values if key not in SETTINGS and key not in FIELDS]:
         raise SettingsError(f"the config file {file} has unknown settings: {', '.join(unknown)}", _closest(unknown[0]))
     given = {key: value for key, value in values.items() if value is not None}
     claims = {key: _claim(key, str(given.pop(key)), f"file {file}") for key in FIELDS if key in given}
     return given, claims
-
-
-def _claims_of_environment() -> dict[str, Claim]:
-    """Return what the environment says of settings that are the fleet's; as with all variables, in whatever case."""
-    found = {name.upper(): (name, value) for name, value in os.environ.items() if value}
-    known = ((key, found.get(f"{ENV_PREFIX}{key.upper()}")) for key in FIELDS)
-    return {key: _claim(key, one[1], f"environment {one[0]}") for key, one in known if one}
 
 
 def _claim(key: str, written: str, origin: str) -> Claim:
@@ -144,5 +146,5 @@ def _claim(key: str, written: str, origin: str) -> Claim:
 
 
 def _closest(unknown: str) -> str:
-    near = difflib.get_close_matches(unknown, Settings.model_fields, n=1)
-    return f"did you mean {near[0]}?" if near else f"the settings are {', '.join(Settings.model_fields)}"
+    near = difflib.get_close_matches(unknown, SETTINGS, n=1)
+    return f"did you mean {near[0]}?" if near else f"the settings are {', '.join(SETTINGS)}"

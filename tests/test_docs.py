@@ -17,7 +17,7 @@ from syncctl.core import plan
 from syncctl.core.exits import MEANINGS
 from syncctl.core.fleet import FIELDS, FleetSettings
 from syncctl.core.judge import ORDER
-from syncctl.settings import Settings
+from syncctl.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -52,7 +52,7 @@ def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
 
 def test_the_readmes_table_of_settings_is_that_of_the_code() -> None:
     assert table_below("## Settings") == [
-        f"| `{key}` | {shown_default(key)} | {field.description} |" for key, field in Settings.model_fields.items()
+        f"| `{key}` | {shown_default(key)} | {setting.help} |" for key, setting in SETTINGS.items()
     ]
 
 
@@ -134,7 +134,7 @@ def table_below(heading: str) -> list[str]:
 
 
 def shown_default(key: str) -> str:
-    default = Settings.model_fields[key].default
+    default = SETTINGS[key].default
     if key == "database_url":
         return "a SQLite file"
     if default in (None, ""):
@@ -155,7 +155,7 @@ def test_the_way_from_the_go_service_names_commands_options_and_settings_that_th
         assert {word for word in words if word.startswith("--")} <= known, line
     table = GO_GUIDE.split("## Settings")[1].split("\n\n")[1].splitlines()[2:]
     ours = {word for row in table for word in re.findall(r"`([a-z]+(?:_[a-z]+)*)`", row.split("|")[2])}
-    assert ours - {"schedule"} <= Settings.model_fields.keys()
+    assert ours - {"schedule"} <= SETTINGS.keys()
     assert {"CONFIG_PATH", "ENV", "DB", "ADDR", "SYNCTIME"} <= set(re.findall(r"`([A-Z_]+)`", GO_GUIDE))
 
 

@@ -24,7 +24,7 @@ from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations.brake import DATABASE_PATIENCE, OVERTIME, PATIENCE
 from syncctl.operations.lease import POLL_EVERY
 from syncctl.sandbox import Sandbox
-from syncctl.settings import ENV_PREFIX, Settings
+from syncctl.settings import ENV_PREFIX, SETTINGS, Settings
 from syncctl.sources import load_settings
 
 FILE = Path(__file__).parent.parent / "k8s-cronjob.yaml"
@@ -186,7 +186,7 @@ def test_everything_is_in_one_namespace() -> None:
 
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_each_key_of_the_config_map_is_a_setting(name: str) -> None:
-    assert name.removeprefix(ENV_PREFIX).lower() in Settings.model_fields
+    assert name.removeprefix(ENV_PREFIX).lower() in SETTINGS
     assert name == name.upper()
 
 
@@ -197,7 +197,7 @@ def test_the_values_of_the_config_map_can_be_used(settings: Settings) -> None:
 
 def test_b2_what_a_pass_begins_has_ended_before_kubernetes_ends_the_job(settings: Settings) -> None:
     active = JOB["activeDeadlineSeconds"]
-    assert settings.pass_deadline == Settings.model_fields["pass_deadline"].default
+    assert settings.pass_deadline == SETTINGS["pass_deadline"].default
     # Kubernetes counts from the job's start, the pass from that of its process.
     assert START + settings.pass_deadline + OVERTIME <= active
     # What is begun in the last moment ends by itself, even when each attempt has to wait as long as it ever does.

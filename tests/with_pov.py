@@ -17,7 +17,7 @@ from syncctl.db.engine import reading
 from syncctl.db.tables import metadata
 from syncctl.sandbox import Sandbox
 from syncctl.server.app import make_app
-from syncctl.settings import Settings
+from syncctl.settings import Secret, Settings
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_client_with_the_fourth_gets_its_pod(
         return done.stdout
 
     monkeypatch.setenv("SYNCCTL_DATABASE_URL", migrated_url)
-    api = TestClient(make_app(engine, Settings(database_url=migrated_url)), base_url="http://127.0.0.1:8080")
+    api = TestClient(make_app(engine, Settings(database_url=Secret(migrated_url))), base_url="http://127.0.0.1:8080")
     client = json.loads(cli("client add acme --image registry.example.com/desk/pov:1 --twap --pov -o json"))
     assert client["algorithms"] == {"vwap": False, "twap": True, "hft": False, "pov": True}
     assert cli("client list --enabled pov -o name") == "client/acme\n"

@@ -3,7 +3,6 @@
 import functools
 import inspect
 import logging
-import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -13,19 +12,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli.logs import set_up_logging
-from syncctl.settings import ENV_PREFIX, Group, Settings
+from syncctl.settings import ENV_PREFIX, SETTINGS, Group
 from syncctl.sources import load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
 
 
 def _group(name: Group) -> tuple[str, ...]:
-    return tuple(key for key, field in Settings.model_fields.items() if field.json_schema_extra == {"group": name})
+    return tuple(key for key, setting in SETTINGS.items() if setting.group == name)
 
 
 DATABASE, CLUSTER, PASS = _group("database"), _group("cluster"), _group("pass")
 SERVE, LOGS = _group("serve"), _group("logs")
-ALL = tuple(Settings.model_fields)
+ALL = tuple(SETTINGS)
 
 _SHORT = {"namespace": "-n"}
 
@@ -113,22 +112,20 @@ _CONFIG = inspect.Parameter(
 
 
 def _flag(key: str) -> inspect.Parameter:
-    field = Settings.model_fields[key]
-    kind, metavar = _kind_of(field.annotation)
+    setting = SETTINGS[key]
+    kind, metavar = _kind_of(setting.kind)
+    default = setting.default
     flags = [f"--{key.replace('_', '-')}", *([_SHORT[key]] if key in _SHORT else [])]
-    default = field.get_default(call_default_factory=True)
-    shown = f"{default:g}" if isinstance(default, float) else str(default or "")
-    # A secret is shown as stars, which are no default.
-    known_by = f"{ENV_PREFIX}{key.upper()}" + (f", default {shown}" if shown.strip("*") else "")
-    option = typer.Option(*flags, help=f"{field.description} ({known_by})", metavar=metavar, show_default=False)
+    shown = f", default {f'{default:g}' if isinstance(default, float) else default}" if default not in (None, 0) else ""
+    option = typer.Option(
+        *flags, help=f"{setting.help} ({ENV_PREFIX}{key.upper()}{shown})", metavar=metavar, show_default=False
+    )
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _kind_of(annotation: Any) -> tuple[type, str]:
+def _kind_of(value: Any) -> tuple[type, str]:
     """Return the type that Typer checks on the command line; all else is checked with the settings."""
-    if typing.get_origin(annotation) is Literal:
-        return str, "|".join(typing.get_args(annotation))
-    if isinstance(annotation, types.UnionType):
-        annotation = next(kind for kind in typing.get_args(annotation) if kind is not types.NoneType)
-    return (annotation, "NUMBER") if annotation in (int, float) else (str, "FILE" if annotation is Path else "TEXT")
+    if typing.get_origin(value) is Literal:
+        return str, "|".join(typing.get_args(value))
+    return (value, "NUMBER") if value in (int, float) else (str, "FILE" if value is Path else "TEXT")

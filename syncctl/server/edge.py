@@ -46,7 +46,7 @@ class Token:
             raise SettingsError("http_token and http_token_file are both set", "one of them is enough")
         self._file = settings.http_token_file
         self._seen: object = None
-        self._token = settings.http_token.get_secret_value() if settings.http_token else ""
+        self._token = settings.http_token.reveal() if settings.http_token else ""
         self.is_set = bool(self._token or self._file)
         self._current()
 

@@ -34,8 +34,8 @@ PATIENCE = 1800
 """Seconds for which the pods of one size may take to run, and to go."""
 LIBRARIES = {
     "--help": "typer",
-    "client get": "typer, yaml, platformdirs, pydantic_settings, sqlalchemy, {dialect}",
-    "algo set": "typer, yaml, platformdirs, pydantic_settings, sqlalchemy, {dialect}",
+    "client get": "typer, msgspec, sqlalchemy, {dialect}",
+    "algo set": "typer, msgspec, sqlalchemy, {dialect}",
 }
 """What each command cannot do without."""
 DIALECTS = {"sqlite": "sqlalchemy.dialects.sqlite.pysqlite", "postgres": "sqlalchemy.dialects.postgresql.psycopg2"}

@@ -20,7 +20,7 @@ from syncctl.cli.app import app
 from syncctl.core.exits import MEANINGS, ExitCode
 from syncctl.db.engine import writing
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.settings import Group, Settings
+from syncctl.settings import SETTINGS, Group, Settings
 
 from .conftest import Cli
 
@@ -71,7 +71,7 @@ def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_ha
         name: {option for parameter in command.params for option in parameter.opts}  # type: ignore[attr-defined]
         for name, command in COMMANDS.items()
     }
-    flags = {f"--{key.replace('_', '-')}" for key in Settings.model_fields}
+    flags = {f"--{key.replace('_', '-')}" for key in SETTINGS}
     # It shows them and uses none.
     assert flags <= options.pop(" config show")
     assert flags <= set().union(*options.values())
@@ -79,8 +79,8 @@ def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_ha
 
 def test_each_setting_has_a_group_that_some_command_takes_as_a_whole() -> None:
     groups: dict[str, list[str]] = {group: [] for group in get_args(Group)}
-    for key, field in Settings.model_fields.items():
-        groups[field.json_schema_extra["group"]].append(f"--{key.replace('_', '-')}")
+    for key, setting in SETTINGS.items():
+        groups[setting.group].append(f"--{key.replace('_', '-')}")
     taken = set()
     for name, command in COMMANDS.items():
         flags = [option for parameter in command.params for option in parameter.opts]  # type: ignore[attr-defined]
@@ -101,16 +101,16 @@ def test_config_show_tells_each_value_and_where_it_comes_from(
     monkeypatch.setenv("SYNCCTL_NAMESPACE", "of-the-environment")
     monkeypatch.setenv("SYNCCTL_CONCURRENCY", "2")
     shown = json.loads(cli("config show --concurrency 3 -o json").stdout)
-    assert shown.keys() == Settings.model_fields.keys()
+    assert shown.keys() == SETTINGS.keys()
     assert shown["page_size"] == {"value": "100", "origin": "file syncctl.yaml"}
     assert shown["namespace"] == {"value": "of-the-environment", "origin": "environment SYNCCTL_NAMESPACE"}
     assert shown["concurrency"] == {"value": "3", "origin": "flag --concurrency"}
     assert shown["request_timeout"] == {"value": "10.0", "origin": "default"}
     assert yaml.safe_load(cli("config show --concurrency 3 -o yaml").stdout) == shown
-    assert cli("config show -o name").stdout.split() == list(Settings.model_fields)
+    assert cli("config show -o name").stdout.split() == list(SETTINGS)
     table = cli("config show --concurrency 3").stdout.splitlines()
     assert table[0].split() == ["SETTING", "VALUE", "ORIGIN"]
-    assert [line.split()[0] for line in table[1:]] == list(Settings.model_fields)
+    assert [line.split()[0] for line in table[1:]] == list(SETTINGS)
     assert [re.split(r" {3,}", line) for line in table if line.startswith("history_days")] == [
         ["history_days", "4", "file syncctl.yaml"]
     ]
@@ -235,7 +235,7 @@ def test_a_crash_does_not_tell_the_password_either(monkeypatch: pytest.MonkeyPat
     done = CliRunner().invoke(app, ["client", "list"])
     assert isinstance(done.exception, RuntimeError)
     told = "".join(traceback.TracebackException.from_exception(done.exception, capture_locals=True).format())
-    assert "seen with Settings(database_url=SecretStr(" in told
+    assert "seen with Settings(database_url=Secret(" in told
     assert "hunter2" not in done.output + told
 
 

@@ -22,7 +22,7 @@ from syncctl.db.engine import Engine
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import sync_once
-from syncctl.settings import Settings
+from syncctl.sources import load_settings
 
 
 class Nobody:
@@ -54,7 +54,7 @@ def die_at_commit(engine: Engine, number: int, after: bool) -> None:
 
 def run(order: dict[str, Any]) -> int:
     """Run one pass and return its exit code."""
-    settings = Settings(**order["settings"])
+    settings = load_settings(order["settings"]).values
     engine = open_engine(settings)
     if order["commit"]:
         die_at_commit(engine, order["commit"], order["after"])

@@ -30,7 +30,7 @@ from syncctl.operations.sync import sync_once
 from syncctl.sandbox import ANNOTATION, NODES, PODS, DeleteOptions, Fault, Kubelet, Sandbox, Store
 from syncctl.sandbox.http.messages import Response
 from syncctl.sandbox.objects import NAMESPACES, Event
-from syncctl.settings import Settings
+from syncctl.sources import load_settings
 
 from .child import Nobody
 
@@ -97,7 +97,9 @@ class Ground:
 
     def sync(self) -> Report:
         """Run a pass in this process."""
-        return sync_once(self.engine, self.cluster, Settings(**self.settings), PassOptions(adopt=True), Nobody())
+        return sync_once(
+            self.engine, self.cluster, load_settings(self.settings).values, PassOptions(adopt=True), Nobody()
+        )
 
     def query(self, statement: str) -> list[Any]:
         """Read from the database."""
@@ -168,7 +170,7 @@ class Scenario:
         self._sandbox = sandbox
         self._copy = copy
         self._kubeconfig = kubeconfig
-        self._cluster = open_cluster(Settings(**self._settings(url)))
+        self._cluster = open_cluster(load_settings(self._settings(url)).values)
         engine = connect(url)
         store, kubelet = self._stage(Store(namespaces=(NAMESPACE,)))
         ground = Ground(self._settings(url), engine, store, sandbox, self._cluster)

@@ -19,7 +19,7 @@ from syncctl.db.migrations import locked, upgrade
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import clients
 from syncctl.db.waiting import USUAL
-from syncctl.settings import Settings
+from syncctl.settings import SETTINGS
 
 SHORT = 0.5
 LATE = 9.0
@@ -343,7 +343,7 @@ def test_b3_a_statement_that_takes_too_long_is_ended_by_the_server(migrated_url:
 
 
 def test_b3_the_usual_limit_is_that_of_the_setting() -> None:
-    assert Settings.model_fields["database_timeout"].default == USUAL
+    assert SETTINGS["database_timeout"].default == USUAL
 
 
 # Told to stop ---------------------------------------------------------------------------------------------------------

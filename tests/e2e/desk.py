@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from clocks import drive_database
 from clusters import FINALIZER, IMAGE, Json, RealCluster, SandboxCluster
 from fleet_settings import of_the_fleet, set_fleet
@@ -53,8 +54,8 @@ class Desk:
         """Change settings, be they the fleet's or the process's; the others stay."""
         if of_fleet := of_the_fleet(settings):
             self.fleet_settings = set_fleet(self.engine, **of_fleet)
-        known = self.settings.model_dump() if hasattr(self, "settings") else {}
-        self.settings = Settings(**{**known, **settings})
+        known = self.settings if hasattr(self, "settings") else Settings()
+        self.settings = msgspec.structs.replace(known, **settings)
 
     def template(self, content: str) -> None:
         """Give the pods a template, in YAML from `spec:` on."""

@@ -1,5 +1,6 @@
 """A8: what pods are made of, and what a pass may do, is the fleet's and not whoever's who runs a pass."""
 
+import msgspec
 import pytest
 from clusters import IMAGE, NEWER_IMAGE
 from fleet_settings import set_fleet
@@ -34,7 +35,7 @@ def forget_settings(desk: Desk) -> FleetSettings:
 def claim(desk: Desk, **texts: str) -> None:
     """Let the next passes be of a process whose environment says this."""
     claims = {key: Claim(value, value, f"environment SYNCCTL_{key.upper()}") for key, value in texts.items()}
-    desk.settings = desk.settings.claiming(claims)
+    desk.settings = msgspec.structs.replace(desk.settings, claims=claims)
 
 
 def code(report: Report) -> ExitCode:

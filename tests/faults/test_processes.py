@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -240,7 +241,7 @@ def test_b2_the_deadline_counts_the_wait_for_the_lease(live: World, other: Lease
             with writing(live.engine) as connection:
                 release_lease(connection, other)
 
-    settings = live.settings.model_copy(update={"pass_deadline": 60.0})
+    settings = msgspec.structs.replace(live.settings, pass_deadline=60.0)
     arguments = (live.engine, live.cluster(), settings, PassOptions(), Witness(), replace(clock, sleep=sleep))
     report = sync_once(*arguments, wait=65.0, started=clock.monotonic() - 1.0)
     assert {outcome.detail for outcome in report.outcomes} == {"the pass's deadline came first"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fleet_settings import set_fleet
 from sqlalchemy import event, text
@@ -82,7 +83,7 @@ def fleet(_sqlite_template: Path, _memory_folder: Path, tmp_path: Path) -> Itera
         opened.append(world)
         set_fleet(world.engine, replace_percent=100.0)
         given = {"page_size": 500, "pass_deadline": DEADLINE, **settings}
-        world.settings = world.settings.model_copy(update=given)
+        world.settings = msgspec.structs.replace(world.settings, **given)
         add_rows(engine, dict.fromkeys(range(1, number + 1), "vwap"))
         assert world.run().code is ExitCode.DONE
         world.settle()

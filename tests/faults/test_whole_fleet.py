@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, func, select
 
@@ -71,7 +72,7 @@ def test_of_three_thousand_pods_three_cannot_be_had_and_all_others_are_there(eng
 def eight(world: World) -> Iterator[World]:
     """A fleet of eight clients that have no pod yet, one request at a time."""
     add_rows(world.engine, dict.fromkeys(range(1, 9), "vwap"))
-    world.settings = world.settings.model_copy(update={"concurrency": 1, "page_size": 500})
+    world.settings = msgspec.structs.replace(world.settings, concurrency=1, page_size=500)
     yield world
     assert world.violations == []
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Engine, delete, insert, select, update
 
 from syncctl.core import names
@@ -159,7 +160,7 @@ class World:
 
     def cluster(self, **changed: Any) -> ApiCluster:
         """Return a cluster under these settings, whose back-offs pass in driven time."""
-        settings = self.settings.model_copy(update=changed)
+        settings = msgspec.structs.replace(self.settings, **changed)
         token = self.sandbox.server.token
         if token not in self._connections:
             kubeconfig = self.kubeconfig()
@@ -176,7 +177,7 @@ class World:
         witness = witness or Witness()
         report = error = None
         writes, began = self.writes(), self.time()
-        chosen = self.settings.model_copy(update=settings)
+        chosen = msgspec.structs.replace(self.settings, **settings)
         try:
             report = sync_once(self.engine, self.cluster(**settings), chosen, options, witness, self.time.clock())
         except SyncctlError as raised:
@@ -186,7 +187,7 @@ class World:
 
     def plan(self, options: PassOptions = NO_OPTIONS, **settings: Any) -> JudgedPlan:
         """Return what a pass would do."""
-        chosen = self.settings.model_copy(update=settings)
+        chosen = msgspec.structs.replace(self.settings, **settings)
         return plan_sync(self.engine, self.cluster(), chosen, options, self.time.clock())
 
     def settle(self, seconds: float = FIVE_MINUTES) -> None:

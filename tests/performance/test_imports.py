@@ -19,9 +19,10 @@ with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), cont
 sys.stdout.write(" ".join(sys.modules))
 """
 LIBRARIES = {"alembic", "fastapi", "kubernetes", "msgspec", "pydantic", "rich", "sqlalchemy", "urllib3", "yaml"}
-SETTINGS = {"msgspec", "pydantic", "yaml"}
+SETTINGS = {"msgspec", "yaml"}
 DATABASE = SETTINGS | {"sqlalchemy"}
-CLUSTER = DATABASE | {"kubernetes", "urllib3"}
+# The kubernetes package imports pydantic.
+CLUSTER = DATABASE | {"kubernetes", "pydantic", "urllib3"}
 NEEDED = {
     "--help": set(),
     "--version": set(),

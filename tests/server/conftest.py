@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from syncctl.server.app import make_app
-from syncctl.settings import Settings
+from syncctl.settings import Secret, Settings
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -24,7 +25,7 @@ TOKEN = "correct-horse-battery-staple"
 @pytest.fixture
 def settings(migrated_url: str, tmp_path: Path) -> Settings:
     """Settings with a database, and a kubeconfig that is not there."""
-    return Settings(database_url=migrated_url, kubeconfig=str(tmp_path / "kubeconfig"))
+    return Settings(database_url=Secret(migrated_url), kubeconfig=str(tmp_path / "kubeconfig"))
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def api(engine: Engine, settings: Settings) -> TestClient:
 
 def caller(engine: Engine, settings: Settings, **changes: Any) -> TestClient:
     """Return a caller of a server with these settings."""
-    app = make_app(engine, settings.model_copy(update=changes))
+    app = make_app(engine, msgspec.structs.replace(settings, **changes))
     return TestClient(app, base_url="http://127.0.0.1:8080", raise_server_exceptions=False)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from syncctl.core.errors import SettingsError
 from syncctl.server.edge import OPEN
-from syncctl.settings import Settings, shown
+from syncctl.settings import Secret, Settings, shown
 from syncctl.sources import load_settings
 from tests.server.conftest import TOKEN, caller
 
@@ -40,7 +39,7 @@ def backend() -> str:
 @pytest.fixture
 def guarded(engine: Engine, settings: Settings) -> TestClient:
     """A caller of a server with a token."""
-    return caller(engine, settings, http_token=SecretStr(TOKEN))
+    return caller(engine, settings, http_token=Secret(TOKEN))
 
 
 def bearer(token: str, scheme: str = "Bearer") -> dict[str, str]:
@@ -118,13 +117,13 @@ def test_a_file_without_a_token_is_refused_at_the_start(
 
 def test_a_token_is_set_once(engine: Engine, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="both"):
-        caller(engine, settings, http_token=SecretStr(TOKEN), http_token_file=tmp_path / "token")
+        caller(engine, settings, http_token=Secret(TOKEN), http_token_file=tmp_path / "token")
     with pytest.raises(SettingsError, match="cannot read"):
         caller(engine, settings, http_token_file=tmp_path / "token")
 
 
 def test_a_token_is_never_shown() -> None:
-    assert shown(SecretStr(TOKEN)) == "***"
+    assert shown(Secret(TOKEN)) == "***"
     with pytest.raises(SettingsError) as error:
         load_settings({"http_token": "not a token"})
     assert "not a token" not in error.value.message.replace("is not a token:", "")

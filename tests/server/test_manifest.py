@@ -17,7 +17,7 @@ from syncctl.operations.status import read_status
 from syncctl.sandbox import PODS, Sandbox
 from syncctl.server.edge import OPEN
 from syncctl.server.http1 import LAST_SECONDS
-from syncctl.settings import Settings
+from syncctl.settings import SETTINGS, Settings
 from tests.test_manifests import DOCUMENTS as CRONJOB_DOCUMENTS
 from tests.test_manifests import breaches, resource_of
 
@@ -84,7 +84,7 @@ def test_the_account_may_do_just_what_a_look_at_the_pods_needs(
 def test_it_listens_with_a_token_from_a_file_that_may_change() -> None:
     options = dict(zip(CONTAINER["args"][1::2], CONTAINER["args"][2::2], strict=True))
     assert CONTAINER["args"][0] == "serve"
-    assert {name.removeprefix("--").replace("-", "_") for name in options} <= Settings.model_fields.keys()
+    assert {name.removeprefix("--").replace("-", "_") for name in options} <= SETTINGS.keys()
     (mount,) = CONTAINER["volumeMounts"]
     assert Path(options["--http-token-file"]).parent == Path(mount["mountPath"])
     assert "subPath" not in mount  # such a file never changes

@@ -39,7 +39,7 @@ def test_each_algorithm_is_shown_as_the_command_line_shows_it(
     for name in ("acme", "globex"):
         api.post("/api/client", json={"client_name": name, "image": IMAGE, "algorithms": {"vwap": True}})
     environment = {
-        "SYNCCTL_DATABASE_URL": settings.database_url.get_secret_value(),
+        "SYNCCTL_DATABASE_URL": settings.database_url.reveal(),
         "SYNCCTL_KUBECONFIG": str(settings.kubeconfig),
     }
     runner = CliRunner(env=environment)

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from fleet_settings import set_fleet
 from msgspec.structs import asdict
 from sqlalchemy import Engine, event, update
@@ -34,7 +35,7 @@ from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.operations.sync import sync_once
 from syncctl.sandbox import Kubelet, Store
 from syncctl.sandbox.objects import Event
-from syncctl.settings import Settings
+from syncctl.settings import Secret, Settings
 
 from .database import Database
 from .driven import NAMESPACE, Call, DrivenTime, Fault, Wire
@@ -99,7 +100,7 @@ class Simulation:
         event.listen(self._engine, "after_cursor_execute", self._has_executed)
         self._numbers = 0
         self._settings = Settings(
-            database_url=f"sqlite:///{self._path}",
+            database_url=Secret(f"sqlite:///{self._path}"),
             concurrency=1,
             page_size=self._chance.choice((3, 7, 500)),
             pass_deadline=self._chance.choice((150.0, 150.0, 12.0)),
@@ -536,7 +537,7 @@ class Simulation:
         self._world.forget_go_service()
         self._time.advance(4000.0)
         self._time.catch_up()
-        self._settings = self._settings.model_copy(update={"pass_deadline": 3600.0})
+        self._settings = msgspec.structs.replace(self._settings, pass_deadline=3600.0)
         number = self._chance.choice((1, 1, 2))
         for left in range(self._passes_needed() + 1, -1, -1):
             for index in range(number):
