@@ -260,6 +260,10 @@ class Judge:
                     mine = {uid for uid, one in run.listed.items() if self.selected(run, one)}
                     theirs = (one for one in self.pods() if self.ours(one.labels) and not self.selected(run, one))
                     run.listed |= {one.uid: one for one in theirs if one.uid not in mine}
+            elif run.judged is None and "continue" not in call.request.query and _selector(call) == f"!{FLEET}":
+                # So are the pods of the Go service, which --adopt takes over.
+                run.listed = {uid: one for uid, one in run.listed.items() if FLEET in one.labels}
+                run.listed |= {one.uid: one for one in self.pods() if FLEET not in one.labels}
             return
         if call.verb == "get":
             return
