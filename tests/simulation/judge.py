@@ -537,9 +537,19 @@ class Judge:
         allowed = run.options.allow_deletions
         if allowed is not None and len(refused) <= allowed:
             # What a shard alone would let go the orphans of the others may have held: that was let go, too.
-            self._allowed |= refused.union(*self._suspects(run)[0].values())
+            self._allowed |= refused.union(*self._suspects(run)[0].values(), self._guests(run))
         else:
             run.refuses = set(kinds)
+
+    def _guests(self, run: PassRun) -> set[str]:
+        """Return whom nobody's word ends of the pods that another shard lists, by their labels, and this one judges."""
+        found = set()
+        for record in run.listed.values():
+            if self.ours(record.labels) and not self.selected(run, record) and not record.terminating:
+                who = self.identity(run.rows, record)
+                if who.key is not None and self._mine(run, who.key) and not _has_ended(record):
+                    found |= {record.uid} if self._suspicion(run, record, who, run.options.policy) else set()
+        return found
 
     def _settled(self, run: PassRun) -> None:
         """Note what a pass has seen the end of; whether one settled it that lost its lease only the rows tell."""
