@@ -93,7 +93,9 @@ def _pool(configuration: Any, connections: int) -> Any:
     tls = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)
     # Python 3.13 refuses authorities of many clusters that kubectl takes: without a key usage, for example.
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if configuration.verify_ssl and not configuration.ssl_ca_cert:
+    is_plain = configuration.host.lower().startswith("http:")
+    # The machine's own authorities take 30 ms, which a cluster without TLS need not wait for.
+    if configuration.verify_ssl and not configuration.ssl_ca_cert and not is_plain:
         tls.load_default_certs()
     if not configuration.verify_ssl:
         # Whoever writes it down knows it; kubectl does not say it with every request either.
