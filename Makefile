@@ -16,10 +16,10 @@ DEVELOPMENT = $(VENV)/.installed-dev
 export PIP_USER = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test soak bench lint format clean
+.PHONY: help demo run test test-all soak bench lint format release-check clean
 
 help: ## Print these lines
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-12s %s\n' "$$target" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-18s %s\n' "$$target" "$$what"; done
 
 demo: $(RUNTIME) ## See the whole of it: a sandbox cluster, three clients, two passes
 	@"$(VENV)/bin/syncctl" demo
@@ -27,7 +27,10 @@ demo: $(RUNTIME) ## See the whole of it: a sandbox cluster, three clients, two p
 run: $(SERVING) ## Answer over HTTP on 127.0.0.1:8080, with the clients of the default database
 	@"$(VENV)/bin/syncctl" serve $(ARGS)
 
-test: $(DEVELOPMENT) ## Run all tests; some of them: make test ARGS="-k plan"
+test: $(DEVELOPMENT) ## Run the tests but the slow ones; some of them: make test ARGS="-k plan"
+	@"$(VENV)/bin/python" -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+test-all: $(DEVELOPMENT) ## Run all tests, as CI does
 	@"$(VENV)/bin/python" -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 soak: $(DEVELOPMENT) ## Drive random fleets through passes for minutes: make soak MINUTES=10
@@ -45,6 +48,16 @@ lint: $(DEVELOPMENT) ## Check style, format, types and who imports whom
 format: $(DEVELOPMENT) ## Put the code into the form that lint asks for
 	@"$(VENV)/bin/python" -m ruff check --fix
 	@"$(VENV)/bin/python" -m ruff format
+
+release-check: $(DEVELOPMENT) ## Build wheel and sdist in dist/, install each by itself, and run the demo there
+	@rm -rf dist
+	@"$(VENV)/bin/python" -m build --outdir dist >/dev/null
+	@for each in dist/*.whl dist/*.tar.gz; do \
+		folder=$$(mktemp -d) && "$(PYTHON)" -m venv "$$folder/venv" \
+		&& "$$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$PWD/$$each" \
+		&& (cd "$$folder" && HOME="$$folder" venv/bin/syncctl --version && HOME="$$folder" venv/bin/syncctl demo >/dev/null) \
+		&& rm -rf "$$folder" && echo "$$each: installs and runs" || exit 1; \
+	done
 
 clean: ## Remove the virtual environment and all that tools left behind
 	rm -rf "$(VENV)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -19,12 +19,62 @@ from syncctl.db.tables import fleet
 
 _numbers = itertools.count(1)
 
+SLOW = (
+    "cli/test_processes.py",
+    "cli/test_streams.py",
+    "core/test_plan_properties.py",
+    "crashes/",
+    "db/test_failover.py",
+    "db/test_migrations.py",
+    "db/test_round_trip.py",
+    "db/test_steps_history.py",
+    "db/test_waiting.py",
+    "faults/test_by_a_person.py",
+    "faults/test_hanging.py",
+    "faults/test_postgres.py",
+    "faults/test_processes.py",
+    "faults/test_successors.py",
+    "faults/test_whole_fleet.py",
+    "faults/test_wire.py",
+    "kube/test_wire_faults.py",
+    "performance/",
+    "sandbox/test_process.py",
+    "server/test_docs.py",
+    "server/test_hanging.py",
+    "server/test_load.py",
+    "server/test_openapi.py",
+    "server/test_process.py",
+    "shards/",
+    "simulation/",
+    "test_fourth_algorithm.py",
+    "test_wheel.py",
+)
+"""What the loop leaves out: more than half of the time, and what needs the whole machine."""
+WHOLE_PASSES = ("e2e/", "faults/", "server/")
+"""What the loop does on SQLite alone; tests of the database itself are in db/, and on both."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kubeconfig", metavar="PATH", help="Run the cluster's tests on this real cluster, in namespaces of their own"
     )
     parser.addoption("--kubectl", metavar="PATH", help="Ask this kubectl as well what it makes of each kubeconfig")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' files in memory, where there is room: a commit of SQLite waits for the disk."""
+    if config.option.basetemp is None and (memory := _memory()):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, by its place."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        on_postgres = isinstance(item, pytest.Function) and "-postgres" in f"-{item.name.partition('[')[2]}"
+        if place.startswith(SLOW) or (on_postgres and place.startswith(WHOLE_PASSES)):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

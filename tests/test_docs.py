@@ -113,6 +113,7 @@ def test_links_between_the_documents_lead_somewhere() -> None:
             assert target.startswith("https://") or (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_by_hand_do_what_it_says(tmp_path: Path) -> None:
     # The first block; those of the HTTP shim are run in tests/server.
     script = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0]
@@ -167,3 +168,16 @@ def test_the_way_from_the_go_service_gives_a_pass_the_rights_of_the_role() -> No
         for resource in rule["resources"]:
             part = told.split(resource)[-1 if resource != "pods" else 1].split(", pods/resize")[0]
             assert all(f"`{verb}`" in (told if resource == "namespaces" else part) for verb in rule["verbs"]), rule
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "tests/README.md"])
+def test_a_page_for_those_who_carry_it_on_names_files_rooms_and_targets_that_there_are(page: str) -> None:
+    text = (ROOT / page).read_text()
+    places = [ROOT, ROOT / "syncctl", ROOT / "tests", (ROOT / page).parent]
+    named = set(re.findall(r"[`(]([\w./-]+(?:\.(?:py|md|txt|toml|yaml)|/))[`)]", text)) - {"dist/"}
+    files = {path.name for place in ("syncctl", "tests") for path in (ROOT / place).rglob("*.py")}
+    assert [name for name in sorted(named - files) if not any((place / name).exists() for place in places)] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert (
+        set(re.findall(r"make ([a-z][a-z-]+)", " ".join(re.findall(r"`[^`]*`|^    .*", text, re.MULTILINE)))) <= targets
+    )

@@ -76,6 +76,7 @@ def test_a_cluster_that_is_found_later_is_found_without_a_restart(api: TestClien
         assert api.get("/api/status").json() == {"cluster": address, "items": []}
 
 
+@pytest.mark.slow
 def test_a_cluster_that_goes_away_is_503(api: TestClient, settings: Settings) -> None:
     with Sandbox() as sandbox:
         sandbox.kubeconfig(Path(str(settings.kubeconfig)))
