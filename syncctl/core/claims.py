@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from msgspec.structs import replace
-
 from syncctl.core import names
 from syncctl.core.comparison import wait_for
 from syncctl.core.desired import DesiredState
@@ -69,10 +67,10 @@ class Claims:
                 yield step
             elif moved.terminating or moved.finished:
                 reason = f"{moved.name}, which may be {step.key}, has to go first"
-                yield replace(step, kind=StepKind.WAIT, cause=Cause.TERMINATING, reason=reason)
+                yield step.set_aside(StepKind.WAIT, Cause.TERMINATING, reason)
             else:
                 reason = f"{moved.name} may be {step.key}; {_PUT_BACK.format(pod=moved.name)}"
-                yield replace(step, kind=StepKind.CONFLICT, cause=Cause.IDS_MOVED, reason=reason)
+                yield step.set_aside(StepKind.CONFLICT, Cause.IDS_MOVED, reason)
 
     def _of_moved_ids(self, pod: ObservedPod, named: PodKey, told: PodKey) -> Step:
         says = f"its name is that of {named}, and its environment says {told}"

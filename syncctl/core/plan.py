@@ -255,8 +255,7 @@ class _Planner:
             (Cause.CLAIMED, self._claims.claimer(wanted.key)),
         ):
             if blocker:
-                reason = f"{step.reason}; but {blocker}"
-                return replace(step, kind=StepKind.CONFLICT, cause=cause, reason=reason, unsure="")
+                return step.set_aside(StepKind.CONFLICT, cause, f"{step.reason}; but {blocker}")
         return step
 
     def _ending(self, step: Step) -> Step:

@@ -147,6 +147,10 @@ class Step(Struct, frozen=True, gc=False):
             return self.cause is not Cause.FINISHED
         return self.kind is StepKind.UPDATE and self.cause in (Cause.IMAGE_DIFFERS, Cause.RESOURCES_DIFFER)
 
+    def set_aside(self, kind: StepKind, cause: Cause, reason: str) -> "Step":
+        """Return the step as one that does nothing: it ends no process, so of none it is unsure whether it may."""
+        return replace(self, kind=kind, cause=cause, reason=reason, unsure="")
+
     @property
     def client_name(self) -> str:
         """The client's name as the row has it, else as the pod remembers it, else ""."""

@@ -841,6 +841,14 @@ def test_a1_a_pod_that_is_right_but_for_its_environment_is_no_match() -> None:
         assert {(step.kind, step.cause) for step in steps} == {(StepKind.CONFLICT, Cause.IDS_MOVED)}
 
 
+def test_a1_what_is_left_for_ids_that_have_moved_is_no_step_of_which_the_guard_is_unsure() -> None:
+    # Of one key a pod by another name, which the environment alone puts to it, and one whose name says another key.
+    desired = desired_by(a_client(7, status_id=300), a_client(8, status_id=107))
+    steps = planned(desired, POD, replace(POD, name="hand-1", uid="by-hand"))
+    by_hand = next(step for step in steps if step.name == "hand-1")
+    assert (by_hand.kind, by_hand.cause, by_hand.unsure) == (StepKind.CONFLICT, Cause.IDS_MOVED, "")
+
+
 @pytest.mark.parametrize("ended", [{"phase": "Failed"}, {"reason": "NodeLost"}], ids=["failed", "lost with its node"])
 def test_a1_new_pods_of_both_its_keys_wait_for_an_ended_one_whose_ids_have_moved(ended: dict[str, str]) -> None:
     desired = desired_by(a_client(7, status_id=300), a_client(8, status_id=107))
