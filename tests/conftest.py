@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import RealCluster, SandboxCluster, open_cluster
+from kit.clusters import RealCluster, SandboxCluster, open_cluster
 from sqlalchemy import Engine, create_engine, text, update
 
 from syncctl.db.engine import connect, writing

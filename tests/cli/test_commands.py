@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 import typer
 import yaml
-from clusters import poll
+from kit.clusters import poll
 from sqlalchemy import Engine, text
 from typer.core import TyperGroup
 from typer.testing import CliRunner

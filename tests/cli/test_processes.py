@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import FINALIZER, poll
+from kit.clusters import FINALIZER, poll
 from sqlalchemy import Engine
 
 from syncctl import __version__

@@ -19,7 +19,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from clusters import poll
+from kit.clusters import poll
 from sqlalchemy import Engine, text
 
 from syncctl import __version__

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hanging import Way, silent_port
+from kit.hanging import Way, silent_port
 from sqlalchemy import Engine, event, insert, make_url, select, text
 
 from syncctl.core.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, SettingsError

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from clusters import RealCluster, SandboxCluster
+from kit.clusters import RealCluster, SandboxCluster
 from sqlalchemy import Engine
 
 from .desk import Desk

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from clocks import drive_database
-from clusters import FINALIZER, IMAGE, Json, RealCluster, SandboxCluster
-from fleet_settings import of_the_fleet, set_fleet
+from kit.clocks import drive_database
+from kit.clusters import FINALIZER, IMAGE, Json, RealCluster, SandboxCluster
+from kit.fleet_settings import of_the_fleet, set_fleet
+from kit.witnesses import Silence
 from sqlalchemy import Engine, event, text
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report
-from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.db.engine import writing
@@ -25,16 +25,6 @@ from syncctl.operations import algorithms, clients
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import Witness, sync_once
 from syncctl.settings import Settings
-
-
-class Silence:
-    """A witness who does not care."""
-
-    def planned(self, judged: JudgedPlan) -> None: ...
-
-    def settled(self, outcome: Outcome) -> None: ...
-
-    def reported(self, report: Report) -> None: ...
 
 
 class Desk:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from clusters import SandboxCluster
+from kit.clusters import SandboxCluster
 from sqlalchemy import text
 
 from syncctl.core.errors import ClusterError

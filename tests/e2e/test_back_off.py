@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from clusters import NEWER_IMAGE, SandboxCluster
+from kit.clusters import NEWER_IMAGE, SandboxCluster
 
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.report import Result

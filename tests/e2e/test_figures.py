@@ -1,6 +1,6 @@
 """Two questions of a monitoring system: when a pass last worked, and how many pods need a look."""
 
-from clusters import SandboxCluster, a_pod
+from kit.clusters import SandboxCluster, a_pod
 
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.operations.figures import read_figures

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from clusters import IMAGE, NEWER_IMAGE
-from fleet_settings import set_fleet
+from kit.clusters import IMAGE, NEWER_IMAGE
+from kit.fleet_settings import set_fleet
 from sqlalchemy import update
 
 from syncctl.core.errors import ClusterError, DatabaseBusy, InvalidInput, PodRejected

@@ -1,7 +1,7 @@
 """A2, A3, A4: the Go service's pods, by every id that is or was a client's, while it is at work and after."""
 
 import pytest
-from clusters import Json, a_go_pod
+from kit.clusters import Json, a_go_pod
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report

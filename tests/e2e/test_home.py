@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from clusters import NEWER_IMAGE, SandboxCluster
+from kit.clusters import NEWER_IMAGE, SandboxCluster
 from sqlalchemy import select
 
 from syncctl.core.errors import AccessDenied, NamespaceNotFound

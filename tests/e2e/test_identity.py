@@ -3,7 +3,7 @@
 from itertools import count
 
 import pytest
-from clusters import Json, a_pod
+from kit.clusters import Json, a_pod
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report

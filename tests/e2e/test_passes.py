@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_go_pod, a_pod
+from kit.clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, a_go_pod, a_pod
 
 from syncctl import __version__
 from syncctl.core import manifest, names

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from clusters import IMAGE, NEWER_IMAGE, Json, a_go_pod, a_pod
+from kit.clusters import IMAGE, NEWER_IMAGE, Json, a_go_pod, a_pod
 
 from syncctl.core import names, plan
 from syncctl.core.report import Result

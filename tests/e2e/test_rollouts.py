@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from clusters import NEWER_IMAGE, SandboxCluster
+from kit.clusters import NEWER_IMAGE, SandboxCluster
 
 from syncctl.core import names
 from syncctl.core.exits import ExitCode, exit_code_of_report

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 
 import pytest
-from clusters import NEWER_IMAGE, SandboxCluster, a_pod
+from kit.clusters import NEWER_IMAGE, SandboxCluster, a_pod
 
 from syncctl.core.documents import status_document, step_document
 from syncctl.core.errors import NamespaceNotFound, PodNotFound

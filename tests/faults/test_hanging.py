@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PostgresServer
-from hanging import Way, silent_port
+from kit.hanging import Way, silent_port
 from sqlalchemy import text
 
 from syncctl.db.engine import connect, writing

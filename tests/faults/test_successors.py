@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fleet_settings import set_fleet
+from kit.fleet_settings import set_fleet
 from sqlalchemy import event, text
 
 from syncctl.core import names

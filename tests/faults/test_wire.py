@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from clusters import poll
+from kit.clusters import poll
 
 from syncctl.core import names
 from syncctl.core.begun import SAME_WORDS

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from clusters import FINALIZER, IMAGE, NEWER_IMAGE, Cluster, Json, RealCluster, SandboxCluster, a_pod
+from kit.clusters import FINALIZER, IMAGE, NEWER_IMAGE, Cluster, Json, RealCluster, SandboxCluster, a_pod
 
 from syncctl.core import names
 from syncctl.core.errors import (

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from clusters import Cluster, Json, SandboxCluster, a_pod
+from kit.clusters import Cluster, Json, SandboxCluster, a_pod
 
 from syncctl.core.errors import AccessDenied, NoCluster
 from syncctl.kube import config, transport

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from clusters import Json, SandboxCluster, a_pod
+from kit.clusters import Json, SandboxCluster, a_pod
 
 from syncctl.core import names
 from syncctl.core.errors import AccessDenied, ClusterError, ClusterUnavailable, LeaseLost, PodExists

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from clusters import IMAGE, SandboxCluster
+from kit.clusters import IMAGE, SandboxCluster
+from kit.witnesses import Silence
 from sqlalchemy import Engine, event, insert, update
 
 from syncctl.core.judge import JudgedPlan
-from syncctl.core.report import Outcome, Report
+from syncctl.core.report import Report
 from syncctl.db.engine import writing
 from syncctl.db.tables import algorithm_status, clients
 from syncctl.kube.api import ApiCluster
@@ -84,16 +85,6 @@ class Fleet:
         finally:
             for name, listener in listeners:
                 event.remove(self.engine, name, listener)
-
-
-class Silence:
-    """A witness who does not care."""
-
-    def planned(self, judged: JudgedPlan) -> None: ...
-
-    def settled(self, outcome: Outcome) -> None: ...
-
-    def reported(self, report: Report) -> None: ...
 
 
 class Scales(Silence):

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import SandboxCluster, open_cluster
-from fleet_settings import set_fleet
+from kit.clusters import SandboxCluster, open_cluster
+from kit.fleet_settings import set_fleet
 from sqlalchemy import Engine
 
 from syncctl.core.report import Result

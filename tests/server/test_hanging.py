@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hanging import Way, silent_port
+from kit.hanging import Way, silent_port
 from sqlalchemy import text
 
 from syncctl.core.errors import DatabaseBusy, DatabaseUnavailable

@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from clusters import a_pod
+from kit.clusters import a_pod
 from sqlalchemy import Engine
 
 from syncctl import __version__

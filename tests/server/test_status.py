@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet_settings import set_fleet
+from kit.fleet_settings import set_fleet
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from typer.testing import CliRunner

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_settings import set_fleet
+from kit.fleet_settings import set_fleet
+from kit.witnesses import Silence
 from sqlalchemy import Engine, delete, insert, select, update
 
 from syncctl.core.errors import InvalidInput, LeaseHeld
 from syncctl.core.facts import Counts
-from syncctl.core.judge import JudgedPlan
 from syncctl.core.memory import Begun
 from syncctl.core.model import Algorithm, PodKey
 from syncctl.core.report import Result
@@ -333,22 +333,13 @@ def test_shards_share_one_home(engine: Engine, cluster: Sandbox, tmp_path: Path)
     assert cluster.store.list(PODS, "default").records == []
 
 
-class Nobody:
-    """Hears nothing."""
-
-    def planned(self, judged: JudgedPlan) -> None:
-        """Hear nothing."""
-
-    settled = reported = planned
-
-
 def pass_over(
     engine: Engine, cluster: Sandbox, folder: Path, shard: Shard, namespace: str = "trading"
 ) -> dict[Result, int]:
     """Run a pass over one shard in this process and return its counts."""
     kubeconfig = str(cluster.kubeconfig(folder / "kubeconfig"))
     settings = load_settings({"kubeconfig": kubeconfig, "namespace": namespace}).values
-    return sync_once(engine, open_cluster(settings), settings, PassOptions(shard=shard), Nobody()).counts()
+    return sync_once(engine, open_cluster(settings), settings, PassOptions(shard=shard), Silence()).counts()
 
 
 def fill(engine: Engine) -> None:

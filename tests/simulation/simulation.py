@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fleet_settings import set_fleet
+from kit.fleet_settings import set_fleet
 from msgspec.structs import asdict
 from sqlalchemy import Engine, event, update
 
