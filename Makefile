@@ -52,11 +52,11 @@ format: $(DEVELOPMENT) ## Put the code into the form that lint asks for
 release-check: $(DEVELOPMENT) ## Build wheel and sdist in dist/, install each by itself, and run the demo there
 	@rm -rf dist
 	@"$(VENV)/bin/python" -m build --outdir dist >/dev/null
-	@for each in dist/*.whl dist/*.tar.gz; do \
-		folder=$$(mktemp -d) && "$(PYTHON)" -m venv "$$folder/venv" \
-		&& "$$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$PWD/$$each" \
-		&& (cd "$$folder" && HOME="$$folder" venv/bin/syncctl --version && HOME="$$folder" venv/bin/syncctl demo >/dev/null) \
-		&& rm -rf "$$folder" && echo "$$each: installs and runs" || exit 1; \
+	@for each in "$$PWD"/dist/*.whl "$$PWD"/dist/*.tar.gz; do \
+		folder=$$(mktemp -d) && "$(PYTHON)" -m venv "$$folder/venv" && "$$folder/venv/bin/python" -m pip install --quiet \
+			--disable-pip-version-check --no-input --constraint constraints.txt "$$each" || exit 1; \
+		(cd "$$folder" && HOME="$$folder" venv/bin/syncctl demo >log 2>&1) || { cat "$$folder/log"; exit 1; }; \
+		echo "$${each##*/}: $$(HOME="$$folder" "$$folder/venv/bin/syncctl" --version) installs and runs"; rm -rf "$$folder"; \
 	done
 
 clean: ## Remove the virtual environment and all that tools left behind
