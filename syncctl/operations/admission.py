@@ -136,10 +136,11 @@ class Admission:
         """
         return self._seen(step, sent, pod, Result.UPDATED, missing(sent, pod), fields)
 
-    def note(self, step: Step, answer: ObservedPod) -> Outcome | None:
+    def note(self, step: Step, answer: ObservedPod, marks: Json | None = None) -> Outcome | None:
         """Note on a pod what it has of what differs just as an answer makes it of what is wanted; None: it has nothing.
 
-        Then the difference was the note's. What else differs is for the next pass: perhaps it can be changed in place.
+        Then the difference was the note's. In the same request the pod gets these marks. What else differs is for the
+        next pass: perhaps it can be changed in place.
         """
         pod = step.pod
         pairs = {
@@ -153,7 +154,11 @@ class Admission:
         fields = [field for field, both in pairs.items() if all(same(field, *pair) for pair in both)]
         if not fields:
             return None
-        sent = {"annotations": {names.ADMITTED: note_of(step.wanted, pod, fields)}}
+        marks = marks or {}
+        sent = {
+            **marks,
+            "annotations": {**marks.get("annotations", {}), names.ADMITTED: note_of(step.wanted, pod, fields)},
+        }
         outcome = self.changed(step, sent, self._cluster.patch_pod(pod.name, pod.uid, {"metadata": sent}))
         return Outcome(step, outcome.result, outcome.detail or AS_ADMITTED)
 

@@ -158,7 +158,7 @@ class _Apply:
         patch: dict[str, Any] = {"metadata": sent}
         if step.stops_process:
             answer = self._admission.ask_once(wanted)
-            if answer is not None and (noted := self._admission.note(step, answer)):
+            if answer is not None and (noted := self._admission.note(step, answer, sent)):
                 return noted
             if step.cause is Cause.RESOURCES_DIFFER:
                 resized = self._resized(step, answer)

@@ -211,6 +211,15 @@ def test_c2_no_process_is_stopped_for_a_note_that_somebody_edits(one: World, not
     assert one.plan().plan.drifted == ()
 
 
+def test_c2_with_the_note_go_the_marks_that_somebody_has_edited(one: World) -> None:
+    admit(one, mirrored)
+    one.run()
+    one.settle()
+    annotate(one, "vwap-1", admitted=None, client_name="somebody else's")
+    assert one.run().results() == {"vwap-1": Result.UPDATED}
+    assert one.plan().plan.drifted == ()
+
+
 def test_c2_a_note_that_is_lost_makes_no_replacement_of_a_resize(one: World) -> None:
     admit(one, mirrored)
     one.run()
