@@ -84,7 +84,7 @@ class Setting(NamedTuple):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How things are reached, and how a process runs, in the order in which `syncctl config show` lists it.
+    """How things are reached, and how a process runs, in the order of `syncctl config show`.
 
     What pods are made of, and how much a pass may do, is the fleet's: see core/fleet.py. What the environment or the
     config file says of that all the same is in `claims`. sources.load_settings checks values; this does not.
@@ -127,7 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_token: Annotated[Secret | None, Setting("serve", "Bearer token that callers of `syncctl serve` must show")] = (
         None
     )
-    http_token_file: Annotated[Path | None, Setting("serve", "File with that token, read anew when it changes")] = None
+    http_token_file: Annotated[Path | None, Setting("serve", "File with that token, read again when it changes")] = None
 
     log_format: Annotated[
         Literal["auto", "text", "json"], Setting("logs", "auto: text on a terminal, else JSON lines")
@@ -154,7 +154,7 @@ def _settings() -> dict[str, Setting]:
 
 
 SETTINGS = _settings()
-"""All settings, by name, in the order in which they are listed; a default that is computed is None here."""
+"""All settings, by name, in the order they are listed; a default that is computed is None here."""
 
 
 def read_setting(key: str, written: Any) -> Any:
@@ -199,7 +199,7 @@ _A = {"integer": "an integer", "number": "a number"}
 
 
 def _is_not_empty(value: Secret) -> None:
-    # An empty Secret must not mean a fresh SQLite file, in which nobody is a client.
+    # An empty Secret must not mean a fresh SQLite file without clients.
     if not value.reveal().strip():
         raise ValueError("is empty; name a database, or leave it out for a SQLite file in the user's data folder")
 

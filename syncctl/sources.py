@@ -51,7 +51,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         for key, (name, value) in variables.items()
         if key in FIELDS and value
     }
-    # An empty variable is none. Of the database that would be a fresh one, in which nobody is a client.
+    # An empty variable counts as unset: an empty database_url would mean a fresh database without clients.
     environment = {
         key: value for key, (_, value) in variables.items() if key in SETTINGS and (value or key == "database_url")
     }

@@ -21,6 +21,7 @@ from syncctl.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs/reference.md").read_text()
 ONE_PASS = (ROOT / "docs/one-pass.md").read_text()
 
 
@@ -38,8 +39,8 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_in_the_readmes_table(name: str) -> None:
-    table = README.split("## Commands")[1].split("\n## ")[0]
+def test_every_command_is_in_the_table_of_commands(name: str) -> None:
+    table = REFERENCE.split("## Commands")[1].split("\n## ")[0]
     assert f"`{name}`" in table
 
 
@@ -50,13 +51,13 @@ def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
     assert f"syncctl {name}" in text.split("Example:")[1]
 
 
-def test_the_readmes_table_of_settings_is_that_of_the_code() -> None:
+def test_the_table_of_settings_is_that_of_the_code() -> None:
     assert table_below("## Settings") == [
         f"| `{key}` | {shown_default(key)} | {setting.help} |" for key, setting in SETTINGS.items()
     ]
 
 
-def test_the_readmes_table_of_the_fleets_settings_is_that_of_the_code() -> None:
+def test_the_table_of_the_fleets_settings_is_that_of_the_code() -> None:
     defaults = msgspec.structs.asdict(FleetSettings())
     shown = {key: f"`{value:g}`" if isinstance(value, float) else f"`{value}`" for key, value in defaults.items()}
     assert table_below("### The fleet's own settings") == [
@@ -64,7 +65,7 @@ def test_the_readmes_table_of_the_fleets_settings_is_that_of_the_code() -> None:
     ]
 
 
-def test_the_readmes_table_of_exit_codes_is_that_of_the_code() -> None:
+def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
     assert table_below("## Exit codes") == [f"| {int(code)} | {meaning} |" for code, meaning in MEANINGS.items()]
 
 
@@ -130,7 +131,7 @@ def test_the_readmes_commands_by_hand_do_what_it_says(tmp_path: Path) -> None:
 
 
 def table_below(heading: str) -> list[str]:
-    section = re.split(r"\n#+ ", README.split(f"{heading}\n")[1])[0]
+    section = re.split(r"\n#+ ", REFERENCE.split(f"{heading}\n")[1])[0]
     return [line for line in section.splitlines() if line.startswith("| ")][1:]
 
 

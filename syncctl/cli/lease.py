@@ -11,14 +11,14 @@ from syncctl.cli.output import Column, View
 from syncctl.core.documents import moment
 from syncctl.core.shard import parse_shard
 from syncctl.operations.connect import open_engine
-from syncctl.operations.lease import Lease, lease_release, lease_status, list_leases
+from syncctl.operations.lease import Lease, lease_status, list_leases, revoke_lease
 from syncctl.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Show or end the lease by which one pass runs.",
+    help="Show or end the lease that lets one pass run at a time.",
 )
 
 
@@ -87,4 +87,4 @@ def release(
         return
     output.say(f"{lease.holder} holds the lease ({_state(lease)}); if it is at work, it will stop half-way")
     confirm(yes)
-    output.say(f"Taken from {lease_release(engine, part).holder}. The next pass may begin.")
+    output.say(f"Taken from {revoke_lease(engine, part).holder}. The next pass may begin.")

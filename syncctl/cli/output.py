@@ -26,7 +26,7 @@ BATCH = 200
 USUAL = 100
 """Columns of a line where no terminal says how many there are."""
 LEAST = 12
-"""Columns to which free text is shortened at the most."""
+"""Free text is never shortened to fewer columns than this."""
 _BETWEEN = "   "
 
 

@@ -53,4 +53,4 @@ def force_delete(
     if ask("Type the pod's name to go on") != name:
         raise UsageError("that is not the pod's name; nothing was done")
     pods.force_delete_pod(cluster, stuck)
-    output.say(f"Removed. The next pass starts {name} anew if it is enabled.")
+    output.say(f"Removed. The next pass starts {name} again if it is switched on.")

@@ -113,7 +113,7 @@ def play(
         if not running.running:
             raise SyncctlError("the sandbox is not running", "start it: `syncctl sandbox up`")
         befalls = play_fate(running.url, pod, fate)
-    output.say(f"{pod}: {fate}" if befalls else f"{pod}: it runs already; {fate} befalls it when it is made anew")
+    output.say(f"{pod}: {fate}" if befalls else f"{pod}: it runs already; {fate} befalls it when it is next made")
 
 
 def _folder(given: Path | None) -> Path:

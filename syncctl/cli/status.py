@@ -19,7 +19,7 @@ from syncctl.operations.status import read_status
 from syncctl.settings import Settings
 
 MOST = 10
-"""Pods of which more is said below the table."""
+"""How many pods the lines below the table say more about."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -18,7 +18,7 @@ Metadata = Mapping[str, Mapping[str, str]]
 """Labels and annotations, under these names."""
 
 FOUND_BY = (names.FLEET, names.ALGORITHM, names.CLIENT_ID, names.BUCKET)
-"""Labels by which selectors find a pod: with another value one of them is as good as gone."""
+"""Labels that selectors find a pod by: one with another value is as good as gone."""
 
 
 class Asked(NamedTuple):
@@ -103,7 +103,7 @@ def as_asked(pod: ObservedPod) -> Asked:
 
 
 def overridden(pod: ObservedPod) -> Metadata:
-    """Return the labels and annotations of which a pod's note says that admission sets them: what was asked for.
+    """Return the labels and annotations that a pod's note says admission sets: what was asked for.
 
     Only those that are as they were set then.
     """

@@ -11,7 +11,7 @@ from syncctl.core.steps import Cause, Plan, Step
 
 
 def clients_made(report: Report) -> set[int]:
-    """Return the clients of which a pod was made."""
+    """Return the clients that a pod was made for."""
     return {
         outcome.step.key.client_id
         for outcome in report.outcomes

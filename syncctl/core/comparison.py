@@ -50,7 +50,7 @@ def compared(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> Step
 
 
 def wait_for(key: PodKey | None, pod: ObservedPod, wanted: DesiredPod | None, now: datetime) -> Step:
-    """Return the step for a pod that has been told to go; `now` is the moment by which it is judged to be stuck."""
+    """Return the step for a pod that has been told to go; `now` decides whether it is stuck."""
     health = pod_health(pod, now)
     if health.code is HealthCode.STUCK:
         cause, reason = Cause.STUCK, f"{health.message}; {STUCK_ADVICE.format(pod=pod.name)}"
@@ -67,7 +67,7 @@ def _of_differences(found: list[Difference]) -> tuple[StepKind, Cause, str]:
     if fields > {"image"}:
         return StepKind.REPLACE, Cause.SPEC_DIFFERS, words
     if any(each.rewritten for each in found):
-        return StepKind.REPLACE, cause, f"{words}; made anew, for the cluster's admission rewrites that"
+        return StepKind.REPLACE, cause, f"{words}; replaced, for the cluster's admission rewrites that"
     return StepKind.UPDATE, cause, words
 
 

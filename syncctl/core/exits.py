@@ -1,4 +1,4 @@
-"""What a command's exit code says. One table; the README lists it, and a test compares the two."""
+"""What a command's exit code says. One table; docs/reference.md lists it, and a test compares the two."""
 
 from enum import IntEnum
 from typing import TYPE_CHECKING

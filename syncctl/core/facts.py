@@ -54,7 +54,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What is known beside the plan. It stays in memory for as long as the pass goes on, so no clients are in it.
 
     `home` and the five after it are what earlier passes have left to be known, see Snapshot; `read_at` is when that
-    was read, by the database's clock, and `now` the moment by which pods are judged. `cluster` says which cluster and
+    was read, by the database's clock, and `now` the moment that pods are judged at. `cluster` says which cluster and
     namespace the plan is for, `namespace` the latter alone, `here` is the same as a fleet's home; None when nobody has
     asked, or may know. `elsewhere` is what the other shards have counted. `settings` are the fleet's own, None while
     they are unset, and `claims` what this process's environment or config file says of them all the same.

@@ -45,7 +45,7 @@ class Identities:
         return self._of(names.read_name(pod))
 
     def named_by_go_service(self, pod: str) -> PodKey | None:
-        """Return the key of which the Go service may have made a pod by this name."""
+        """Return the key that the Go service may have made a pod of this name for."""
         return self._of(names.read_seed_name(pod))
 
     def claims(self, pod: ObservedPod) -> set[PodKey]:

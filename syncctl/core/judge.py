@@ -20,7 +20,7 @@ ORDER: tuple[HoldRule, ...] = (
 
 
 class JudgedPlan(Struct, frozen=True):
-    """A plan with its holds, and the facts by which it was judged.
+    """A plan with its holds, and the facts it was judged by.
 
     `refusals` are for a person, `notes` are to be written down before anything is done.
     """

@@ -18,7 +18,7 @@ _NOT_DONE = {Result.REFUSED, Result.DEFERRED, Result.FAILED}
 def to_latch(
     refused: Iterable[GuardKind], latches: Mapping[GuardKind, Latch], shard: Shard
 ) -> dict[GuardKind, frozenset[int]]:
-    """Return in which buckets what a pass over this shard refuses is to be latched and is not yet."""
+    """Return the buckets where what a pass over this shard refuses is to be latched and is not yet."""
     missing = {
         kind: frozenset(shard.buckets) - (latches[kind].buckets if kind in latches else frozenset()) for kind in refused
     }
@@ -26,7 +26,7 @@ def to_latch(
 
 
 def to_settle(report: Report, latches: Iterable[GuardKind]) -> set[GuardKind]:
-    """Return of which kinds a pass has seen the end, for its buckets."""
+    """Return the kinds that a pass has seen the end of, for its buckets."""
     if report.lease_lost:
         return set()
     results: dict[GuardKind | None, set[Result]] = {}

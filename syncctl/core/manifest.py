@@ -93,7 +93,7 @@ ENVIRONMENT: Mapping[str, Callable[[DesiredPod], Json]] = {
 
 
 def evidence(cause: str, now: datetime) -> dict[str, str]:
-    """Return the annotations of a pod that was changed in a way that may harm it: when, and for which cause."""
+    """Return the annotations of a pod that was changed in a way that may harm it: when, and why."""
     return {names.REPLACED: now.isoformat(timespec="seconds"), names.CHANGED_FOR: str(cause)}
 
 

@@ -3,7 +3,7 @@
 Rows stay in db/, JSON stays in kube/; what travels is one of these. All times are aware and UTC.
 
 They are msgspec's structs: a pass makes several for each pod, and a frozen dataclass takes five times as long to make.
-Those of which there is one a pod hold nothing that could lead back to them, so no collector has to look at them.
+The structs that exist once a pod can form no reference cycle, so the collector need not track them.
 """
 
 from collections.abc import Mapping
@@ -181,7 +181,7 @@ NO_ENVIRONMENT = Environment()
 class ObservedPod(Struct, frozen=True, gc=False):
     """A pod as the cluster has it: what the planner and the status table need, and no more.
 
-    `deleted_at` is the deletionTimestamp: the moment by which the pod should be gone. `controlled` tells that another
+    `deleted_at` is the deletionTimestamp: when the pod should be gone. `controlled` tells that another
     object owns the pod. `unready` holds why the pod as a whole is not ready, whatever its containers last said; a lost
     node shows there. `unschedulable` holds the scheduler's message while the pod fits nowhere, `resize_refused` the
     kubelet's while it will not give the container other resources. `resizing` holds what the kubelet says while it has

@@ -55,9 +55,9 @@ _SEED_NAME = re.compile(rf"(vmap|{'|'.join(Algorithm)})-([1-9][0-9]{{0,18}})")
 NOT_OURS = "a pod that syncctl did not make"
 GO_CONTAINER, GO_IMAGE = "algorithm-container", "algorithm-image"
 """The one container of each pod of the Go service, which has no setting for either."""
-"""Whose a pod is that says of nobody that it is theirs, as those of the Go service."""
+"""The owner, in words, of a pod whose labels name none, like those of the Go service."""
 LOST = "a pod that syncctl made, without a fleet's label"
-"""Whose a pod is from which somebody has taken the label of its fleet."""
+"""The owner, in words, of a pod that has lost its fleet's label."""
 
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in Algorithm}
 

@@ -30,7 +30,7 @@ class Others:
 
 
 class OtherPods:
-    """The others of one plan, by whose each may be.
+    """The others of one plan, by whose pod each may be.
 
     `adoptable` has, by key, what is still to be taken over; whoever plans a key takes it out. `unclaimed` are the names
     of pods that look like the Go service's and that no row claims.

@@ -76,7 +76,7 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
     Args:
         desired: what the database asks for.
         observed: all pods that carry the fleet's label; the list must be complete.
-        now: the moment by which a terminating pod is judged to be stuck.
+        now: the time that decides whether a terminating pod is stuck.
         others: who else holds names.
     """
     planner = _Planner(desired, now, others)
@@ -97,7 +97,7 @@ def _order(step: Step) -> tuple[int, bool, float, tuple[int, int], str]:
 
 
 def _claims(drifted: Iterable[Step]) -> dict[PodKey, tuple[ObservedPod, ...]]:
-    """Return the pods of each key of which one is made in another's place: those of all its steps."""
+    """Return, for each key that gets a pod in another's place, the pods of all its steps."""
     claims: dict[PodKey, tuple[ObservedPod, ...]] = {}
     for step in drifted:
         if step.key and step.observed and step.may_make_pod:
@@ -171,7 +171,7 @@ class _Planner:
                     yield (tombstone.name, key.algorithm), pod.name
 
     def away(self, drifted: Iterable[Step]) -> dict[PodKey, Begun]:
-        """Return what was begun of pods that are asked for, by an invalid row too, and of which none lives."""
+        """Return the begun replacements that are still wanted, by an invalid row too, and have no live pod."""
         begun = self._desired.begun
         if not begun:
             return {}

@@ -36,7 +36,7 @@ class PassRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What became of one step of a pass. `since` is the first pass in a row in which just that became of it."""
+    """What became of one step of a pass. `since` is the first pass in a row with just that outcome."""
 
     pod: str
     uid: str | None

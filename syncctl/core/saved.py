@@ -1,4 +1,4 @@
-"""The digest by which a saved plan is known to be still the plan. Pure."""
+"""The digest that tells whether a saved plan is still the plan. Pure."""
 
 import json
 from hashlib import sha256

@@ -14,7 +14,7 @@ from syncctl.core.model import DesiredPod, ObservedPod, PodKey
 
 
 class StepKind(StrEnum):
-    """What is to be done, in the order in which a plan shows it."""
+    """What is to be done, in the order a plan shows it."""
 
     DELETE = "delete"
     REPLACE = "replace"
@@ -86,7 +86,7 @@ class Hold(Struct, frozen=True):
 class Step(Struct, frozen=True, gc=False):
     """One thing to do, or to leave, with its reason in words for a person.
 
-    `key` is None only for a pod of ours of which nothing names a client. `observed` is None when there is no pod yet,
+    `key` is None only for a pod of ours that nothing ties to a client. `observed` is None when there is no pod yet,
     `desired` when there should be none; `client` names the client of a row that cannot become a desired pod. A step
     that is `held` is shown and not carried out. `unsure` says why a step that ends a process is not surely what a
     person has asked for: it rests on what may have been edited, or on one thing alone. "" when it is.
@@ -148,7 +148,7 @@ class Step(Struct, frozen=True, gc=False):
         return self.kind is StepKind.UPDATE and self.cause in (Cause.IMAGE_DIFFERS, Cause.RESOURCES_DIFFER)
 
     def set_aside(self, kind: StepKind, cause: Cause, reason: str) -> "Step":
-        """Return the step as one that does nothing: it ends no process, so of none it is unsure whether it may."""
+        """Return the step as one that does nothing: it ends no process, so there is nothing to be unsure of."""
         return replace(self, kind=kind, cause=cause, reason=reason, unsure="")
 
     @property
@@ -181,7 +181,7 @@ class Plan(Struct, frozen=True):
 
     @property
     def in_sync(self) -> tuple[Step, ...]:
-        """The steps by which the matches are kept; made when somebody asks for them."""
+        """The keep steps of the matches; made when somebody asks for them."""
         return tuple(
             Step(StepKind.KEEP, Cause.IN_SYNC, pod.name, wanted.key, "in sync", wanted, pod)
             for wanted, pod in self.matches

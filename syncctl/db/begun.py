@@ -11,7 +11,7 @@ from syncctl.db.tables import begun_replacements
 
 
 def read_begun(connection: Connection, *conditions: ColumnElement[bool]) -> dict[PodKey, Begun]:
-    """Return the replacements begun, of those keys for which the conditions hold."""
+    """Return the begun replacements that the conditions select."""
     table = begun_replacements
     columns = (table.c.client_id, table.c.algorithm, table.c.begun_at, table.c.stopped, table.c.cause)
     rows = connection.execute(select(*columns).where(*conditions))
@@ -21,7 +21,7 @@ def read_begun(connection: Connection, *conditions: ColumnElement[bool]) -> dict
 
 
 def store_begun(connection: Connection, begun: Mapping[PodKey, Begun]) -> None:
-    """Store replacements that are about to begin; one that is known already begins anew."""
+    """Store replacements that are about to begin; one that is known already begins again."""
     delete_of_keys(connection, begun_replacements, begun)
     rows = [
         {

@@ -106,7 +106,7 @@ def set_locally(connection: Connection, settings: Mapping[str, str]) -> None:
 
 
 def lock_timeout(engine: Engine) -> dict[str, str]:
-    """Return the setting by which a psql that somebody left open in a transaction does not hold us up for ever."""
+    """Return the setting that keeps a psql left open in a transaction from holding us up for ever."""
     return {"lock_timeout": _milliseconds(0.8 * waits_of(engine).seconds)}
 
 

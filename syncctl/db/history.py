@@ -46,7 +46,7 @@ def record_pass(
 
     Args:
         record: one with an error knows of no steps; what was left undone before it stays so.
-        done: steps of which something came.
+        done: steps that came to something.
         standing: all others, each of a client, by what tells whether it is just as an earlier pass has left it.
         keep_days: what is still left undone is kept for longer.
     """
@@ -137,7 +137,7 @@ def last_pass(connection: Connection) -> PassRecord | None:
 
 
 def last_success(connection: Connection) -> PassRecord | None:
-    """Read the record from which on each part of the fleet has had a pass that worked; None when one has not.
+    """Read the record since which every part of the fleet has had a pass that worked; None when one has not.
 
     Of shards that is the last success of the one whose last success is the longest ago: a shard that always fails must
     not be hidden by the others. What an earlier number of shards has done counts until the present one has done it.

@@ -1,4 +1,4 @@
-"""The fleet's home: the one namespace in which its pods are made."""
+"""The fleet's home: the one namespace where its pods are made."""
 
 from sqlalchemy import Connection, select, update
 

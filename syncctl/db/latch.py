@@ -20,7 +20,7 @@ def is_anything() -> ColumnElement[bool]:
 
 
 def read_latches(connection: Connection, *conditions: ColumnElement[bool]) -> dict[GuardKind, Latch]:
-    """Return what is latched in those buckets for which the conditions hold, with the first who found it."""
+    """Return what is latched in the buckets that the conditions select, with the first who found it."""
     table = guard_latches
     query = select(table.c.kind, table.c.bucket, table.c.refused_since, table.c.found_by).where(*conditions)
     latches: dict[GuardKind, Latch] = {}
@@ -51,7 +51,7 @@ def settle_latches(connection: Connection, kinds: Iterable[GuardKind], shard: Sh
 
 
 def read_allowances(connection: Connection, *conditions: ColumnElement[bool]) -> frozenset[Allowance]:
-    """Return the pods that may go, of those clients for which the conditions hold."""
+    """Return the pods that may go, of the clients that the conditions select."""
     table = guard_allowances
     rows = connection.execute(select(table.c.pod, table.c.uid).where(*conditions))
     return frozenset(Allowance(pod, uid) for pod, uid in rows)

@@ -180,7 +180,7 @@ def read_counts(connection: Connection, shard: Shard) -> Counts:
 
 
 def _still(mine: Lease) -> ColumnElement[bool]:
-    """Return the condition by which a row is still the one that was written when this lease was taken."""
+    """Return the condition that a row is still the one written when this lease was taken."""
     return (lease.c.name == str(mine.shard)) & (lease.c.token == mine.token) & (lease.c.nonce == mine.nonce)
 
 

@@ -137,7 +137,7 @@ def _places(parameters: Mapping[str, Any]) -> list[dict[str, str]]:
         if len(values) == 1 and (name == "port" or not values[0]):
             lists[name] = values * number
     if any(len(values) != number for values in lists.values()):
-        return [{}]  # lists that do not fit together, of which libpq has its own words
+        return [{}]  # lists of unequal length: libpq has its own words for that
     return [dict(zip(_LIST, each, strict=True)) for each in zip(*lists.values(), strict=True)]
 
 

@@ -81,7 +81,7 @@ def batches(values: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 
 
 def of_shard(number: Column[Any], shard: Shard) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions by which a query finds the clients, or buckets, of a shard only."""
+    """Return the conditions that limit a query to the clients, or buckets, of a shard."""
     return () if shard == WHOLE else (number % BUCKETS % shard.of == shard.index,)
 
 

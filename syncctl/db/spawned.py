@@ -26,7 +26,7 @@ def catch_up_spawned(connection: Connection, made: Mapping[int, datetime]) -> No
     # Looked at twice: a pass that has lost its lease may be recording what it made, and no time may move back.
     behind = _behind(connection, made, made, lock=False)
     behind = _behind(connection, behind, made, lock=True)
-    # The cluster tells seconds, in each of which a pass makes hundreds of pods: that is a few statements for a fleet.
+    # The cluster's times are whole seconds, and a pass makes hundreds of pods in one: a few statements do for a fleet.
     of_a_second: defaultdict[datetime, list[int]] = defaultdict(list)
     for client_id in behind:
         of_a_second[made[client_id]].append(client_id)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 STEP = 0.1
-"""Seconds in which a signal may go unheard."""
+"""Seconds that a signal may go unheard."""
 USUAL = 10.0
 """Seconds that a wait may last where nobody says otherwise; the default of the setting database_timeout."""
 

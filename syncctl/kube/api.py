@@ -35,7 +35,7 @@ from syncctl.kube.transport import Pause, Permit, Transport
 LIST_STARTS = 3
 """How often a list is begun before its expiry in mid-way counts as a failure."""
 HEAD_START = 0.0001
-"""Seconds in which the next page is asked for before this one is decoded: that holds the interpreter to its end."""
+"""Seconds given to the request for the next page to leave before this page is decoded, which keeps the interpreter."""
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _T = TypeVar("_T")

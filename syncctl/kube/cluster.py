@@ -37,7 +37,7 @@ class Cluster(Protocol):
         """
 
     def home(self) -> str:
-        """Return the namespace's uid, which no other namespace of any cluster has, nor one made anew by its name.
+        """Return the namespace's uid, that of no other namespace, not even a later one of the same name.
 
         Raises:
             NamespaceNotFound: there is none by this name.

@@ -233,7 +233,7 @@ def _environment(variables: list[Variable]) -> Environment:
 
 
 def _conditions(conditions: Iterable[Condition]) -> dict[str, Condition]:
-    """Return, by type, the conditions that are not as in a healthy pod with which nothing is done."""
+    """Return, by type, the conditions that differ from those of a healthy pod at rest."""
     return {
         condition.type: condition
         for condition in conditions

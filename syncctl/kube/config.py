@@ -32,7 +32,7 @@ class Connection:
     """Where requests go and how. `configuration` yields the authorization header, fresh for every request.
 
     `renew`, where there is something to be asked, gets new credentials when the server lets the known ones in no more;
-    it raises NoCluster. `impersonation` are headers of every request, of which one name may come more than once.
+    it raises NoCluster. `impersonation` are headers of every request; a name may occur more than once.
     """
 
     configuration: Any
@@ -149,7 +149,7 @@ def _load_kubeconfig(paths: str, context: str | None, configuration: Any) -> Fou
 
     def renew() -> None:
         nonlocal loader
-        # What has come to its end the library itself asks for anew.
+        # The library itself renews what has expired.
         expiry = getattr(loader, "expiry", None)
         if expiry is None or expiry - _RENEWED_BEFORE > datetime.now(UTC):
             loader = load()

@@ -91,7 +91,7 @@ def read_kubeconfig(paths: str, context: str | None) -> Chosen:
 
 
 def impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the headers by which each request is made as somebody else, as far as the user's entry says so."""
+    """Return the headers that make each request as somebody else, where the user's entry says so."""
     extra = user.get("as-user-extra") or {}
     headers = [
         ("Impersonate-User", user.get("as")),

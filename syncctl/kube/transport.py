@@ -35,7 +35,7 @@ FIRST_BACK_OFF = 0.2
 LONGEST_BACK_OFF = 10.0
 CONNECT_TIMEOUT = 5.0
 CREDENTIALS_LAST = 1.0
-"""Seconds for which an authorization header is used before the client library is asked for it anew."""
+"""Seconds that an authorization header is used before the client library is asked for it again."""
 
 _SAID_BY_PROXIES = {401, 403}
 """Beside those that may pass, the statuses that say nothing of whether an API server has answered."""
@@ -54,7 +54,7 @@ class Transport:
         self._host = connection.configuration.host
         self._pool = connection.pool
         if self._pool.proxy is None:
-            # To find the host's pool anew costs a tenth of every request.
+            # Finding the host's pool again costs a tenth of every request.
             self._pool = self._pool.connection_from_url(self._host)
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, request_timeout), read=request_timeout)
         self._credentials = _Credentials(connection)
@@ -194,7 +194,7 @@ class _Credentials:
 
 
 class _Throttle:
-    """Lets callers through at no more than a rate; they wait for their turn in the order in which they came."""
+    """Lets callers through at no more than a rate; they take turns in the order they came."""
 
     def __init__(self, rate: float, sleep: Callable[[float], None]) -> None:
         self._interval = 1 / rate if rate else 0.0

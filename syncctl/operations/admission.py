@@ -80,10 +80,10 @@ class Admission:
         return self._answers.get(asked)
 
     def foresee(self, manifest: Json, wanted: DesiredPod) -> Annotations:
-        """Return the notes with which a pod is to be made, and ask for them unless all are taken as they are asked for.
+        """Return the notes a pod is to be made with; asks the API server for them unless everything is taken as given.
 
         Raises:
-            PodRejected: the pod would lose the label by which it is ours.
+            PodRejected: the pod would lose the label that makes it ours.
         """
         if self._plain:
             return {}

@@ -60,7 +60,7 @@ def apply_plan(
         brake: asked before each step; the rest is deferred once it says stop.
         confirm_lease: called before each batch of writes; raises LeaseLost.
         on_outcome: called from this thread as each outcome becomes known.
-        clock: by which pods get their time to go.
+        clock: times the pods' graces.
     """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="apply") as pool:
         outcomes = {}

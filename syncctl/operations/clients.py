@@ -62,7 +62,7 @@ def update_client(
 
 
 def delete_client(engine: Engine, reference: str | int) -> Client:
-    """Delete a client and leave its tombstone, by which the next pass stops its pods at once.
+    """Delete a client and leave its tombstone, which makes the next pass stop its pods at once.
 
     Returns:
         The client as it was.

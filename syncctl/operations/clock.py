@@ -1,4 +1,4 @@
-"""The time by which a pass goes: the system's, unless somebody drives another one."""
+"""A pass's clock: the system's, unless a test drives another one."""
 
 import time
 from collections.abc import Callable

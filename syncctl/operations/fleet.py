@@ -25,7 +25,7 @@ from syncctl.operations.clock import SYSTEM
 from syncctl.operations.planning import read_desired
 
 ANY_IMAGE = "registry.k8s.io/pause:3.10"
-"""Of the pod with which a template is tried, for a fleet without a default image. It is never pulled."""
+"""The image of the pod that tries a template, for a fleet without a default image. It is never pulled."""
 
 
 def new_settings(known: FleetSettings | None, given: Mapping[str, Value], *, defaults: bool) -> FleetSettings:

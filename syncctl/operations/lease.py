@@ -23,7 +23,7 @@ from syncctl.db.lease import (
 )
 from syncctl.operations.clock import SYSTEM, Clock
 
-__all__ = ["HeldLease", "Lease", "lease_release", "lease_status", "list_leases"]
+__all__ = ["HeldLease", "Lease", "lease_status", "list_leases", "revoke_lease"]
 
 log = logging.getLogger("syncctl")
 
@@ -33,7 +33,7 @@ RETRY_EVERY = 2.0
 POLL_EVERY = 1.0
 """Seconds between two looks of a pass that waits for the lease."""
 SAFETY = 5.0
-"""Seconds before the expiry from which nothing is written any more: as long as a request may be on its way."""
+"""Nothing is written in the last seconds before the expiry: as long as a request may be on its way."""
 
 
 class HeldLease:
@@ -178,7 +178,7 @@ def list_leases(engine: Engine) -> tuple[Lease, ...]:
         return read_leases(connection)
 
 
-def lease_release(engine: Engine, shard: Shard = WHOLE) -> Lease:
+def revoke_lease(engine: Engine, shard: Shard = WHOLE) -> Lease:
     """Take the lease away from whoever holds it, if anybody does, who then stops writing; return it as it was."""
     with writing(engine) as connection:
         return take_away_lease(connection, shard)

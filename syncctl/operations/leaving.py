@@ -7,7 +7,7 @@ from syncctl.core.model import ObservedPod, PodKey
 from syncctl.operations.parts import Item
 
 GRACE_MARGIN = 10.0
-"""Seconds beyond its grace for which a pass waits for a pod to be gone."""
+"""Seconds beyond its grace that a pass waits for a pod to be gone."""
 FIRST_LOOK = 0.1
 LONGEST_LOOK = 2.0
 """Seconds between two looks at what is terminating."""

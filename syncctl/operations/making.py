@@ -1,4 +1,4 @@
-"""Make pods: those that are missing, and those for which another pod has to go first.
+"""Make pods: those that are missing, and those that another pod has to make way for.
 
 What is to be done for a pod is cut into parts of one request, and a part that is refused for the moment goes back
 to its queue with a moment before which it is not tried again. No thread sleeps for it, so no other pod waits for it.
@@ -50,7 +50,7 @@ NO_ROOM = "not begun, for the quota has no room for a successor"
 
 
 class Making:
-    """One run over the steps of a plan by which pods are made."""
+    """One run over those steps of a plan that make pods."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Making:
             brake: says when nothing more is begun, and when nothing is gone on with.
             confirmed: asked before each batch of writes; False when the lease is lost, which the brake knows by then.
             pool: of as many threads, each for one request at a time, as `threads` says.
-            clock: by which pods get their time to go, and refusals theirs to pass.
+            clock: times the pods' graces and the refusals' retries.
         """
         self._claims = plan.claims
         parts = Parts(plan, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
@@ -189,7 +189,7 @@ class Making:
         return place is not Place.END or not self._room.closed
 
     def _may_write(self, place: Place) -> bool:
-        """Ask the database before each batch of the same kind, and the brake anew: that may have taken its time."""
+        """Ask the database before each batch of the same kind, then the brake again: asking may have taken long."""
         item = self._waiting.first(place)
         batch = (item.step.kind, place in MAKING) if item else None
         if batch != self._batch or not self._left_of_batch:

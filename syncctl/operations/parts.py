@@ -1,4 +1,4 @@
-"""The requests by which one pod is made in another's place, part by part. Each is sent once, and nothing waits here."""
+"""The requests that put one pod in another's place, part by part. Each is sent once, and nothing waits here."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ def find_stuck_pod(engine: Engine, cluster: Cluster, name: str) -> ObservedPod:
         raise InvalidInput(
             f"pod {name}",
             ["is not terminating"],
-            "to stop it, switch its algorithm off: `syncctl algo set`; to have it anew: `syncctl client restart`",
+            "to stop it, switch its algorithm off: `syncctl algo set`; to have it replaced: `syncctl client restart`",
         )
     return pod
 

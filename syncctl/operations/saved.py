@@ -57,7 +57,7 @@ def save_plan(file: Path, judged: JudgedPlan, options: PassOptions) -> None:
 
 
 def read_plan(file: Path) -> PassOptions:
-    """Return the options by which exactly this plan is carried out.
+    """Return the options that carry out exactly this plan.
 
     Raises:
         InvalidInput: the file is no saved plan.

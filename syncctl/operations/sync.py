@@ -44,7 +44,7 @@ from syncctl.settings import Settings
 log = logging.getLogger("syncctl")
 
 UNHEALTHY_NAMED = 20
-"""Pods in trouble of which the log has a line each; the summary counts all of them."""
+"""Pods in trouble that get a log line each; the summary counts all of them."""
 
 
 class Witness(Protocol):

@@ -10,7 +10,7 @@ from syncctl.operations.parts import Item
 
 
 class Place(Enum):
-    """What they wait for, in the order in which that comes."""
+    """What they wait for, in the order it comes."""
 
     FRESH = "to be made, for its old pod is gone"
     GONE = "its old pod is gone, as far as a list tells"

@@ -68,7 +68,7 @@ class World:
     def claiming(self, keys: Iterable[PodKey], desired: DesiredState) -> list[ObservedPod]:
         """Return the fleet's pods in the care of other shards that may run one of these keys.
 
-        The label by which they are shared out anybody can edit: what seems to be missing here may be running there.
+        Anybody can edit the label that shares pods out: what seems to be missing here may be running there.
         """
         if self._shard == WHOLE or not (wanted := set(keys)):
             return []

@@ -75,13 +75,13 @@ class Record:
 
     @property
     def json(self) -> Json:
-        """The whole object, decoded anew: the caller may change it."""
+        """The whole object, freshly decoded: the caller may change it."""
         decoded: Json = msgspec.json.decode(self.body)
         return decoded
 
     @property
     def content(self) -> Json:
-        """The object without kind and apiVersion, decoded anew: take it once and keep it."""
+        """The object without kind and apiVersion, freshly decoded: take it once and keep it."""
         decoded: Json = msgspec.json.decode(self.blob)
         return decoded
 

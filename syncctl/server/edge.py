@@ -34,7 +34,7 @@ _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.I
 
 
 class Token:
-    """The bearer token that callers must show, if one is set. A token in a file is read anew when the file changes."""
+    """The bearer token that callers must show, if one is set. A token in a file is read again when the file changes."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the token.

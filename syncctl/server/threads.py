@@ -83,7 +83,7 @@ def once(make: Callable[[], T]) -> Callable[[], T]:
     """Return a function that makes a thing when it is first asked for, and gives all who ask that one.
 
     Who asks while it is made waits for it: what is imported on the way may not bear two threads, and two of it are one
-    too many. What fails is tried anew by who asks next.
+    too many. What fails is tried again by the next caller.
     """
     made: list[T] = []
     lock = threading.Lock()

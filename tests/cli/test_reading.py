@@ -157,7 +157,7 @@ def test_newcomer_14_the_sandbox_says_when_it_cannot_do_what_it_is_asked(cli: Cl
         while (said := cli(play).stderr) == "vwap-1: Pending\n" and time.monotonic() < deadline:
             cli(f"sandbox play vwap-1 Running --folder {tmp_path}")
             time.sleep(0.3)
-        assert said == "vwap-1: it runs already; Pending befalls it when it is made anew\n"
+        assert said == "vwap-1: it runs already; Pending befalls it when it is next made\n"
     finally:
         cli(f"sandbox down --folder {tmp_path}")
 

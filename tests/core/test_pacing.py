@@ -309,7 +309,7 @@ def test_a_change_whose_first_pods_are_ill_goes_no_further(
     ids=str,
 )
 def test_b5_only_what_was_restarted_is_evidence_against_a_restart(cause: Cause | None, halted: set[int]) -> None:
-    # Of the first client nothing was asked; its pod was healed, or made anew by an older version, and has ended again.
+    # Of the first client nothing was asked; its pod was healed, or made again by an older version, and has ended again.
     healed = replaced(a_client(1), cause=cause, containers=CRASHING)
     asking = a_client(3, restart_generation=0)
     plan = planned([a_client(1), replace(asking, restart_generation=1)], [healed, pod_of(asking)])

@@ -48,7 +48,7 @@ def test_they_come_back_as_they_were_in_the_snapshot_too(engine: Engine, consume
     assert read_snapshot(engine, consume_restarts=consume).begun == given
 
 
-def test_one_that_begins_anew_begins_then(engine: Engine) -> None:
+def test_one_that_begins_again_begins_then(engine: Engine) -> None:
     store(engine, {VWAP_OF_7: Begun(NOW, stopped=False), VWAP_OF_8: Begun(NOW, stopped=True)})
     store(engine, {VWAP_OF_7: Begun(LATER, stopped=True)})
     assert stored(engine) == {VWAP_OF_7: Begun(LATER, stopped=True), VWAP_OF_8: Begun(NOW, stopped=True)}

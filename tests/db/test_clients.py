@@ -218,7 +218,7 @@ def test_only_the_algorithms_given_are_switched(connection: Connection, acme: Cl
     assert changed.updated_at == LATER
 
 
-def test_a_vanished_row_of_algorithms_is_seen_and_made_anew(connection: Connection, acme: Client) -> None:
+def test_a_vanished_row_of_algorithms_is_seen_and_made_again(connection: Connection, acme: Client) -> None:
     connection.execute(delete(algorithm_status))
     assert db.get_client(connection, acme.id).algorithms is None
     changed = db.set_algorithms(connection, acme.id, {Algorithm.TWAP: True}, LATER)
@@ -371,7 +371,7 @@ def test_ids_inserted_by_hand_are_passed_by(connection: Connection, acme: Client
     assert following.algorithms.id > acme.algorithms.id + 3
 
 
-def _start_anew(connection: Connection, sequence_at: int) -> None:
+def _start_again(connection: Connection, sequence_at: int) -> None:
     """Let sequences be as after a restore of the rows only."""
     if connection.dialect.name == "sqlite":
         connection.execute(text("DELETE FROM sqlite_sequence"))
@@ -387,7 +387,7 @@ def test_ids_of_deleted_clients_do_not_come_again_when_sequences_are_behind(
     others = [db.insert_client(connection, NewClient(f"client {number}"), NOW) for number in range(4)]
     for each in others[-2:]:
         db.delete_client(connection, each.id, NOW, "alice")
-    _start_anew(connection, sequence_at)
+    _start_again(connection, sequence_at)
     new = db.insert_client(connection, NewClient("new"), NOW)
     assert new.id > others[-1].id
     assert new.algorithms is not None

@@ -15,7 +15,7 @@ from syncctl.db import lease as db
 from syncctl.db.engine import connect, reading, writing
 from syncctl.db.tables import lease
 from syncctl.operations.clock import Clock
-from syncctl.operations.lease import SAFETY, HeldLease, lease_release, lease_status
+from syncctl.operations.lease import SAFETY, HeldLease, lease_status, revoke_lease
 
 TERM = db.TERM.total_seconds()
 A_MOMENT = timedelta(seconds=20)
@@ -147,7 +147,7 @@ def test_the_token_grows_with_every_holder(engine: Engine) -> None:
     acquire(engine)
     age(engine, TERM)
     tokens.append(acquire(engine, "host-b").token)
-    lease_release(engine)
+    revoke_lease(engine)
     tokens.append(acquire(engine, "host-c").token)
     assert tokens == sorted(set(tokens))
 
@@ -175,7 +175,7 @@ def test_one_that_was_given_back_cannot_be_renewed(engine: Engine) -> None:
 
 def test_a_person_may_take_it_from_whoever_holds_it(engine: Engine) -> None:
     first = acquire(engine)
-    assert lease_release(engine) == first
+    assert revoke_lease(engine) == first
     assert not lease_status(engine).held
     assert not renew(engine, first)
     assert acquire(engine, "host-b").token > first.token + 1
@@ -224,14 +224,14 @@ def test_ending_one_that_is_anothers_by_now_leaves_it_alone(engine: Engine) -> N
 def test_a_lease_that_was_taken_away_was_not_given_back(engine: Engine) -> None:
     # Its holder may have been dead: that is when a person is told to take it away.
     acquire(engine)
-    lease_release(engine)
+    revoke_lease(engine)
     assert acquire(engine, "host-b").took_over
 
 
 def test_where_nobody_has_it_nothing_is_taken_away(engine: Engine) -> None:
     release(engine, acquire(engine))
     before = lease_status(engine)
-    assert lease_release(engine) == before
+    assert revoke_lease(engine) == before
     assert lease_status(engine) == before
     assert not acquire(engine, "host-b").took_over
 
@@ -255,7 +255,7 @@ def test_of_many_at_once_one_gets_it(engine: Engine) -> None:
 def test_a_table_without_its_row_is_an_error_that_says_so(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(delete(lease))
-    for ask in (acquire, lease_status, lease_release):
+    for ask in (acquire, lease_status, revoke_lease):
         with pytest.raises(DatabaseError, match="the table lease has no row") as refused:
             ask(engine)
         assert refused.value.hint
@@ -337,7 +337,7 @@ def test_a_renewal_counts_from_before_it_was_asked_for(engine: Engine, held: Hel
 @pytest.mark.parametrize("how", ["released by a person", "expired", "taken by another"])
 def test_a_lost_lease_cannot_be_confirmed(engine: Engine, held: HeldLease, how: str) -> None:
     if how == "released by a person":
-        lease_release(engine)
+        revoke_lease(engine)
     else:
         age(engine, TERM)
     if how == "taken by another":
@@ -378,7 +378,7 @@ def test_a9_leaving_after_a_failover_frees_nothing_of_the_next_holders(
 
 def test_a9_a_lease_that_was_taken_away_stays_so_when_its_token_comes_again(engine: Engine) -> None:
     first = acquire(engine)
-    lease_release(engine)
+    revoke_lease(engine)
     with writing(engine) as connection:
         values = {"token": first.token, "expires_at": first.expires_at}
         connection.execute(update(lease).values(values))
@@ -429,7 +429,7 @@ def test_the_thread_renews_it_without_being_asked(engine: Engine, monkeypatch: p
 def test_the_thread_notices_that_it_is_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncctl.operations.lease.RENEW_EVERY", 0.01)
     with HeldLease(engine) as held:
-        lease_release(engine)
+        revoke_lease(engine)
         held._renewing.join(10)
         with pytest.raises(LeaseLost, match="was released"):
             held.check()

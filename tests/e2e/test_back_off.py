@@ -66,7 +66,7 @@ def test_b4_what_is_down_and_backs_off_is_named_by_every_pass_with_exit_6(
             assert [(outcome.step.name, outcome.detail) for outcome in report.problems] == [(pod, told)]
             assert f"{pod}: deferred: {told}" in caplog.messages
             assert report.counts()[Result.DEFERRED] == 1
-    # Lease, rows, record, lease: what waits is not stored anew.
+    # Lease, rows, record, lease: what waits is not stored again.
     assert ended == {"commit": 3 * 4}
 
 

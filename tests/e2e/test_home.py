@@ -183,7 +183,7 @@ def test_a_pass_elsewhere_forgets_no_replacement_that_was_begun_at_home(desk: De
         assert len(list(connection.execute(select(begun_replacements)))) == 1
 
 
-def test_what_makes_a_pod_anew_is_refused_as_well_and_all_the_rest_goes_on(desk: Desk, sandbox: SandboxCluster) -> None:
+def test_what_makes_a_pod_again_is_refused_too_and_the_rest_goes_on(desk: Desk, sandbox: SandboxCluster) -> None:
     # As it is where two places were in use before anybody knew of homes.
     for name in ("restarts", "grows", "ends", "stops", "renamed"):
         desk.add(name)
@@ -211,7 +211,7 @@ def test_what_makes_a_pod_anew_is_refused_as_well_and_all_the_rest_goes_on(desk:
     assert pods_in(sandbox, "trading") == {name: uid for name, uid in before.items() if name != "vwap-4"}
 
 
-def test_a_namespace_made_anew_by_the_same_name_is_another_one(desk: Desk, sandbox: SandboxCluster) -> None:
+def test_a_namespace_made_again_by_the_same_name_is_another_one(desk: Desk, sandbox: SandboxCluster) -> None:
     desk.add()
     desk.started()
     old, store = uid_of(sandbox, "trading"), sandbox.sandbox.store

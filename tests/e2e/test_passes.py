@@ -17,7 +17,7 @@ from syncctl.core.template import make_template
 from syncctl.db.history import list_passes, list_steps
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import clients
-from syncctl.operations.lease import lease_release
+from syncctl.operations.lease import revoke_lease
 
 from .desk import Desk, Silence, counted_transactions, outcome_of, pod_of, results, vwap
 
@@ -672,7 +672,7 @@ def test_a_replacement_needs_no_room_in_a_quota_that_its_old_pod_fills(desk: Des
 def test_c4_a_pass_that_loses_its_lease_says_so_everywhere(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     class Releases(Silence):
         def planned(self, judged: JudgedPlan) -> None:
-            lease_release(desk.engine)
+            revoke_lease(desk.engine)
 
     desk.add()
     report = desk.run(Releases())

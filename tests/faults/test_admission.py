@@ -146,7 +146,7 @@ def test_c2_where_an_image_is_rewritten_a_new_one_is_a_new_pod(one: World) -> No
     one.may_go.add(one.uid("vwap-1"))
     (step,) = one.plan().plan.drifted
     assert (step.kind, step.cause) == (StepKind.REPLACE, Cause.IMAGE_DIFFERS)
-    assert step.reason.endswith("; made anew, for the cluster's admission rewrites that")
+    assert step.reason.endswith("; replaced, for the cluster's admission rewrites that")
     assert one.run().results() == {"vwap-1": Result.REPLACED}
     assert image_of(one, "vwap-1") == MIRROR + NEW_IMAGE
     one.settle()

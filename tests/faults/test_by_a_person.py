@@ -72,7 +72,7 @@ def test_forcing_takes_the_pods_name(stuck: World) -> None:
     forced = typed(stuck, "vwap-1", "pod", "force-delete", "vwap-1")
     assert forced.code == 0
     assert forced.err == (
-        DANGER + "Type the pod's name to go on:Removed. The next pass starts vwap-1 anew if it is enabled.\n"
+        DANGER + "Type the pod's name to go on:Removed. The next pass starts vwap-1 again if it is switched on.\n"
     )
     assert set(stuck.pods()) == {"vwap-2"}
     stuck.converges(within=1)

@@ -160,7 +160,7 @@ def test_what_is_not_taken_now_is_taken_later(harmed: World, call: str, fault: s
 
 
 @pytest.mark.parametrize("call", LISTS)
-def test_a_list_that_expires_begins_anew(harmed: World, call: str) -> None:
+def test_a_list_that_expires_begins_again(harmed: World, call: str) -> None:
     harm(harmed, LISTS[call], EXPIRED)
     ended = harmed.run()
     assert (ended.code, ended.results()) == (ExitCode.DONE, TO_DO)
@@ -311,7 +311,7 @@ def test_a_token_that_is_rotated_in_mid_pass_costs_the_writes_that_are_left(harm
         name for name, result in TO_DO.items() if result is not Result.DELETED
     }
     assert "Unauthorized" in ended.details()["vwap-10"]
-    # The next pass reads the kubeconfig anew, with the new token.
+    # The next pass reads the kubeconfig again, with the new token.
     unharmed(harmed)
 
 

@@ -255,7 +255,7 @@ def test_a_service_account_with_a_part_missing_is_told(service_account: Path, fi
     assert refusal().message.startswith("cannot read the cluster's configuration: ")
 
 
-def test_the_token_is_read_anew_when_the_kubelet_has_renewed_it(service_account: Path, sandbox: SandboxCluster) -> None:
+def test_the_token_is_read_again_when_the_kubelet_renewed_it(service_account: Path, sandbox: SandboxCluster) -> None:
     connection = connect(None, None, None, 1)
     # The sandbox speaks no TLS, so the address is the one thing that is not the pod's.
     connection.configuration.host = sandbox.sandbox.url

@@ -272,7 +272,7 @@ def five_pods(api: ApiCluster) -> list[str]:
 
 @pytest.mark.parametrize("page", [0, 1, 2])
 @pytest.mark.parametrize("method", ["list_pods", "list_others"])
-def test_a_list_that_expires_on_any_page_begins_anew(
+def test_a_list_that_expires_on_any_page_begins_again(
     sandbox: SandboxCluster, api: ApiCluster, five_pods: list[str], page: int, method: str
 ) -> None:
     sandbox.asked()

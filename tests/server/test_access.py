@@ -78,7 +78,7 @@ def test_what_needs_no_token_names_no_client(guarded: TestClient) -> None:
         assert "secret" not in guarded.get(path).text
 
 
-def test_a_token_in_a_file_is_read_anew_when_the_file_changes(
+def test_a_token_in_a_file_is_read_again_when_the_file_changes(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"

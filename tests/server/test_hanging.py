@@ -251,7 +251,7 @@ def test_b3_the_cluster_is_opened_by_one_of_those_who_ask_at_once() -> None:
     assert got == [1] * 8
 
 
-def test_b3_what_could_not_be_made_is_tried_anew() -> None:
+def test_b3_what_could_not_be_made_is_tried_again() -> None:
     answers = [ValueError("not yet"), "made"]
 
     def make() -> str:

@@ -247,7 +247,7 @@ class Judge:
         run.requests += 1
         if call.verb == "list":
             if run.judged is None and "continue" not in call.request.query and f"{FLEET}=" in _selector(call):
-                # The first is of what it looks after; that may begin anew. Others look for more of what that has shown.
+                # The first is of what it looks after; that may begin again. Others look for more of what it has shown.
                 run.selector = run.selector or _selector(call)
                 if _selector(call) == run.selector:
                     run.listed = {record.uid: record for record in self.pods()}

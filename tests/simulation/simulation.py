@@ -30,7 +30,7 @@ from syncctl.db.history import list_passes, list_steps
 from syncctl.db.tables import fleet
 from syncctl.kube.api import ApiCluster
 from syncctl.operations.brake import Brake
-from syncctl.operations.lease import lease_release
+from syncctl.operations.lease import revoke_lease
 from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.operations.sync import sync_once
 from syncctl.sandbox import Kubelet, Store
@@ -385,7 +385,7 @@ class Simulation:
             one.lost = "expired"
 
     def _release(self, run: PassRun) -> None:
-        lease_release(self._engine, run.options.shard)
+        revoke_lease(self._engine, run.options.shard)
         run.lost = run.lost or "released"
 
     def _trouble(self, run: PassRun, incident: str, incidents: dict[int, str]) -> None:

@@ -1,7 +1,7 @@
 """Let no pod spin: one that has ended is replaced at once, and then later and later. Pure.
 
 The second replacement comes 5 minutes after the first at the earliest, the next ones 10, 20 ... minutes after the one
-before. A pod that is to be made of something else since, or for which somebody has asked for a restart, starts over.
+before. A pod that is by now to be made of something else, or whose restart somebody has asked for, starts over.
 """
 
 from datetime import datetime, timedelta

@@ -78,7 +78,7 @@ def is_refused_duplicate(step: Step) -> bool:
 
 
 def is_persons_word(step: Step) -> bool:
-    """Whether the step is a deletion that a person has asked for, of which there may be a limit all the same."""
+    """Whether the step is a deletion that a person has asked for; there may be a limit to these all the same."""
     asked_for = step.cause in (Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
     return step.kind is StepKind.DELETE and asked_for and not step.unsure
 
@@ -166,7 +166,7 @@ def _why(words: _Words, exceeded: Rules | None, latch: Latch | None) -> str:
 
 
 def _beside_nothing(plan: Plan) -> dict[str, Hold]:
-    """Return the holds of all that would make a pod of a key of which a second pod is left running."""
+    """Return the holds of all steps that would make a pod while a second pod of its key is left running."""
     doubled = {step.key: step.name for step in plan.drifted if is_refused_duplicate(step)}
     making = [step for step in plan.drifted if step.key in doubled and step.may_make_pod]
     return {step.name: Hold(HoldKind.DEFERRED, f"{doubled[step.key]} may run the same, and is left") for step in making}

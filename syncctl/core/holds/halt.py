@@ -53,7 +53,7 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
 
 
 def _cohorts(pod: ObservedPod) -> Iterable[Cohort]:
-    """Return the changes for which a pod is evidence.
+    """Return the changes that a pod is evidence for.
 
     One that was only resized is evidence against its resources. Any other: against its template, its image on any
     template, and, if it was restarted, a restart of both. What an older version has changed does not say for what.

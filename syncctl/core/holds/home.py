@@ -1,6 +1,6 @@
 """Make no pod anywhere but at the fleet's home. Pure.
 
-A fleet has one home, the namespace in which its pods were made. In any other one all of its pods seem to be missing; no
+A fleet has one home, the namespace where its pods were made. In any other one all of its pods seem to be missing; no
 pod is made there, for each would run twice.
 """
 
@@ -31,7 +31,7 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
         return Held()
     made = f"the pods of this fleet were made in {known.name}"
     if known.name == here.name:
-        # Made anew, or another cluster at the same address: only the uids tell.
+        # A namespace made again, or another cluster at the same address: only the uids tell.
         measured = f"{made} when its uid was {known.uid}; here it is {here.uid}"
     else:
         measured = f"{made}; here is {here.name}"
@@ -39,7 +39,7 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     listed = names.listed([step.name for step in making])
     message = f"refused to make {pods}: {measured}; if those still run, each would run twice: {listed}"
     hint = (
-        "name the right --context and --namespace; if the fleet has really moved (namespace or cluster made anew) and"
+        "name the right --context and --namespace; if the fleet has really moved (to a new namespace or cluster) and"
         " nothing of it runs there any more: `syncctl sync once --move-here`"
     )
     holds = {step.name: Hold(HoldKind.REFUSED, measured) for step in making}

@@ -24,7 +24,7 @@ _RESIZE_ANSWERS = {
     "Error": ("PodResizeInProgress", "Error", "memory limit is below the current usage"),
 }
 _RESIZE_AGAIN_SECONDS = 10.0
-"""After which the node looks anew at a resize that it has not made; an infeasible one it makes never."""
+"""Time after which the node looks again at a resize it has not made; it never makes an infeasible one."""
 Key = tuple[str, str]
 
 

@@ -1,4 +1,4 @@
-"""The last changes of the store, for watches. Bounded: whoever falls further behind gets 410 and lists anew."""
+"""The last changes of the store, for watches. Bounded: whoever falls further behind gets 410 and lists again."""
 
 import threading
 from bisect import bisect_right
