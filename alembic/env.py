@@ -3,8 +3,10 @@
 import os
 
 from alembic import context
+from sqlalchemy import inspect
 
 from syncctl.core.errors import SettingsError
+from syncctl.db import triggers
 from syncctl.db.engine import connect
 from syncctl.db.migrations import locked
 from syncctl.db.schema import OWN_VERSION
@@ -33,7 +35,10 @@ if (given := context.config.attributes.get("connection")) is not None:
 elif url := os.environ.get("SYNCCTL_DATABASE_URL"):
     engine = connect(url)
     with locked(engine) as connection:
+        triggers.remove(connection)
         run(connection)
+        if inspect(connection).has_table("changes"):
+            triggers.install(connection)
     engine.dispose()
 else:
     raise SettingsError("SYNCCTL_DATABASE_URL is not set")

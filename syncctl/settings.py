@@ -67,7 +67,7 @@ def _default_database() -> Secret:
     return Secret(f"sqlite:///{data_folder() / 'syncctl.db'}", is_default=True)
 
 
-Group = Literal["database", "cluster", "pass", "serve", "logs"]
+Group = Literal["database", "author", "cluster", "pass", "serve", "logs"]
 """What a setting is for; a command takes the flags of whole groups."""
 
 
@@ -103,9 +103,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             at_most=3600,
         ),
     ] = 10.0
+    actor: Annotated[
+        str | None, Setting("author", "Who changes rows, for the change log; else SUDO_USER, else USER@HOST")
+    ] = None
     history_days: Annotated[int, Setting("pass", "Days for which passes are remembered", at_least=1, at_most=36500)] = (
         30
     )
+    change_days: Annotated[
+        int, Setting("pass", "Days for which changes of rows are remembered", at_least=1, at_most=36500)
+    ] = 400
 
     kubeconfig: Annotated[str | None, Setting("cluster", "Kubeconfig file, as for kubectl")] = None
     context: Annotated[str | None, Setting("cluster", "Context of the kubeconfig, as for kubectl")] = None
@@ -155,6 +161,11 @@ def _settings() -> dict[str, Setting]:
 
 SETTINGS = _settings()
 """All settings, by name, in the order they are listed; a default that is computed is None here."""
+
+
+def flag_of(key: str) -> str:
+    """Return a setting's flag."""
+    return "--as" if key == "actor" else f"--{key.replace('_', '-')}"
 
 
 def read_setting(key: str, written: Any) -> Any:

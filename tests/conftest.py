@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from kit.clusters import RealCluster, SandboxCluster, open_cluster
-from sqlalchemy import Engine, create_engine, text, update
+from sqlalchemy import Engine, create_engine, delete, text, update
 
 from syncctl.db.engine import connect, writing
 from syncctl.db.migrations import upgrade
-from syncctl.db.tables import fleet
+from syncctl.db.tables import changes, fleet
 
 _numbers = itertools.count(1)
 
@@ -234,4 +234,5 @@ def _name_fleet(url: str) -> None:
     engine = connect(url)
     with writing(engine) as connection:
         connection.execute(update(fleet).values(uuid=str(uuid.uuid4())))
+        connection.execute(delete(changes))
     engine.dispose()

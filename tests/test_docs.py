@@ -59,7 +59,8 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
 
 def test_the_table_of_the_fleets_settings_is_that_of_the_code() -> None:
     defaults = msgspec.structs.asdict(FleetSettings())
-    shown = {key: f"`{value:g}`" if isinstance(value, float) else f"`{value}`" for key, value in defaults.items()}
+    words = {key: "off" if value is False else value for key, value in defaults.items()}
+    shown = {key: f"`{value:g}`" if isinstance(value, float) else f"`{value}`" for key, value in words.items()}
     assert table_below("### The fleet's own settings") == [
         f"| `{key}` | {shown[key] if defaults[key] != '' else 'none'} | {field.help} |" for key, field in FIELDS.items()
     ]

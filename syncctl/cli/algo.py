@@ -7,13 +7,14 @@ import typer
 from syncctl.cli import output
 from syncctl.cli.client import warn_without_image
 from syncctl.cli.forecast import forecast
-from syncctl.cli.options import DATABASE, Format, Output, Reference, with_settings
+from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.switches import with_switches
+from syncctl.cli.writing import with_author
 from syncctl.core.documents import algorithms_document
 from syncctl.core.model import Algorithm, Client
 from syncctl.operations import algorithms, clients
-from syncctl.operations.connect import open_engine
+from syncctl.operations.connect import Engine, open_engine
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -41,10 +42,11 @@ VIEW = View[Client](
 
 
 @app.command("set")
-@with_settings(*DATABASE)
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
 @with_switches(off=True)
 def set_(
-    settings: Settings,
+    engine: Engine,
     reference: Reference,
     flags: dict[Algorithm, bool],
     output_format: Output = Format.TABLE,
@@ -55,7 +57,6 @@ def set_(
     Example:
       syncctl algo set acme --vwap --no-hft
     """
-    engine = open_engine(settings)
     before = clients.get_client(engine, reference)
     client = algorithms.set_algorithms(engine, reference, flags)
     output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")

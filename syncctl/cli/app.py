@@ -32,6 +32,7 @@ COMMANDS = {
     "fleet": "Show and change what the fleet's pods are made of, and what a pass may do",
     "sync": "Make the cluster follow the database, or show what that would do",
     "status": "Show desired beside observed: pods, their health, and drift",
+    "changes": "List who changed which row, when and why",
     "lease": "Show or end the lease that lets one pass run at a time",
     "pod": "Deal with a single pod that needs a person",
     "history": "List the passes of the last days",

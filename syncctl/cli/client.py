@@ -7,17 +7,21 @@ import typer
 
 from syncctl.cli import output
 from syncctl.cli.asking import confirm
+from syncctl.cli.changes import VIEW as CHANGES
+from syncctl.cli.changes import LimitOption, SinceOption, within
 from syncctl.cli.forecast import forecast
-from syncctl.cli.options import DATABASE, Format, Output, Reference, in_place_of, with_settings
+from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, in_place_of, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.switches import with_switches
 from syncctl.cli.words import printable
+from syncctl.cli.writing import with_author
 from syncctl.core.documents import client_document
 from syncctl.core.errors import UsageError
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import NAME_PREFIX
-from syncctl.core.validation import TEXTS, Text, is_id
+from syncctl.core.validation import LARGEST_ID, TEXTS, Text, is_id
 from syncctl.operations import clients
+from syncctl.operations.changes import list_changes, revert_change, undelete_client
 from syncctl.operations.connect import Engine, open_engine
 from syncctl.settings import Settings
 
@@ -59,11 +63,12 @@ VIEW = View[Client](
 
 
 @app.command()
-@with_settings(*DATABASE)
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
 @with_texts(lambda field, text: f"{text.option}; without, the fleet's default_{field}")
 @with_switches(off=False)
 def add(
-    settings: Settings,
+    engine: Engine,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A free text of at most 100 characters, unique")],
     *,
     texts: dict[str, Any],
@@ -79,7 +84,6 @@ def add(
       syncctl client add acme --image registry.example.com/desk/vwap:1.4.2 --cpu 500m --memory 256Mi --vwap
     """
     new = NewClient(name=name, **texts, priority=priority, version=version, algorithms=frozenset(flags))
-    engine = open_engine(settings)
     client = clients.add_client(engine, new)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")
     output.say(forecast(None, client))
@@ -88,10 +92,11 @@ def add(
 
 
 @app.command()
-@with_settings(*DATABASE)
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
 @with_texts(lambda field, text: f'{text.option}; without, it stays, and "" means the fleet\'s default_{field}')
 def update(
-    settings: Settings,
+    engine: Engine,
     reference: Reference,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="New name; the pods go on running")] = None,
     *,
@@ -114,7 +119,6 @@ def update(
       syncctl client update acme --image registry.example.com/desk/vwap:1.4.3
     """
     changes = ClientChanges(name=name, **texts, priority=priority, version=version)
-    engine = open_engine(settings)
     before = clients.get_client(engine, reference)
     client = clients.update_client(engine, reference, changes)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was updated")
@@ -125,9 +129,10 @@ def update(
 
 
 @app.command()
-@with_settings(*DATABASE)
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
 def delete(
-    settings: Settings,
+    engine: Engine,
     reference: Reference,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
     output_format: Output = Format.NAME,
@@ -138,7 +143,6 @@ def delete(
     Example:
       syncctl client delete acme --yes
     """
-    engine = open_engine(settings)
     client = clients.get_client(engine, reference)
     pods = clients.pods_of(client)
     going = f"the next pass stops what runs of {', '.join(pods)}" if pods else "it has no pods"
@@ -186,15 +190,16 @@ def list_(
 
 
 @app.command()
-@with_settings(*DATABASE)
-def restart(settings: Settings, reference: Reference, output_format: Output = Format.TABLE) -> None:
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
+def restart(engine: Engine, reference: Reference, output_format: Output = Format.TABLE) -> None:
     """Ask the next pass to replace each of the client's pods, once.
 
     \b
     Example:
       syncctl client restart acme
     """
-    client = clients.restart_client(open_engine(settings), reference)
+    client = clients.restart_client(engine, reference)
     output.show_changed(VIEW, client, output_format, f"a restart of client {client.id} ({client.name}) was asked for")
     pods = clients.pods_of(client)
     output.say(
@@ -202,6 +207,68 @@ def restart(settings: Settings, reference: Reference, output_format: Output = Fo
         if pods
         else "it has no algorithm switched on: there is nothing to replace"
     )
+
+
+@app.command()
+@with_settings(*DATABASE)
+def log(
+    settings: Settings,
+    reference: Reference,
+    since: SinceOption = None,
+    limit: LimitOption = 20,
+    output_format: Output = Format.TABLE,
+) -> None:
+    """List what was changed of a client, by whom and why, newest first; a deleted client's too.
+
+    \b
+    Example:
+      syncctl client log acme --since 7d
+    """
+    found = list_changes(open_engine(settings), client=reference, within=within(since), limit=limit)
+    output.show_list(CHANGES, found, output_format, "No changes.")
+
+
+@app.command()
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
+def revert(
+    engine: Engine,
+    reference: Reference,
+    change: Annotated[
+        int | None, typer.Option("--change", min=1, max=LARGEST_ID, metavar="NUMBER", help="Which; without, the last")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do so although a later change has touched the same fields")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what that would be, and change nothing")] = False,
+    output_format: Output = Format.TABLE,
+) -> None:
+    """Take back one change of a client, as a new change. It is judged like any other.
+
+    \b
+    Example:
+      syncctl client revert acme --change 412 --dry-run
+    """
+    undone, before, client = revert_change(engine, reference, change, past_later=force, dry_run=dry_run)
+    done = "would revert" if dry_run else "reverted"
+    output.say(printable(f"{done} change {undone.id} by {undone.who}: {undone.what}"))
+    output.show_changed(VIEW, client, output_format, f"change {undone.id} of client {client.id} was reverted")
+    output.say(forecast(before, client))
+
+
+@app.command()
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
+def undelete(engine: Engine, reference: Reference, output_format: Output = Format.TABLE) -> None:
+    """Bring back a client that was deleted, as it was: with its ids, so its pods have their names again.
+
+    \b
+    Example:
+      syncctl client undelete acme
+    """
+    client = undelete_client(engine, reference)
+    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was brought back")
+    output.say(forecast(None, client))
 
 
 def warn_without_image(client: Client, engine: Engine) -> None:

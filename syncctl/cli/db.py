@@ -6,9 +6,11 @@ import typer
 
 from syncctl.cli import output
 from syncctl.cli.asking import confirm
-from syncctl.cli.options import DATABASE, Format, Output, with_settings
+from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.writing import with_author
 from syncctl.operations import migrations
+from syncctl.operations.connect import Engine
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -68,9 +70,10 @@ def check(settings: Settings) -> None:
 
 
 @app.command()
-@with_settings(*DATABASE)
+@with_settings(*DATABASE, *AUTHOR)
+@with_author
 def forget_go_service(
-    settings: Settings, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False
+    engine: Engine, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False
 ) -> None:
     """Say that the Go service is gone for good. Passes then look no longer for pods that it goes on making.
 
@@ -82,5 +85,5 @@ def forget_go_service(
         "a Go service that still runs makes a second pod beside each of ours; no pass will look for these any more"
     )
     confirm(yes)
-    ended = migrations.end_go_service(settings)
+    ended = migrations.end_go_service(engine)
     output.say("passes look for its pods no longer" if ended else "no pass looks for its pods")

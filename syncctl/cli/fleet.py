@@ -8,15 +8,16 @@ import typer
 
 from syncctl.cli import output
 from syncctl.cli.asking import confirm
-from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, in_place_of, with_settings
+from syncctl.cli.options import AUTHOR, CLUSTER, DATABASE, Format, Output, in_place_of, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.writing import with_author
 from syncctl.core import names
 from syncctl.core.documents import fleet_document
 from syncctl.core.errors import UsageError
 from syncctl.core.fleet import FIELDS, FleetSettings, Value, differences, flag_of
 from syncctl.db.snapshot import read_snapshot
 from syncctl.operations import fleet
-from syncctl.operations.connect import open_cluster, open_engine
+from syncctl.operations.connect import Engine, open_cluster, open_engine
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -28,6 +29,8 @@ app = typer.Typer(
 
 
 def _shown(key: str, value: Value) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}"
     lines = len(str(value).splitlines())
@@ -73,8 +76,8 @@ _FLAGS = {
     field.name: Annotated[
         field.type | None,
         typer.Option(
-            f"--{flag_of(field.name)}",
-            metavar="TEXT" if field.type is str else "NUMBER",
+            f"--{flag_of(field.name)}" + (f"/--no-{flag_of(field.name)}" if field.type is bool else ""),
+            metavar={str: "TEXT", bool: None}.get(field.type, "NUMBER"),
             help=FIELDS[field.name].help,
         ),
     ]
@@ -84,10 +87,12 @@ _FLAGS = {
 
 
 @app.command("set")
-@with_settings(*DATABASE, *CLUSTER)
+@with_settings(*DATABASE, *CLUSTER, *AUTHOR)
+@with_author
 @in_place_of("given", _FLAGS)
 def set_(
     settings: Settings,
+    engine: Engine,
     *,
     given: dict[str, Value],
     template: Annotated[
@@ -109,7 +114,6 @@ def set_(
         given["pod_template"] = fleet.read_template(template) if template is not None else ""
     if not given and not defaults:
         raise UsageError("nothing to set", "give at least one option, like --default-cpu 250m")
-    engine = open_engine(settings)
     rows = read_snapshot(engine, consume_restarts=False)
     new = fleet.new_settings(rows.settings, given, defaults=defaults)
     if new == rows.settings:

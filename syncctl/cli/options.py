@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli.logs import set_up_logging
-from syncctl.settings import ENV_PREFIX, SETTINGS, Group
+from syncctl.settings import ENV_PREFIX, SETTINGS, Group, flag_of
 from syncctl.sources import load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
@@ -22,7 +22,7 @@ def _group(name: Group) -> tuple[str, ...]:
     return tuple(key for key, setting in SETTINGS.items() if setting.group == name)
 
 
-DATABASE, CLUSTER, PASS = _group("database"), _group("cluster"), _group("pass")
+DATABASE, CLUSTER, PASS, AUTHOR = _group("database"), _group("cluster"), _group("pass"), _group("author")
 SERVE, LOGS = _group("serve"), _group("logs")
 ALL = tuple(SETTINGS)
 
@@ -43,6 +43,7 @@ Output = Annotated[Format, typer.Option("--output", "-o", metavar="FORMAT", help
 ShardOption = Annotated[
     str, typer.Option("--shard", metavar="K/N", help="Only shard K, from 0, of N; 0/1 is the whole fleet")
 ]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the change log")]
 Reference = Annotated[
     str, typer.Argument(metavar="NAME|ID", help="The client's name or id; digits are an id first, then a name")
 ]
@@ -115,7 +116,7 @@ def _flag(key: str) -> inspect.Parameter:
     setting = SETTINGS[key]
     kind, metavar = _kind_of(setting.kind)
     default = setting.default
-    flags = [f"--{key.replace('_', '-')}", *([_SHORT[key]] if key in _SHORT else [])]
+    flags = [flag_of(key), *([_SHORT[key]] if key in _SHORT else [])]
     shown = f", default {f'{default:g}' if isinstance(default, float) else default}" if default not in (None, 0) else ""
     option = typer.Option(
         *flags, help=f"{setting.help} ({ENV_PREFIX}{key.upper()}{shown})", metavar=metavar, show_default=False

@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 from syncctl.core.model import Algorithm, Client
 
 if TYPE_CHECKING:
+    from syncctl.core.changes import Change
     from syncctl.core.facts import Refusal
     from syncctl.core.judge import JudgedPlan
     from syncctl.core.model import Snapshot
@@ -142,12 +143,34 @@ def pass_document(record: "PassRecord") -> dict[str, Any]:
         "counts": dict(record.counts),
         "problems": record.problems,
         "unhealthy": record.unhealthy,
+        "trigger": record.trigger,
+        "digest": record.digest,
     }
 
 
 def past_step_document(record: "StepRecord") -> dict[str, Any]:
     """Return what the history keeps of a step."""
     return {field: getattr(record, field) for field in record.__slots__}
+
+
+def change_document(change: "Change") -> dict[str, Any]:
+    """Return a change of a row."""
+    return {
+        "id": change.id,
+        "at": moment(change.at),
+        "table": change.table_name,
+        "op": change.op,
+        "row_id": change.row_id,
+        "client_id": change.client_id,
+        "client_name": change.client_name,
+        "changes": [{"field": name, "from": before, "to": after} for name, before, after in change.fields],
+        "actor": change.actor,
+        "via": change.via,
+        "reason": change.reason,
+        "db_user": change.db_user,
+        "app": change.app,
+        "address": change.address,
+    }
 
 
 def _owner(step: "Step") -> dict[str, Any]:

@@ -57,7 +57,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     was read, by the database's clock, and `now` the moment that pods are judged at. `cluster` says which cluster and
     namespace the plan is for, `namespace` the latter alone, `here` is the same as a fleet's home; None when nobody has
     asked, or may know. `elsewhere` is what the other shards have counted. `settings` are the fleet's own, None while
-    they are unset, and `claims` what this process's environment or config file says of them all the same.
+    they are unset, and `claims` what this process's environment or config file says of them all the same. `vanished`
+    says how the rows of this plan's orphans went, by the change log: "" when there are none, or it does not know.
     """
 
     read_at: datetime
@@ -75,6 +76,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     elsewhere: Counts = NOBODY_ELSE
     settings: FleetSettings | None = None
     claims: Mapping[str, Claim] = {}
+    vanished: str = ""
 
 
 class Refusal(Struct, frozen=True):

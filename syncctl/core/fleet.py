@@ -34,6 +34,7 @@ class FleetSettings(Struct, frozen=True, kw_only=True):
     switch_off_limit: int = 0
     replace_percent: float = 25.0
     halt_percent: float = 20.0
+    require_reason: bool = False
 
 
 class Field(NamedTuple):
@@ -73,6 +74,7 @@ FIELDS: Mapping[str, Field] = {
     "switch_off_limit": Field("Switched-off pods a pass may stop; 0 for any", _number_problems),
     "replace_percent": Field("Share of pods that may be away for something new, 10 at least", _percent_problems),
     "halt_percent": Field("Share of unhealthy replaced pods that halts a change", _percent_problems),
+    "require_reason": Field("Whether the command line takes no change without --reason", lambda _flag: []),
 }
 """In the order of FleetSettings. The template is judged where it is read, see template.py."""
 
@@ -109,9 +111,18 @@ def is_the_same(key: str, claim: Claim, settings: FleetSettings) -> bool:
         # A file may end in another number of newlines than what was stored of it.
         return same(text.strip(), known.strip())
     try:
-        return float(text) == known
+        return _flag(text) is known if isinstance(known, bool) else float(text) == known
     except ValueError:
         return False
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _flag(text: str | None) -> bool:
+    if (word := str(text).strip().lower()) not in _FLAGS:
+        raise ValueError(f"{word} is neither true nor false")
+    return _FLAGS[word]
 
 
 def as_claimed(claims: Mapping[str, Claim]) -> FleetSettings:
@@ -119,7 +130,8 @@ def as_claimed(claims: Mapping[str, Claim]) -> FleetSettings:
     given: dict[str, Any] = {}
     for key, claim in claims.items():
         with suppress(ValueError, TypeError):
-            value = type(getattr(FleetSettings(), key))(claim.text)
+            kind = type(getattr(FleetSettings(), key))
+            value = _flag(claim.text) if kind is bool else kind(claim.text)
             if claim.text is not None and not FIELDS[key].problems(value):
                 given[key] = value
     return FleetSettings(**given)
@@ -138,7 +150,13 @@ def contradictions(claims: Mapping[str, Claim], settings: FleetSettings) -> list
 
 def command_to_set(claims: Mapping[str, Claim]) -> str:
     """Return the command that gives a fleet what these claims say, and the defaults of the rest."""
-    flags = [f"--{flag_of(key)} {shlex.quote(claim.written)}" for key, claim in claims.items()]
+    known = as_claimed(claims)
+    flags = [
+        f"--{'' if getattr(known, key) else 'no-'}{flag_of(key)}"
+        if isinstance(getattr(known, key), bool)
+        else f"--{flag_of(key)} {shlex.quote(claim.written)}"
+        for key, claim in claims.items()
+    ]
     return " ".join(["syncctl fleet set --defaults", *flags])
 
 

@@ -10,8 +10,9 @@ class PassRecord:
     """One pass: who ran which syncctl where and when, and what came of it.
 
     `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `problems` is how
-    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `id` is 0
-    until the record is stored.
+    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `trigger`
+    says what began it, cron or person, and `digest` which saved plan it carried out, if any; "" where nobody noted
+    it. `id` is 0 until the record is stored.
     """
 
     started_at: datetime
@@ -26,6 +27,8 @@ class PassRecord:
     shard: str = "0/1"
     problems: int = 0
     unhealthy: int = 0
+    trigger: str = ""
+    digest: str = ""
     id: int = 0
 
     @property

@@ -14,12 +14,13 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from sqlalchemy.exc import IntegrityError
 
 from syncctl.core.errors import ClientExists, ClientNotFound
-from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient, Tombstone
 from syncctl.core.names import NAME_PREFIX
 from syncctl.core.validation import is_id
 from syncctl.db.ids import IdUsedBefore, pass_known_ids, refuse_used_ids
 from syncctl.db.rows import client_of, select_clients
 from syncctl.db.tables import algorithm_status, clients, deleted_clients
+from syncctl.db.times import parse_time
 
 _BATCH = 500
 
@@ -154,6 +155,41 @@ def set_algorithms(connection: Connection, client_id: int, flags: Mapping[Algori
 def request_restart(connection: Connection, client_id: int, now: datetime) -> Client:
     """Ask the next pass to replace the client's pods once. Raises ClientNotFound."""
     _touch(connection, client_id, now, need_restart=True)
+    return get_client(connection, client_id)
+
+
+def is_name_taken(connection: Connection, name: str) -> bool:
+    """Whether a client has this name."""
+    return connection.execute(select(clients.c.id).where(clients.c.client_name == name)).first() is not None
+
+
+def ids_in_use(connection: Connection, client_id: int, status_id: int | None) -> list[str]:
+    """Say which of these ids of a deleted client are taken."""
+    found = []
+    if connection.execute(select(clients.c.id).where(clients.c.id == client_id)).first():
+        found.append(f"its id {client_id} is a client's")
+    status = select(algorithm_status.c.client_id).where(algorithm_status.c.id == status_id)
+    if status_id is not None and (other := connection.execute(status).scalar()) is not None:
+        found.append(f"the number of its pods, {status_id}, is that of client {other}")
+    return found
+
+
+def restore_client(
+    connection: Connection,
+    client_id: int,
+    row: Mapping[str, Any],
+    was: Tombstone,
+    flags: Mapping[Algorithm, bool],
+    now: datetime,
+) -> Client:
+    """Put a deleted client's rows back, with their ids, and take its tombstone away."""
+    times = {"created_at": parse_time(str(row["created_at"])), "updated_at": now}
+    values = {name: value for name, value in row.items() if name in clients.c and name not in times}
+    connection.execute(insert(clients).values(**values, **times))
+    if was.status_id is not None:
+        named = {algorithm.value: flag for algorithm, flag in flags.items()}
+        connection.execute(insert(algorithm_status).values(id=was.status_id, client_id=client_id, **named))
+    connection.execute(delete(deleted_clients).where(deleted_clients.c.client_id == client_id))
     return get_client(connection, client_id)
 
 

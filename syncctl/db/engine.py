@@ -15,14 +15,28 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, sele
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from syncctl.core.errors import DatabaseUnavailable, SettingsError
+from syncctl.core.changes import Author
+from syncctl.core.errors import DatabaseUnavailable, SettingsError, UsageError
+from syncctl.db import changelog
 from syncctl.db.address import read_address
 from syncctl.db.faults import commit, translated
 from syncctl.db.sqlite import PatientConnection
+from syncctl.db.tables import fleet
 from syncctl.db.times import parse_time
 from syncctl.db.waiting import USUAL, Waits
 
-__all__ = ["Engine", "connect", "lock_timeout", "reading", "set_locally", "waits_of", "writing"]
+__all__ = [
+    "Connection",
+    "Engine",
+    "author_of",
+    "connect",
+    "lock_timeout",
+    "reading",
+    "set_locally",
+    "waits_of",
+    "writing",
+    "written_by",
+]
 
 _TIMESTAMPTZ = 1184
 _CONNECT_SECONDS = 5.0
@@ -54,6 +68,17 @@ def waits_of(engine: Engine) -> Waits:
     return waits
 
 
+def written_by(engine: Engine, author: Author) -> Engine:
+    """Return the same database for what this author writes: the change log says so of each change."""
+    return engine.execution_options(author=author)
+
+
+def author_of(engine: Engine) -> Author | None:
+    """Return who writes by this engine, if that was said."""
+    author: Author | None = engine.get_execution_options().get("author")
+    return author
+
+
 @contextmanager
 def reading(engine: Engine, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
     """Open a transaction that sees the database at one moment and cannot write to it.
@@ -78,12 +103,15 @@ def writing(
 ) -> Iterator[Connection]:
     """Open a transaction that commits at the end, or changes nothing when the body raises.
 
+    The change log says of its changes that they are the engine's author's.
+
     `settings` are as for `reading`. `at_one_moment` is for one that reads much before it writes: Postgres' REPEATABLE
     READ, which may fail with a serialization error when another writer was faster. In SQLite writers come one after the
     other in any case.
-    Raises DatabaseUnavailable, SchemaMismatch, DatabaseError.
+    Raises DatabaseUnavailable, SchemaMismatch, DatabaseError; UsageError when the fleet demands a reason of the author.
     """
     options: dict[str, Any] = {}
+    author = author_of(engine)
     if engine.dialect.name == "postgresql" and at_one_moment:
         options = {"isolation_level": "REPEATABLE READ"}
     with (
@@ -91,9 +119,22 @@ def writing(
         engine.connect().execution_options(**options) as connection,
         connection.begin() as transaction,
     ):
-        _begin(connection, settings)
+        signed = changelog.settings_of(author) if author else {}
+        _begin(connection, {**signed, **(settings or {})})
+        if author and author.needs_reason and not author.reason:
+            _take_without_reason(connection)
+        # Postgres' triggers know the author by now; SQLite's changes are signed at the end.
+        unsigned = changelog.last_id(connection) if author and connection.dialect.name == "sqlite" else None
         yield connection
+        if author and unsigned is not None:
+            changelog.sign(connection, author, unsigned)
         commit(transaction, engine.url)
+
+
+def _take_without_reason(connection: Connection) -> None:
+    """Raise unless the fleet takes changes without a reason."""
+    if connection.execute(select(fleet.c.require_reason)).scalar_one():
+        raise UsageError("this fleet takes no change without a reason", "say why: --reason 'the exchange asked'")
 
 
 def set_locally(connection: Connection, settings: Mapping[str, str]) -> None:

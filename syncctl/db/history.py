@@ -20,6 +20,7 @@ from syncctl.core.exits import WORKED
 from syncctl.core.records import PassRecord, StepRecord
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.validation import LARGEST_ID
+from syncctl.db.changelog import forget_changes
 from syncctl.db.engine import reading, writing
 from syncctl.db.rows import batches, of_shard
 from syncctl.db.tables import pass_steps, passes, standing_steps
@@ -88,8 +89,10 @@ def _row(step: StepRecord) -> dict[str, object]:
     return {name: getattr(step, name) for name in _COLUMNS}
 
 
-def forget_passes(engine: Engine, keep_days: int, may_go_on: Callable[[], bool] = lambda: True) -> None:
-    """Forget the passes that began more than `keep_days` ago, in transactions that are each short, while one may go on.
+def forget_passes(
+    engine: Engine, keep_days: int, keep_change_days: int, may_go_on: Callable[[], bool] = lambda: True
+) -> None:
+    """Forget passes and changes that are more than so many days old, in short transactions, while one may go on.
 
     Raises all that `writing` raises; what is forgotten by then stays forgotten.
     """
@@ -102,7 +105,8 @@ def forget_passes(engine: Engine, keep_days: int, may_go_on: Callable[[], bool] 
             if _forget_steps(connection, standing_steps, standing_steps.c.ended_by.in_(ids)):
                 continue
             connection.execute(delete(passes).where(passes.c.id.in_(ids)))
-            if len(ids) < _BATCH:
+            more = forget_changes(connection, _ago(connection, keep_change_days))
+            if len(ids) < _BATCH and not more:
                 return
 
 
@@ -117,10 +121,14 @@ def _old(connection: Connection, days: int) -> ColumnElement[bool]:
 
     The newest is none of them: it may come from a host whose clock is that far behind.
     """
-    ago: ColumnElement[Any] = func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
+    before = passes.c.started_at < _ago(connection, days)
+    return before & (passes.c.id < select(func.max(passes.c.id)).scalar_subquery())
+
+
+def _ago(connection: Connection, days: int) -> ColumnElement[Any]:
     if connection.dialect.name == "postgresql":
-        ago = func.now() - timedelta(days=days)
-    return (passes.c.started_at < ago) & (passes.c.id < select(func.max(passes.c.id)).scalar_subquery())
+        return func.now() - timedelta(days=days)
+    return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
 
 
 def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:

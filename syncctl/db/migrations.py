@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, delete, func, inspect, select, text
 
 import syncctl
 from syncctl.core.errors import DatabaseError
+from syncctl.db import triggers
 from syncctl.db.address import describe
 from syncctl.db.engine import lock_timeout, reading, set_locally, waits_of
 from syncctl.db.faults import commit, translated
@@ -34,7 +35,7 @@ class Upgrade:
     @property
     def changed(self) -> bool:
         """Whether anything was done at all."""
-        return self.before != self.after
+        return bool(self.steps)
 
 
 def head() -> str:
@@ -55,7 +56,7 @@ def upgrade(engine: Engine, on_step: Callable[[str], None] | None = None) -> Upg
     Raises SchemaMismatch for tables of a newer syncctl, DatabaseError when the tables there cannot be adopted.
     """
     # Who finds nothing to do has locked nothing: behind somebody's open transaction that would hold up all readers.
-    if current(engine) == HEAD:
+    if _is_whole(engine):
         return Upgrade(HEAD, HEAD)
     steps: list[str] = []
 
@@ -73,8 +74,17 @@ def upgrade(engine: Engine, on_step: Callable[[str], None] | None = None) -> Upg
                 _take_over(connection, before)
             config = alembic_config()
             config.attributes.update(connection=connection, say=say)
+            triggers.remove(connection)
             command.upgrade(config, HEAD)
+        if before == HEAD and (lost := triggers.missing(connection)):
+            say(f"making the change log's triggers that were not there: {', '.join(lost)}")
+        triggers.install(connection)
     return Upgrade(before, HEAD, tuple(steps))
+
+
+def _is_whole(engine: Engine) -> bool:
+    with reading(engine) as connection:
+        return read_revision(connection) == HEAD and not triggers.missing(connection)
 
 
 def _take_over(connection: Connection, revision: str) -> None:

@@ -43,7 +43,7 @@ _Id = BigInteger().with_variant(Integer(), "sqlite")
 _Json = JSON().with_variant(JSONB(), "postgresql")
 _NO = text("false")
 _EMPTY = text("''")
-_OF_SETTINGS = {str: Text, int: Integer, float: Double}
+_OF_SETTINGS = {str: Text, int: Integer, float: Double, bool: Boolean}
 
 
 def _sqlite_types(rule: str) -> CheckConstraint:
@@ -134,6 +134,8 @@ passes = Table(
     Column("shard", String(20), nullable=False, server_default="0/1"),
     Column("problems", Integer, nullable=False, server_default="0"),
     Column("unhealthy", Integer, nullable=False, server_default="0"),
+    Column("trigger", String(10), nullable=False, server_default=_EMPTY),
+    Column("digest", String(64), nullable=False, server_default=_EMPTY),
     sqlite_autoincrement=True,
 )
 
@@ -246,4 +248,28 @@ adopted_algorithm_status = Table(
     Column("reason", Text, nullable=False),
     Column("original", _Json, nullable=False),
     Column("adopted_at", UtcDateTime, nullable=False),
+)
+
+# Every change of a row of clients, algorithm_status and fleet, written by triggers (changelog.py). `before` and `after`
+# hold only what differs. Actor, via and reason are what syncctl was told; the three columns after them are what the
+# server knows of the connection. No foreign key: a change outlives its client.
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("table_name", String(30), nullable=False),
+    Column("op", String(10), nullable=False),
+    Column("row_id", _Id),
+    Column("client_id", _Id, index=True),
+    Column("client_name", Text),
+    Column("before", _Json),
+    Column("after", _Json),
+    Column("actor", Text),
+    Column("via", Text),
+    Column("reason", Text),
+    Column("db_user", Text),
+    Column("app", Text),
+    Column("address", Text),
+    sqlite_autoincrement=True,
 )

@@ -1,8 +1,5 @@
 """Add, change, delete, show and restart clients."""
 
-import getpass
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -14,8 +11,9 @@ from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import pod_name
 from syncctl.core.validation import CHECKS, client_problems
 from syncctl.db import clients as rows
-from syncctl.db.engine import Engine, reading, writing
+from syncctl.db.engine import Connection, Engine, reading, writing
 from syncctl.db.fleet import read_settings
+from syncctl.operations.author import actor_of
 
 
 def add_client(engine: Engine, new: NewClient) -> Client:
@@ -46,19 +44,31 @@ def update_client(
         InvalidInput: every problem, or that there is nothing to change.
         ClientNotFound, ClientExists
     """
-    given = {name: value for name, value in asdict(changes).items() if value is not None}
-    if not given and not flags:
+    if changes == ClientChanges() and not flags:
         raise InvalidInput(f'client "{reference}"', ["nothing to change"], "give at least one option, like --image")
     with writing(engine) as connection:
         client = rows.find_client(connection, reference, lock=True)
-        new = {field: value for field, value in given.items() if field in CHECKS and value != getattr(client, field)}
-        if problems := client_problems(**new):
-            raise InvalidInput(f'client "{reference}"', problems)
-        if changes.version is None and _other_pod(client, changes):
-            changes = replace(changes, version=client.version + 1)
-        now = datetime.now(UTC)
-        changed = rows.update_client(connection, client.id, changes, now)
-        return rows.set_algorithms(connection, client.id, flags, now) if flags else changed
+        return change_client(connection, client, changes, flags or {})
+
+
+def change_client(
+    connection: Connection, client: Client, changes: ClientChanges, flags: Mapping[Algorithm, bool]
+) -> Client:
+    """Do so in a transaction that has the client locked.
+
+    Raises:
+        InvalidInput: every problem of what differs.
+        ClientExists
+    """
+    given = {name: value for name, value in asdict(changes).items() if value is not None}
+    new = {field: value for field, value in given.items() if field in CHECKS and value != getattr(client, field)}
+    if problems := client_problems(**new):
+        raise InvalidInput(f'client "{client.name}"', problems)
+    if changes.version is None and _other_pod(client, changes):
+        changes = replace(changes, version=client.version + 1)
+    now = datetime.now(UTC)
+    changed = rows.update_client(connection, client.id, changes, now)
+    return rows.set_algorithms(connection, client.id, flags, now) if flags else changed
 
 
 def delete_client(engine: Engine, reference: str | int) -> Client:
@@ -72,7 +82,7 @@ def delete_client(engine: Engine, reference: str | int) -> Client:
     """
     with writing(engine) as connection:
         client = rows.find_client(connection, reference, lock=True)
-        return rows.delete_client(connection, client.id, datetime.now(UTC), f"{user_name()}@{socket.gethostname()}")
+        return rows.delete_client(connection, client.id, datetime.now(UTC), actor_of(engine))
 
 
 def restart_client(engine: Engine, reference: str | int) -> Client:
@@ -119,15 +129,6 @@ def pods_of(client: Client) -> list[str]:
     if client.algorithms is None:
         return []
     return [pod_name(algorithm, client.algorithms.id) for algorithm in client.algorithms.on]
-
-
-def user_name() -> str:
-    """Return the name of the user who runs this, for the records."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container often runs under a number that has no name.
-        return f"uid {os.getuid()}"
 
 
 def _other_pod(client: Client, changes: ClientChanges) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-from syncctl.db.engine import writing
+from syncctl.core.errors import SchemaMismatch
+from syncctl.db.engine import reading, writing
 from syncctl.db.go_service import forget_go_service
 from syncctl.db.migrations import Upgrade, current, upgrade
 from syncctl.db.schema import HEAD
-from syncctl.operations.connect import check_engine, open_engine, reach_engine
+from syncctl.db.triggers import missing
+from syncctl.operations.connect import Engine, check_engine, reach_engine
 from syncctl.settings import Settings
 
 __all__ = ["HEAD", "Upgrade", "check_database", "database_revision", "end_go_service", "upgrade_database"]
@@ -27,15 +29,22 @@ def database_revision(settings: Settings) -> str | None:
 
 
 def check_database(settings: Settings) -> None:
-    """Return when the tables are those of this syncctl.
+    """Return when the tables are those of this syncctl, with the change log's triggers.
 
     Raises:
-        SchemaMismatch: they are older, newer, or not there.
+        SchemaMismatch: they are older, newer, or not there; or some triggers are not.
     """
-    check_engine(reach_engine(settings))
+    engine = reach_engine(settings)
+    check_engine(engine)
+    with reading(engine) as connection:
+        if lost := missing(connection):
+            raise SchemaMismatch(
+                f"changes of rows are not noted: {len(lost)} triggers are not there or switched off: {', '.join(lost)}",
+                "`syncctl db upgrade` makes them again",
+            )
 
 
-def end_go_service(settings: Settings) -> bool:
+def end_go_service(engine: Engine) -> bool:
     """Let passes look no longer for pods that a Go service goes on making; False when none does so already."""
-    with writing(open_engine(settings)) as connection:
+    with writing(engine) as connection:
         return forget_go_service(connection)

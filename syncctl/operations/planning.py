@@ -1,13 +1,14 @@
 """From rows and pods to a plan that may be carried out: what a pass, `sync plan` and `status` have in common."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from syncctl.core.changes import Change, how_they_went
 from syncctl.core.desired import DesiredState, desired_state
-from syncctl.core.errors import InvalidInput, StalePlan
+from syncctl.core.errors import DatabaseError, InvalidInput, StalePlan
 from syncctl.core.facts import NOBODY_ELSE, Counts, Facts, Policy, Rules
 from syncctl.core.fleet import Claim, FleetSettings, as_claimed, is_the_same
 from syncctl.core.judge import JudgedPlan, count, home_matters, judge
@@ -16,8 +17,9 @@ from syncctl.core.model import ObservedPod, Snapshot
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.core.steps import Plan, StepKind
+from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.core.template import template_of
+from syncctl.db.changelog import removals
 from syncctl.db.engine import Engine, reading
 from syncctl.db.lease import read_counts
 from syncctl.db.snapshot import read_snapshot
@@ -62,8 +64,22 @@ def plan_sync(
         with reading(engine) as connection:
             return read_counts(connection, options.shard)
 
-    planning = Planning(ReadOnlyCluster(cluster), settings, options, clock, count_elsewhere)
+    planning = Planning(ReadOnlyCluster(cluster), settings, options, clock, count_elsewhere, removals_in(engine))
     return planning.judged(read_snapshot(engine, consume_restarts=False, shard=options.shard))
+
+
+def removals_in(engine: Engine) -> Callable[[Collection[int]], list[Change]]:
+    """Return what tells how the rows of clients went. Whoever may not read the change log is told nothing."""
+
+    def look(client_ids: Collection[int]) -> list[Change]:
+        try:
+            with reading(engine) as connection:
+                return removals(connection, client_ids)
+        except DatabaseError as error:
+            log.warning("how these clients vanished is not known: %s", error.message)
+            return []
+
+    return look
 
 
 class Planning:
@@ -76,8 +92,10 @@ class Planning:
         options: PassOptions,
         clock: Clock,
         count_elsewhere: Callable[[Counts], Counts] = lambda _mine: NOBODY_ELSE,
+        removals: Callable[[Collection[int]], list[Change]] = lambda _client_ids: [],
     ) -> None:
         self._count_elsewhere = count_elsewhere
+        self._removals = removals
         self._claims = settings.claims
         self._options = options
         self._clock = clock
@@ -130,6 +148,8 @@ class Planning:
         rules = _rules(self._settings(rows), self._options)
         if home_matters(plan, facts, rules) if find_home is None else find_home:
             facts = replace(facts, here=self._world.here())
+        if orphans := {step.key.client_id for step in plan.drifted if step.cause is Cause.ORPHAN and step.key}:
+            facts = replace(facts, vanished=how_they_went(self._removals(orphans), orphans))
         if facts.shard != WHOLE:
             facts = replace(facts, elsewhere=self._count_elsewhere(count(plan, facts, rules)))
         return judge(plan, facts, rules)

@@ -15,7 +15,7 @@ from syncctl.db.snapshot import read_snapshot
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.readonly import ReadOnlyCluster
 from syncctl.operations.clock import SYSTEM
-from syncctl.operations.planning import PassOptions, Planning
+from syncctl.operations.planning import PassOptions, Planning, removals_in
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
@@ -42,7 +42,8 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
     """
     snapshot = read_snapshot(engine, consume_restarts=False)
     shown = _shown(snapshot, reference)
-    planning = Planning(ReadOnlyCluster(cluster), settings, PassOptions(), SYSTEM)
+    look = removals_in(engine)
+    planning = Planning(ReadOnlyCluster(cluster), settings, PassOptions(), SYSTEM, removals=look)
     pods = planning.observed(snapshot)
     # A fleet whose pods are here is no stranger here; and who looks may have the right to list pods and no other.
     judged = planning.hold(planning.plan(snapshot, pods), snapshot, find_home=not pods)

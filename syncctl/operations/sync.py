@@ -34,11 +34,11 @@ from syncctl.db.snapshot import read_snapshot
 from syncctl.db.spawned import catch_up_spawned, record_spawned
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.apply import apply_plan
+from syncctl.operations.author import Author, default_actor, trigger, user_at_host, user_name, written_by
 from syncctl.operations.brake import PATIENCE, Brake
-from syncctl.operations.clients import user_name
 from syncctl.operations.clock import SYSTEM, Clock
 from syncctl.operations.lease import HeldLease
-from syncctl.operations.planning import PassOptions, Planning
+from syncctl.operations.planning import PassOptions, Planning, removals_in
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
@@ -135,7 +135,8 @@ class _Pass:
 
     def judge(self) -> JudgedPlan:
         """Read rows and pods, compare them, and hold what may not be done now."""
-        planning = Planning(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere)
+        look = removals_in(self.engine)
+        planning = Planning(self.cluster, self.settings, self.options, self.clock, self._count_elsewhere, look)
         rows = self._desired(planning)
         pods = planning.observed(rows)
         plan = planning.plan(rows, pods)
@@ -167,8 +168,9 @@ class _Pass:
             # Before the first pod: a pass that is killed in between must not make a pod that dies at birth spin, nor
             # must the next one take for missing what this one has ended or what it has made in another place, or know
             # nothing of what was refused or allowed.
-            who = f"{user_name()}@{socket.gethostname()}"
-            with writing(self.engine) as connection:
+            who = user_at_host()
+            author = Author(actor=self.settings.actor or default_actor(), via="syncctl sync once")
+            with writing(written_by(self.engine, author) if notes.new_home else self.engine) as connection:
                 store_latches(connection, latch, facts.read_at, who)
                 store_allowances(connection, notes.allowed, facts.read_at, who)
                 if notes.new_home:
@@ -254,7 +256,8 @@ class _Pass:
         """Forget passes that are old, if there are any and while there is time; what is left, a later pass forgets."""
         try:
             if old:
-                forget_passes(self.engine, self.settings.history_days, lambda: not self.brake.reason())
+                days = self.settings.history_days, self.settings.change_days
+                forget_passes(self.engine, *days, lambda: not self.brake.reason())
         except DatabaseError as error:
             log.warning("old passes could not be forgotten: %s", error.message)
 
@@ -277,4 +280,7 @@ class _Pass:
             counts={str(result): number for result, number in counts.items()},
             error=error,
             shard=str(self.options.shard),
+            trigger=trigger(),
+            # Of any other plan it would take as long as all the rest of a pass that has nothing to do.
+            digest=self.options.expected_digest or "",
         )

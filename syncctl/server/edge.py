@@ -28,16 +28,20 @@ _QUIET = {"/healthz", "/readyz", "/metrics"}
 OPEN = {*_QUIET, "/openapi.json"}
 """Answered without a token: they tell nothing of any client, and a kubelet has none to show. docs/serve.md says why."""
 
+_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ABSOLUTE = re.compile(r"https?://(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 _THIS_MACHINE = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class Token:
-    """The bearer token that callers must show, if one is set. A token in a file is read again when the file changes."""
+    """The bearer tokens that callers must show, if any is set. A file of them is read again when it changes.
+
+    A line of it is a token, or a name for whoever shows it and the token: NAME:TOKEN. The change log has the name.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        """Read the token.
+        """Read the tokens.
 
         Raises:
             SettingsError: it is set twice, or the file cannot be read or holds none.
@@ -46,39 +50,54 @@ class Token:
             raise SettingsError("http_token and http_token_file are both set", "one of them is enough")
         self._file = settings.http_token_file
         self._seen: object = None
-        self._token = settings.http_token.reveal() if settings.http_token else ""
-        self.is_set = bool(self._token or self._file)
+        self._callers = {settings.http_token.reveal(): ""} if settings.http_token else {}
+        self.is_set = bool(self._callers or self._file)
         self._current()
 
-    def admits(self, authorization: str) -> bool:
-        """Whether this header carries the token. The time this takes tells nothing of it.
+    def caller(self, authorization: str) -> str | None:
+        """Return the name of who shows this header, "" for one without a name, None for whoever shows no token of ours.
+
+        The time this takes tells nothing of the tokens.
 
         Raises:
             SettingsError: the file cannot be read any more; nobody is let in.
         """
         scheme, _, shown = authorization.partition(" ")
-        same = hmac.compare_digest(shown.strip().encode(), self._current().encode())
-        return not self.is_set or (same and scheme.lower() == "bearer")
+        callers = self._current()
+        if not self.is_set:
+            return ""
+        # All are compared, whichever is the right one.
+        same = [name for token, name in callers.items() if hmac.compare_digest(shown.strip().encode(), token.encode())]
+        return same[0] if same and scheme.lower() == "bearer" else None
 
-    def _current(self) -> str:
+    def _current(self) -> dict[str, str]:
         if self._file is not None:
             try:
                 found = self._file.stat()
                 version = (found.st_ino, found.st_size, found.st_mtime_ns)
                 if version != self._seen:
-                    self._token, self._seen = _read_token(self._file), version
+                    self._callers, self._seen = _read_tokens(self._file), version
             except OSError as error:
                 raise SettingsError(f"cannot read http_token_file {self._file}: {error.strerror}") from error
-        return self._token
+        return self._callers
 
 
-def _read_token(file: Path) -> str:
-    text = file.read_bytes().decode("latin-1").strip()
-    if not TOKEN.fullmatch(text):
+def _read_tokens(file: Path) -> dict[str, str]:
+    """Return the name of each token in the file."""
+    callers: dict[str, str] = {}
+    for number, line in enumerate(file.read_bytes().decode("latin-1").split("\n"), 1):
+        text = line.strip()
+        name, _, token = text.rpartition(":")
+        if text and (not TOKEN.fullmatch(token) or (":" in text and not _NAME.fullmatch(name)) or token in callers):
+            twice = "is there twice" if token in callers else f"holds no token: {TOKEN.pattern}, or NAME: before it"
+            raise SettingsError(f"line {number} of http_token_file {file} {twice}", "`openssl rand -hex 32` makes one")
+        if text:
+            callers[token] = name
+    if not callers:
         raise SettingsError(
             f"http_token_file {file} holds no token: {TOKEN.pattern}", "`openssl rand -hex 32` makes one"
         )
-    return text
+    return callers
 
 
 class Edge:
@@ -108,7 +127,7 @@ class Edge:
             await send(message)
 
         try:
-            entry = self._refusal(scope["path"], headers) or self._app
+            entry = self._refusal(scope, headers) or self._app
             await entry(scope, _limited(receive), answer)
         except asyncio.CancelledError:
             # What still runs when the time for the end is over. Its thread may wait on, and ends with the process.
@@ -121,16 +140,17 @@ class Edge:
         finally:
             self._note(scope, status, time.perf_counter() - started, request_id)
 
-    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         if "transfer-encoding" in headers and "content-length" in headers:
             # Whoever stands before this server may take the other one (RFC 9112, 6.1).
             return refusal(400, "Transfer-Encoding and Content-Length exclude each other", {"Connection": "close"})
         if int(headers.get("content-length", "0")) > LARGEST_BODY:
             return refusal(413, TOO_LARGE)
-        if path in OPEN:
+        if scope["path"] in OPEN:
             return None
         try:
-            if not self._token.admits(headers.get("authorization", "")):
+            scope["state"]["caller"] = caller = self._token.caller(headers.get("authorization", ""))
+            if caller is None:
                 detail = "send the header `Authorization: Bearer TOKEN`"
                 return refusal(401, detail, {"WWW-Authenticate": "Bearer"})
         except SettingsError as error:
@@ -154,6 +174,7 @@ class Edge:
             "status": status,
             "milliseconds": round(seconds * 1000, 1),
             "caller": (scope.get("client") or ("",))[0],
+            **({"token": name} if (name := scope["state"].get("caller")) else {}),
         }
         level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO
         log.log(level, "%s %s %s", scope["method"], path, status or "no answer", extra=said)

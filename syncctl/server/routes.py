@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
@@ -12,6 +13,7 @@ from syncctl.core.errors import ClusterUnavailable, DatabaseError, InvalidInput,
 from syncctl.core.model import Client, ClientChanges
 from syncctl.core.validation import is_id
 from syncctl.operations import algorithms, clients
+from syncctl.operations.author import Author, written_by
 from syncctl.operations.status import read_status
 from syncctl.server.answers import (
     AlgorithmsPage,
@@ -50,6 +52,15 @@ async def _resources(request: Request) -> Resources:
 
 Given = Annotated[Resources, Depends(_resources)]
 
+
+async def _signed(resources: Given, request: Request) -> Resources:
+    """Work with the database as this caller: the change log has the name of the token, and the route."""
+    author = Author(request.state.caller or "http", f"{request.method} {request.scope['route'].path_format}")
+    return replace(resources, engine=written_by(resources.engine, author))
+
+
+Signed = Annotated[Resources, Depends(_signed)]
+
 _TOKEN: Any = [Security(HTTPBearer(auto_error=False, scheme_name="token", description="The setting http_token"))]
 _READ: Any = {"dependencies": _TOKEN, "responses": may_answer(401, 403, 422, 500, 503)}
 _READ_ONE: Any = {"dependencies": _TOKEN, "responses": may_answer(401, 403, 404, 500, 503)}
@@ -57,13 +68,13 @@ _WRITE: Any = {"dependencies": _TOKEN, "responses": may_answer(401, 403, 404, 40
 
 
 @router.post("/api/client", tags=["clients"], operation_id="addClient", **_WRITE)
-def add_client(resources: Given, body: ClientToAdd) -> ClientShown:
+def add_client(resources: Signed, body: ClientToAdd) -> ClientShown:
     """Add a client. Its pods are started by the next pass."""
     return ClientShown.of(clients.add_client(resources.engine, body.new()))
 
 
 @router.put("/api/client", tags=["clients"], operation_id="updateClient", **_WRITE)
-def update_client(resources: Given, body: ClientToChange) -> ClientShown:
+def update_client(resources: Signed, body: ClientToChange) -> ClientShown:
     """Change what is given and leave the rest. The next pass replaces pods only where it must."""
     changes, flags = body.changes(), body.algorithms.flags() if body.algorithms else {}
     if changes == ClientChanges() and not flags:
@@ -72,13 +83,13 @@ def update_client(resources: Given, body: ClientToChange) -> ClientShown:
 
 
 @router.delete("/api/client", tags=["clients"], operation_id="deleteClient", **_WRITE)
-def delete_client(resources: Given, body: ClientToDelete) -> ClientShown:
+def delete_client(resources: Signed, body: ClientToDelete) -> ClientShown:
     """Delete the client whose id is in the body, and return it as it was. The next pass stops its pods at once."""
     return ClientShown.of(clients.delete_client(resources.engine, body.id))
 
 
 @router.delete("/api/client/{client_id}", tags=["clients"], operation_id="deleteClientById", **_WRITE)
-def delete_client_by_id(resources: Given, client_id: AnyPath, body: ClientSent | None = None) -> ClientShown:
+def delete_client_by_id(resources: Signed, client_id: AnyPath, body: ClientSent | None = None) -> ClientShown:
     """Delete the client and return it as it was. A body may be sent too, and its id must be the same.
 
     The Go service looked at the body alone: what is no number in the path, like a name, says nothing.
@@ -108,19 +119,19 @@ def get_client(resources: Given, client_id: ClientId) -> ClientShown:
 
 
 @router.post("/api/client/{client_id}/restart", tags=["clients"], operation_id="restartClient", **_READ_ONE)
-def restart_client(resources: Given, client_id: ClientId) -> ClientShown:
+def restart_client(resources: Signed, client_id: ClientId) -> ClientShown:
     """Ask the next pass to replace each of the client's pods, once."""
     return ClientShown.of(clients.restart_client(resources.engine, client_id))
 
 
 @router.post("/api/algorithms", tags=["algorithms"], operation_id="setAlgorithms", **_WRITE)
-def set_algorithms(resources: Given, body: AlgorithmsToSet) -> ClientAlgorithms:
+def set_algorithms(resources: Signed, body: AlgorithmsToSet) -> ClientAlgorithms:
     """Say of all algorithms which are on: those not given go off. The next pass starts and stops the pods."""
     return ClientAlgorithms.of(algorithms.set_algorithms(resources.engine, body.client_id, body.all_flags()))
 
 
 @router.patch("/api/algorithms", tags=["algorithms"], operation_id="changeAlgorithms", **_WRITE)
-def change_algorithms(resources: Given, body: AlgorithmsToSet) -> ClientAlgorithms:
+def change_algorithms(resources: Signed, body: AlgorithmsToSet) -> ClientAlgorithms:
     """Switch algorithms on or off; those not given stay as they are. The next pass starts and stops the pods."""
     return ClientAlgorithms.of(algorithms.set_algorithms(resources.engine, body.client_id, body.flags()))
 

@@ -20,7 +20,7 @@ from syncctl.cli.app import app
 from syncctl.core.exits import MEANINGS, ExitCode
 from syncctl.db.engine import writing
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.settings import SETTINGS, Group, Settings
+from syncctl.settings import SETTINGS, Group, Settings, flag_of
 
 from .conftest import Cli
 
@@ -71,7 +71,7 @@ def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_ha
         name: {option for parameter in command.params for option in parameter.opts}  # type: ignore[attr-defined]
         for name, command in COMMANDS.items()
     }
-    flags = {f"--{key.replace('_', '-')}" for key in SETTINGS}
+    flags = {flag_of(key) for key in SETTINGS}
     # It shows them and uses none.
     assert flags <= options.pop(" config show")
     assert flags <= set().union(*options.values())
@@ -80,7 +80,7 @@ def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_ha
 def test_each_setting_has_a_group_that_some_command_takes_as_a_whole() -> None:
     groups: dict[str, list[str]] = {group: [] for group in get_args(Group)}
     for key, setting in SETTINGS.items():
-        groups[setting.group].append(f"--{key.replace('_', '-')}")
+        groups[setting.group].append(flag_of(key))
     taken = set()
     for name, command in COMMANDS.items():
         flags = [option for parameter in command.params for option in parameter.opts]  # type: ignore[attr-defined]

@@ -19,4 +19,4 @@ def test_what_is_none_is_a_usage_error_that_names_the_form(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_duration("--wait", text)
     assert refused.value.message == f'--wait "{text}" is no length of time'
-    assert refused.value.hint == "write it like 65s, 2m or 1m30s"
+    assert refused.value.hint == "write it like 65s, 2m, 1m30s or 7d"

@@ -63,7 +63,7 @@ def test_what_is_older_than_the_days_kept_is_forgotten(engine: Engine) -> None:
         with writing(engine) as connection:
             record = replace(RECORD, started_at=moment, finished_at=moment)
             assert record_pass(connection, record, keep_days=30) is (moment == now)
-    forget_passes(engine, 30)
+    forget_passes(engine, 30, 400)
     assert [record.started_at for record in list_passes(engine, 10)] == [now, just_in]
 
 

@@ -128,7 +128,7 @@ def test_c6_what_is_still_left_outlives_the_days_that_are_kept(engine: Engine) -
     record(engine, left=[refused(1), refused(2)], at=NOW + timedelta(minutes=5))
     now = datetime.now(UTC)
     latest = record(engine, left=[refused(1)], at=now, keep_days=30)
-    forget_passes(engine, 30)
+    forget_passes(engine, 30, 400)
     # What ended with the passes that are forgotten is forgotten too.
     assert counted(engine, standing_steps) == 2
     assert shown(engine, latest) == [("vwap-1", "refused", old)]
@@ -195,7 +195,7 @@ def test_a_quiet_pass_has_none_and_an_unknown_one_neither(engine: Engine) -> Non
 def test_steps_are_forgotten_with_their_pass(engine: Engine) -> None:
     old = record(engine, CREATED, UNREADABLE)
     record(engine, CREATED, at=datetime.now(UTC))
-    forget_passes(engine, 30)
+    forget_passes(engine, 30, 400)
     with pytest.raises(InvalidInput, match="is not in the history"):
         list_steps(engine, old)
     with reading(engine) as connection:
@@ -218,10 +218,10 @@ def test_b3_what_is_forgotten_goes_in_short_transactions_and_while_there_is_time
 
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "commit", lambda _connection: gone.append(-1))
-    forget_passes(engine, 30, lambda: gone.count(-1) < 2)
+    forget_passes(engine, 30, 400, lambda: gone.count(-1) < 2)
     # Of the six steps of two passes first four, then the rest, none that they ended, and the passes.
     assert gone == [4, -1, 2, 0, 2, -1]
-    forget_passes(engine, 30)
+    forget_passes(engine, 30, 400)
     assert len(list_passes(engine, 10)) == 1
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(pass_steps)).scalar_one() == 1
@@ -239,9 +239,9 @@ def test_b3_a_pass_is_recorded_however_much_there_is_to_forget(engine: Engine, m
             assert record_pass(connection, moved, keep_days=30)
         assert len(list_passes(hurried, 10)) == 4
         with pytest.raises(DatabaseBusy):
-            forget_passes(hurried, 30)
+            forget_passes(hurried, 30, 400)
         hurried.dispose()
-    forget_passes(engine, 30)
+    forget_passes(engine, 30, 400)
     assert len(list_passes(engine, 10)) == 1
 
 

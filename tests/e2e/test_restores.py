@@ -1,6 +1,7 @@
 """A database that was emptied, restored or is seen in part never stops what nobody meant to stop."""
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -48,6 +49,35 @@ def put_back(desk: Desk, rows: Iterable[Client]) -> None:
             id=each.algorithms.id,
             client=each.id,
         )
+
+
+@pytest.mark.parametrize("how", ["TRUNCATE clients CASCADE", "DELETE FROM clients", "DELETE FROM algorithm_status"])
+def test_the_guard_says_who_made_the_rows_vanish(desk: Desk, how: str) -> None:
+    postgres = desk.engine.dialect.name == "postgresql"
+    if how.startswith("TRUNCATE") and not postgres:
+        pytest.skip("SQLite has none")
+    many(desk, 12)
+    desk.sql(how)
+    judged = plan_sync(desk.engine, desk.api, desk.settings, PassOptions())
+    (refusal,) = judged.refusals
+    who = "database user postgres from syncctl" if postgres else "somebody past syncctl"
+    what = "TRUNCATE (clients|algorithm_status)" if how.startswith("TRUNCATE") else "12 clients deleted"
+    said = f"have vanished from the database without being deleted: {what} by {who} at 20.* UTC "
+    assert re.search(said, refusal.message)
+    (orphan, *_) = judged.plan.drifted
+    assert orphan.held is not None
+    assert re.search(said.rstrip(), orphan.held.why)
+    report = desk.run()
+    assert report.counts()[Result.REFUSED] == 12
+    assert re.search(said, report.refusals[0].message)
+
+
+def test_who_may_not_read_the_change_log_is_refused_all_the_same(desk: Desk) -> None:
+    many(desk, 12)
+    empty(desk)
+    desk.sql("ALTER TABLE changes RENAME TO hidden")
+    (refusal,) = plan_sync(desk.engine, desk.api, desk.settings, PassOptions()).refusals
+    assert "without being deleted (at most 10" in refusal.message
 
 
 def test_a_restore_that_is_half_way_through_does_not_open_the_guard(desk: Desk) -> None:

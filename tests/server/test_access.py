@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from syncctl.core.errors import SettingsError
+from syncctl.operations.changes import list_changes
 from syncctl.server.edge import OPEN
 from syncctl.settings import Secret, Settings, shown
 from syncctl.sources import load_settings
@@ -90,6 +91,35 @@ def test_a_token_in_a_file_is_read_again_when_the_file_changes(
     os.replace(tmp_path / "new", file)  # noqa: PTH105
     assert api.get("/api/client", headers=bearer(TOKEN)).status_code == 401
     assert api.get("/api/client", headers=bearer("another-token")).status_code == 200
+
+
+def test_a_file_of_several_tokens_names_who_writes(engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"desk:{TOKEN}\n\nrisk@floor2:another-token\nnameless-token\n")
+    api = caller(engine, settings, http_token_file=file)
+    body = {"client_name": "acme"}
+    assert api.post("/api/client", json=body, headers=bearer(TOKEN)).status_code == 200
+    assert api.post("/api/client/1/restart", headers=bearer("another-token")).status_code == 200
+    assert api.put("/api/client", json={"id": 1, "cpu": "1"}, headers=bearer("nameless-token")).status_code == 200
+    for shown in (f"desk:{TOKEN}", "desk", ""):
+        assert api.get("/api/client", headers=bearer(shown)).status_code == 401
+    signed = [(change.who, change.via) for change in list_changes(engine, table="clients")]
+    assert signed == [
+        ("http", "PUT /api/client"),
+        ("risk@floor2", "POST /api/client/{client_id}/restart"),
+        ("desk", "POST /api/client"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["a name:long-enough", f"desk:{TOKEN}\nrisk:{TOKEN}", f"{TOKEN}\nshort"])
+def test_every_line_of_a_file_of_tokens_must_be_one(
+    engine: Engine, settings: Settings, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=r"line [12] of http_token_file") as refused:
+        caller(engine, settings, http_token_file=file)
+    assert TOKEN not in refused.value.message
 
 
 def test_a_token_file_that_goes_lets_nobody_in(engine: Engine, settings: Settings, tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def _suspicious(plan: Plan, facts: Facts, rules: Rules, by_name: Collection[Step
             counts = over or here
             share = f"{counts.orphans} of {counts.live} live pods{where} ({counts.orphans / counts.live:.0%})"
             why = _why(words, rules if over else None, latch)
-            groups.append(_Group(steps, words, f"{share} {counted.measured}", why))
+            gone = f": {facts.vanished}" if facts.vanished else ""
+            groups.append(_Group(steps, words, f"{share} {counted.measured}{gone}", why))
     asked_for = _not_among(allowances, filter(is_persons_word, plan.drifted))
     switched_off = [step for step in asked_for if step not in by_name]
     if rules.switch_off_limit and len(switched_off) > rules.switch_off_limit:
