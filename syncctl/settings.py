@@ -135,6 +135,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     http_token_file: Annotated[Path | None, Setting("serve", "File with that token, read again when it changes")] = None
 
+    color: Annotated[
+        Literal["auto", "always", "never"], Setting("logs", "auto: on a terminal, unless NO_COLOR is set")
+    ] = "auto"
     log_format: Annotated[
         Literal["auto", "text", "json"], Setting("logs", "auto: text on a terminal, else JSON lines")
     ] = "auto"

@@ -81,7 +81,7 @@ def test_an_empty_variable_and_an_empty_key_are_not_given(home: Path, monkeypatc
     ("content", "told", "hint"),
     [
         ("page_sise: 7", "has unknown settings: page_sise", "did you mean page_size?"),
-        ("colour: red\nshape: round", "has unknown settings: colour, shape", "the settings are database_url, "),
+        ("sound: loud\nshape: round", "has unknown settings: sound, shape", "the settings are database_url, "),
         ("7: 7", "has unknown settings: 7", "the settings are "),
         ("- page_size", "is not a mapping of settings to values", None),
         ("words", "is not a mapping of settings to values", None),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from syncctl.cli import colour
 from syncctl.cli.logs import set_up_logging
 from syncctl.settings import ENV_PREFIX, SETTINGS, Group, flag_of
 from syncctl.sources import load_settings, misspelt_variables
@@ -62,6 +63,7 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
         @functools.wraps(command)
         def wrapper(config: Path | None, **arguments: Any) -> None:
             loaded = load_settings({key: arguments.pop(key) for key in names}, config)
+            colour.choose(loaded.values.color)
             set_up_logging(loaded.values)
             for misspelt, meant in misspelt_variables():
                 log.warning("%s is no setting; did you mean %s?", misspelt, meant)

@@ -10,9 +10,9 @@ from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.words import printable
-from syncctl.core.documents import status_document
 from syncctl.core.model import ObservedPod
 from syncctl.core.names import POD_PREFIX
+from syncctl.core.plan_documents import status_document
 from syncctl.core.status import StatusRow
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.status import read_status

@@ -10,27 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec.structs import replace
 
 from syncctl.cli import output
 from syncctl.cli.options import CLUSTER, DATABASE, PASS, Format, Output, ShardOption, with_settings
-from syncctl.cli.output import Column, View
+from syncctl.cli.plans import show_plan
+from syncctl.cli.selection import AlgorithmOption, ClientOption, StepOption, which_steps
 from syncctl.cli.streams import drop_unwritten
 from syncctl.core import names
-from syncctl.core.documents import plan_document, report_document, step_document
 from syncctl.core.durations import parse_duration
 from syncctl.core.errors import UsageError
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.facts import Policy
+from syncctl.core.fields import Former
 from syncctl.core.judge import JudgedPlan
-from syncctl.core.others import unclaimed
+from syncctl.core.plan_documents import report_document
 from syncctl.core.report import Outcome, Report
 from syncctl.core.shard import WHOLE, parse_shard
-from syncctl.core.steps import ACTING, Step, StepKind
+from syncctl.core.steps import ACTING
 from syncctl.operations.connect import open_cluster, open_engine
 from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.operations.saved import read_plan, save_plan
 from syncctl.operations.sync import sync_once
+from syncctl.operations.templates import former_templates
 from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
@@ -41,28 +42,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Make the cluster follow the database."
 )
-
-_AHEAD = {StepKind.CONFLICT: "in conflict", StepKind.WAIT: "to wait for"}
-"""How the steps of a plan are counted that do nothing; the others are "to create"."""
-_WHERE_MATTERS = (StepKind.CREATE, StepKind.REPLACE, StepKind.DELETE)
-"""What is no good in the wrong place: a plan with any of it says where."""
-
-_ALGORITHM = Column[Step]("ALGORITHM", lambda step: step.key.algorithm if step.key else None, wide=True)
-
-
-STEPS = View[Step](
-    columns=(
-        Column("STEP", lambda step: step.kind),
-        Column("POD", lambda step: step.name),
-        Column("CLIENT", lambda step: step.client_name),
-        _ALGORITHM,
-        Column("CAUSE", lambda step: step.cause, wide=True),
-        Column("REASON", lambda step: step.explanation),
-    ),
-    data=step_document,
-    name=lambda step: f"{names.POD_PREFIX}{step.name}",
-)
-
 
 PolicyOption = Annotated[
     Policy,
@@ -176,9 +155,9 @@ def once(
     gc.disable()
     engine, cluster = open_engine(settings), open_cluster(settings)
     if dry_run:
-        show_plan(plan_sync(engine, cluster, settings, options), output_format)
+        show_plan(plan_sync(engine, cluster, settings, options), output_format, former_templates(engine))
         return
-    with _Screen(output_format) as screen:
+    with _Screen(output_format, former_templates(engine)) as screen:
         report = sync_once(engine, cluster, settings, options, screen, wait=seconds, started=ctx.obj)
     raise typer.Exit(exit_code_of_report(report))
 
@@ -198,9 +177,14 @@ def plan(
     adopt_pod: AdoptPods = None,
     move_here: MoveHere = False,
     shard: ShardOption = "0/1",
+    client: ClientOption = None,
+    algorithm: AlgorithmOption = None,
+    step: StepOption = None,
     output_format: Output = Format.TABLE,
 ) -> None:
     """Show what a pass would do now, and why. Nothing is written.
+
+    A sign says what becomes of a pod: + create, ~ update in place, -/+ replace, - delete, ! conflict, = held.
 
     \b
     Example:
@@ -209,40 +193,15 @@ def plan(
     options = _options(policy, allow_deletions, allow_pod, adopt, adopt_pod, move_here, shard)
     if out is not None and options.shard != WHOLE:
         raise UsageError("--out goes without --shard: a saved plan is for the whole fleet")
-    judged = plan_sync(open_engine(settings), open_cluster(settings), settings, options)
-    show_plan(judged, output_format)
+    engine = open_engine(settings)
+    shown = which_steps(engine, client, algorithm, step)
+    judged = plan_sync(engine, open_cluster(settings), settings, options)
+    show_plan(judged, output_format, former_templates(engine), shown)
     if out is not None:
         save_plan(out, judged, options)
         output.say(f"Saved. `syncctl sync once --plan {out}` does exactly this.")
-    if exit_code and judged.plan.drifted:
+    if exit_code and any(map(shown, judged.plan.drifted)):
         raise typer.Exit(ExitCode.DRIFT)
-
-
-def show_plan(judged: JudgedPlan, output_format: Format) -> None:
-    """Print the steps of what is not in sync, how many there are of each kind, and what the guard refuses."""
-    plan, counts = judged.plan, judged.plan.counts()
-    if output_format in (Format.JSON, Format.YAML):
-        output.show_data(plan_document(judged), output_format)
-        return
-    if plan.drifted:
-        output.show_list(STEPS, plan.drifted, output_format)
-        others = [
-            f"{counts[kind]} {_AHEAD.get(kind, f'to {kind}')}"
-            for kind in StepKind
-            if counts[kind] and kind is not StepKind.KEEP
-        ]
-        held = sum(step.held is not None for step in plan.drifted)
-        listed = ", ".join([*others, f"{counts[StepKind.KEEP]} to keep"])
-        if any(counts[kind] for kind in _WHERE_MATTERS):
-            output.say(f"Cluster: {judged.facts.cluster}")
-        output.say(f"Plan: {listed}{f'; {held} of them not in this pass' if held else ''}.")
-    else:
-        number = len(plan.matches)
-        output.say(f"No changes. {number} pod{'s are' if number != 1 else ' is'} as the database asks.")
-    if plan.unclaimed:
-        output.say(unclaimed(plan.unclaimed))
-    for refusal in judged.refusals:
-        output.say(f"guard: {refusal.message}\nhint: {refusal.hint}")
 
 
 def _bar() -> "Progress":
@@ -258,8 +217,9 @@ def _bar() -> "Progress":
 class _Screen:
     """What a person, or a machine, sees of a pass: the plan, a progress bar on a terminal, the report."""
 
-    def __init__(self, output_format: Format) -> None:
+    def __init__(self, output_format: Format, former: Former) -> None:
         self._format = output_format
+        self._former = former
         self._cluster = ""
         self._bar = _bar() if sys.stderr.isatty() else None
         self._left: dict[int, str] = {}
@@ -277,7 +237,7 @@ class _Screen:
         if self._format not in (Format.JSON, Format.YAML):
             with _going_on_unread():
                 # What the guard refuses is in the log.
-                show_plan(replace(judged, refusals=()), self._format)
+                show_plan(judged, self._format, self._former, refusals=False)
         # What waits, is in conflict or held is no work: a bar that began with it would stand still near its end.
         self._left = {id(step): step.name for step in judged.plan.drifted if step.kind in ACTING and not step.held}
         if self._bar and self._left:
@@ -299,7 +259,7 @@ class _Screen:
             self._bar.stop()
         if self._format in (Format.JSON, Format.YAML):
             with _going_on_unread():
-                output.show_record(report_document(report, self._cluster), self._format)
+                output.show_record(report_document(report, self._cluster, self._former), self._format)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 
 from syncctl.core import names
-from syncctl.core.drift import Difference, differences, metadata_difference
+from syncctl.core.drift import Difference, differences, metadata_differences
 from syncctl.core.health import HealthCode, pod_health
 from syncctl.core.identity import BY_ANNOTATION
 from syncctl.core.manifest import Blueprint
@@ -42,8 +42,8 @@ def compared(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> Step
         return step(*_of_differences(found))
     if pod.resize_refused:
         return step(StepKind.REPLACE, Cause.RESIZE_REFUSED, f"not resized in place: {pod.resize_refused}")
-    if differing := metadata_difference(blueprint, wanted, pod):
-        return step(StepKind.UPDATE, Cause.METADATA_DIFFERS, differing)
+    if found := metadata_differences(blueprint, wanted, pod):
+        return step(StepKind.UPDATE, Cause.METADATA_DIFFERS, ", ".join(each.words for each in found))
     if pod.resizing:
         return step(StepKind.WAIT, Cause.RESIZING, f"resized in place, and not done yet: {pod.resizing}")
     return None

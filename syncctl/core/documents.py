@@ -1,7 +1,6 @@
 """JSON documents, those of clients with the names of the Go service: command line and HTTP show the same ones. Pure."""
 
 import math
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,8 @@ from syncctl.core.model import Algorithm, Client
 
 if TYPE_CHECKING:
     from syncctl.core.changes import Change
-    from syncctl.core.facts import Refusal
-    from syncctl.core.judge import JudgedPlan
     from syncctl.core.model import Snapshot
     from syncctl.core.records import PassRecord, StepRecord
-    from syncctl.core.report import Report
-    from syncctl.core.status import StatusRow
-    from syncctl.core.steps import Step
-
-SCHEMA = 1
-"""Of a plan's and a report's document; raised when a field changes its meaning or goes."""
 
 
 def client_document(client: Client) -> dict[str, Any]:
@@ -61,68 +52,6 @@ def fleet_document(rows: "Snapshot") -> dict[str, Any]:
         "uuid": rows.fleet,
         "home": rows.home.name if rows.home else None,
         "settings": asdict(rows.settings) if rows.settings else None,
-    }
-
-
-def status_document(row: "StatusRow") -> dict[str, Any]:
-    """Return desired beside observed of one pod. `drift` is None when the two agree."""
-    step, pod = row.step, row.step.observed
-    drift = {"step": str(step.kind), "cause": str(step.cause), "reason": step.reason, **_stays(step)}
-    return {
-        **_owner(step),
-        "client_name": row.client_name,
-        "desired": {part: getattr(step.desired, part) for part in ("image", "cpu", "memory")} if step.desired else None,
-        "pod": step.name,
-        "observed": {part: getattr(pod, part) for part in ("uid", "phase", "node", "image", "restarts", "created_at")}
-        if pod
-        else None,
-        "health": {"code": str(row.health.code), "message": row.health.message},
-        "drift": drift if step.is_drift else None,
-    }
-
-
-def step_document(step: "Step") -> dict[str, Any]:
-    """Return a step of a plan."""
-    return {
-        "step": str(step.kind),
-        "cause": str(step.cause),
-        "pod": step.name,
-        "uid": step.observed.uid if step.observed else None,
-        **_owner(step),
-        "reason": step.reason,
-        **_stays(step),
-    }
-
-
-def plan_document(judged: "JudgedPlan") -> dict[str, Any]:
-    """Return a judged plan: the steps of all that is not in sync, the held ones too, and how many there are of each."""
-    plan = judged.plan
-    return {
-        "schema": SCHEMA,
-        "digest": judged.digest,
-        "cluster": judged.facts.cluster,
-        "counts": {str(kind): number for kind, number in plan.counts().items()},
-        "refusals": _refusals(judged.refusals),
-        "steps": [step_document(step) for step in plan.drifted],
-        "unclaimed": list(plan.unclaimed),
-    }
-
-
-def report_document(report: "Report", cluster: str) -> dict[str, Any]:
-    """Return a report: the counts, what became of all that was not in sync, and who is in trouble."""
-    return {
-        "schema": SCHEMA,
-        "cluster": cluster,
-        "summary": report.summary,
-        "lease_lost": report.lease_lost or None,
-        "refusals": _refusals(report.refusals),
-        "counts": {str(result): number for result, number in report.counts().items()},
-        "outcomes": [
-            {"result": str(outcome.result), "detail": outcome.detail, **step_document(outcome.step)}
-            for outcome in report.outcomes
-        ],
-        "unclaimed": list(report.plan.unclaimed),
-        "unhealthy": [{"pod": name, "health": health.message} for name, health in report.unhealthy],
     }
 
 
@@ -171,25 +100,6 @@ def change_document(change: "Change") -> dict[str, Any]:
         "app": change.app,
         "address": change.address,
     }
-
-
-def _owner(step: "Step") -> dict[str, Any]:
-    return {
-        "client_id": step.key.client_id if step.key else None,
-        "client_name": step.client_name,
-        "algorithm": str(step.key.algorithm) if step.key else None,
-    }
-
-
-def _stays(step: "Step") -> dict[str, Any]:
-    return {
-        "unsure": step.unsure,
-        "held": {"kind": str(step.held.kind), "why": step.held.why} if step.held else None,
-    }
-
-
-def _refusals(refusals: Iterable["Refusal"]) -> list[dict[str, str]]:
-    return [{"message": refusal.message, "hint": refusal.hint} for refusal in refusals]
 
 
 def moment(value: datetime | None) -> str | None:

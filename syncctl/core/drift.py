@@ -1,4 +1,4 @@
-"""How a live pod differs from the wanted one, in words; "" when it does not. Pure."""
+"""How a live pod differs from the wanted one, field by field. Pure."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,19 @@ from syncctl.core.model import DesiredPod, ObservedPod
 class Difference(NamedTuple):
     """A field that is neither as it is wanted nor as admission makes it of that.
 
-    `rewritten` tells that admission is known to make something else of this field than it is asked for.
+    `was` is None where there is nothing. `rewritten` tells that admission is known to make something else of this field
+    than it is asked for.
     """
 
     field: str
-    words: str
-    rewritten: bool
+    was: str | None
+    to: str
+    rewritten: bool = False
+
+    @property
+    def words(self) -> str:
+        """Say it in a line."""
+        return f"{self.field} {self.was if self.was is not None else 'none'} -> {self.to}"
 
 
 def differences(wanted: DesiredPod, pod: ObservedPod) -> list[Difference]:
@@ -32,21 +39,19 @@ def differences(wanted: DesiredPod, pod: ObservedPod) -> list[Difference]:
         if note and same(field, getattr(note.asked, field), value) and note.made(field) == (request, limit):
             continue
         shown = request if request == limit else f"{request or 'none'}/{limit or 'none'}"
-        words = f"{field} {shown or 'none'} -> {value}"
-        found.append(Difference(field, words, note is not None and note.rewrites(field)))
+        found.append(Difference(field, shown or None, value, note is not None and note.rewrites(field)))
     return found
 
 
-def metadata_difference(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> str:
-    """Say which labels and annotations differ from the wanted ones; "" when none does."""
+def metadata_differences(blueprint: Blueprint, wanted: DesiredPod, pod: ObservedPod) -> list[Difference]:
+    """Return which labels and annotations differ from the wanted ones, each by its key."""
     labels, annotations = pod_labels(blueprint, wanted), pod_annotations(blueprint, wanted)
     if pod.labels == labels and pod.annotations == annotations:
-        return ""
+        return []
     excused = overridden(pod) if names.OVERRIDDEN in pod.annotations else {}
-    found = [
-        f"{key} {live.get(key, 'none')} -> {value}"
+    return [
+        Difference(key, live.get(key), value)
         for part, live, should in (("labels", pod.labels, labels), ("annotations", pod.annotations, annotations))
         for key, value in should.items()
         if live.get(key) != value and (key in FOUND_BY or excused.get(part, {}).get(key) != value)
     ]
-    return ", ".join(found)

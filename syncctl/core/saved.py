@@ -1,9 +1,24 @@
 """The digest that tells whether a saved plan is still the plan. Pure."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 
+from msgspec import Struct
+
+from syncctl.core.fields import field_changes
+from syncctl.core.manifest import Blueprint
 from syncctl.core.steps import Plan, Step, StepKind
+
+
+class SavedStep(Struct, frozen=True):
+    """What a saved plan says of a pod: `changes` are fields, each with what it was and what it becomes."""
+
+    pod: str = ""
+    step: str = ""
+    cause: str = ""
+    uid: str | None = None
+    changes: tuple[tuple[str, str | None, str | None], ...] = ()
 
 
 def plan_digest(plan: Plan, cluster: str) -> str:
@@ -16,6 +31,31 @@ def plan_digest(plan: Plan, cluster: str) -> str:
     metadata = [blueprint.template.labels, blueprint.template.annotations]
     steps = [_identity(step) for step in plan.steps]
     return sha256(json.dumps([common, metadata, steps], sort_keys=True).encode()).hexdigest()
+
+
+def what_differs(saved: Sequence[SavedStep], plan: Plan) -> list[str]:
+    """Say which steps of a saved plan are others now; none where only pods that are kept, or what all share, differ."""
+    was = {step.pod: step for step in saved}
+    now = {step.name: saved_step(step, plan.blueprint) for step in plan.drifted}
+    return [
+        f"{pod}: {_told(was.get(pod))} when saved, {_told(now.get(pod))} now"
+        for pod in {**was, **now}
+        if was.get(pod) != now.get(pod)
+    ]
+
+
+def saved_step(step: Step, blueprint: Blueprint) -> SavedStep:
+    """Return what a saved plan says of a step."""
+    changes = tuple((each.field, each.was, each.to) for each in field_changes(blueprint, step))
+    return SavedStep(step.name, str(step.kind), str(step.cause), step.observed.uid if step.observed else None, changes)
+
+
+def _told(step: SavedStep | None) -> str:
+    if step is None:
+        return "no step"
+    fields = ", ".join(f"{field} {was or 'none'} -> {to or 'none'}" for field, was, to in step.changes)
+    pod = f" of pod {step.uid}" if step.uid else ""
+    return f"{step.step}{pod} ({step.cause}{f': {fields}' if fields else ''})"
 
 
 def _identity(step: Step) -> list[object]:

@@ -56,6 +56,12 @@ def known_client(connection: Connection, reference: str) -> int:
         return found
 
 
+def id_of_client(engine: Engine, reference: str) -> int:
+    """Return the id of a client that is there or was. Raises ClientNotFound."""
+    with reading(engine) as connection:
+        return known_client(connection, reference)
+
+
 def revert_change(
     engine: Engine, reference: str, number: int | None, *, past_later: bool = False, dry_run: bool = False
 ) -> tuple[Change, Client, Client]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from syncctl.core import names
 from syncctl.core.changes import Change, how_they_went
 from syncctl.core.desired import DesiredState, desired_state
 from syncctl.core.errors import DatabaseError, InvalidInput, StalePlan
@@ -16,6 +17,7 @@ from syncctl.core.manifest import Blueprint
 from syncctl.core.model import ObservedPod, Snapshot
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
+from syncctl.core.saved import SavedStep, what_differs
 from syncctl.core.shard import WHOLE, Shard
 from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.core.template import template_of
@@ -37,8 +39,8 @@ class PassOptions:
     """What a person may say of one run.
 
     `move_here` makes the namespace of this run the fleet's home, wherever that was. `expected_digest` is that of a
-    saved plan: the run does exactly that plan or nothing. `allow_pods` names pods that the guard is to let pass,
-    `adopt_pods` pods of the Go service that are not as it makes them.
+    saved plan, whose steps are `expected_steps`: the run does exactly that plan or nothing. `allow_pods` names pods
+    that the guard is to let pass, `adopt_pods` pods of the Go service that are not as it makes them.
     """
 
     policy: Policy = Policy.SYNC
@@ -47,6 +49,7 @@ class PassOptions:
     shard: Shard = WHOLE
     move_here: bool = False
     expected_digest: str | None = None
+    expected_steps: tuple[SavedStep, ...] = ()
     allow_pods: frozenset[str] = frozenset()
     adopt_pods: frozenset[str] = frozenset()
 
@@ -174,8 +177,10 @@ class Planning:
         """
         judged = self.hold(self.plan(rows, self.observed(rows)), rows)
         if self._options.expected_digest not in (None, judged.digest):
+            found = what_differs(self._options.expected_steps, judged.plan)
+            differs = f": {names.listed(found)}" if found else ""
             raise StalePlan(
-                "the plan was saved for other rows, other pods or another cluster; nothing was written",
+                f"the plan was saved for other rows, other pods or another cluster; nothing was written{differs}",
                 "make a new one: `syncctl sync plan --out FILE`",
             )
         return judged

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from syncctl.core.documents import step_document
 from syncctl.core.errors import InvalidInput
 from syncctl.core.facts import Policy
 from syncctl.core.judge import JudgedPlan
+from syncctl.core.plan_documents import step_document
+from syncctl.core.saved import SavedStep
 from syncctl.operations.planning import PassOptions
 
 FORMAT = 1
@@ -21,8 +22,25 @@ class _Format(msgspec.Struct):
     format: int
 
 
+class _Change(msgspec.Struct):
+    field: str
+    was: str | None = msgspec.field(name="from")
+    to: str | None
+
+
+class _Step(msgspec.Struct):
+    pod: str
+    step: str
+    cause: str
+    uid: str | None = None
+    changes: list[_Change] = []
+
+
 class _Document(_Format):
-    """What is read back; the steps are for people. What has a default was not in every file of this format."""
+    """What is read back; the steps are for people, and to say what differs.
+
+    What has a default was not in every file of this format.
+    """
 
     digest: str
     policy: Policy
@@ -31,6 +49,7 @@ class _Document(_Format):
     move_here: bool = False
     allow_pods: list[str] = []
     adopt_pods: list[str] = []
+    steps: list[_Step] = []
 
 
 def save_plan(file: Path, judged: JudgedPlan, options: PassOptions) -> None:
@@ -48,7 +67,7 @@ def save_plan(file: Path, judged: JudgedPlan, options: PassOptions) -> None:
         "move_here": options.move_here,
         "allow_pods": sorted(options.allow_pods),
         "adopt_pods": sorted(options.adopt_pods),
-        "steps": [step_document(step) for step in judged.plan.drifted],
+        "steps": [step_document(step, judged.plan.blueprint) for step in judged.plan.drifted],
     }
     try:
         file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -80,4 +99,10 @@ def read_plan(file: Path) -> PassOptions:
         expected_digest=document.digest,
         allow_pods=frozenset(document.allow_pods),
         adopt_pods=frozenset(document.adopt_pods),
+        expected_steps=tuple(map(_saved, document.steps)),
     )
+
+
+def _saved(step: _Step) -> SavedStep:
+    changes = tuple((each.field, each.was, each.to) for each in step.changes)
+    return SavedStep(step.pod, step.step, step.cause, step.uid, changes)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator
 
-from syncctl.core.documents import algorithms_document, client_document, status_document
+from syncctl.core.documents import algorithms_document, client_document
 from syncctl.core.model import Client
+from syncctl.core.plan_documents import status_document
 from syncctl.core.status import StatusRow
 from syncctl.operations.status import Status
 from syncctl.server.models import for_each_algorithm

@@ -7,10 +7,10 @@ from kit.clusters import IMAGE, NEWER_IMAGE, Json, RealCluster, SandboxCluster, 
 
 from syncctl import __version__
 from syncctl.core import manifest, names
-from syncctl.core.documents import report_document
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import ExitCode, exit_code_of_report
 from syncctl.core.judge import JudgedPlan
+from syncctl.core.plan_documents import report_document
 from syncctl.core.report import Result
 from syncctl.core.shard import bucket_of
 from syncctl.core.template import make_template

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from kit.clusters import NEWER_IMAGE, SandboxCluster, a_pod
 
-from syncctl.core.documents import status_document, step_document
 from syncctl.core.errors import NamespaceNotFound, PodNotFound
+from syncctl.core.plan_documents import status_document, step_document
 from syncctl.core.steps import HoldKind
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import connect
@@ -29,9 +29,8 @@ def status(desk: Desk, reference: str | None = None) -> Status:
 
 def agrees_with_the_plan(desk: Desk, found: Status) -> None:
     """Fail unless each step of the plan is a drift of the status, word by word, and nothing else is."""
-    planned = [
-        step_document(step) for step in plan_sync(desk.engine, desk.api, desk.settings, PassOptions()).plan.drifted
-    ]
+    plan = plan_sync(desk.engine, desk.api, desk.settings, PassOptions()).plan
+    planned = [step_document(step, plan.blueprint) for step in plan.drifted]
     told = ("step", "cause", "reason", "unsure", "held")
     expected = [(step["pod"], {key: step[key] for key in told}) for step in planned]
     drifts = [(document["pod"], document["drift"]) for document in map(status_document, found.rows)]

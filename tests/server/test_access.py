@@ -101,8 +101,8 @@ def test_a_file_of_several_tokens_names_who_writes(engine: Engine, settings: Set
     assert api.post("/api/client", json=body, headers=bearer(TOKEN)).status_code == 200
     assert api.post("/api/client/1/restart", headers=bearer("another-token")).status_code == 200
     assert api.put("/api/client", json={"id": 1, "cpu": "1"}, headers=bearer("nameless-token")).status_code == 200
-    for shown in (f"desk:{TOKEN}", "desk", ""):
-        assert api.get("/api/client", headers=bearer(shown)).status_code == 401
+    for wrong in (f"desk:{TOKEN}", "desk", ""):
+        assert api.get("/api/client", headers=bearer(wrong)).status_code == 401
     signed = [(change.who, change.via) for change in list_changes(engine, table="clients")]
     assert signed == [
         ("http", "PUT /api/client"),

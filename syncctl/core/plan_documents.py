@@ -1,0 +1,106 @@
+"""JSON documents of plans, reports and the status: command line and HTTP show the same ones. Pure."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from syncctl.core.fields import Former, field_changes, nobody_knows
+
+if TYPE_CHECKING:
+    from syncctl.core.facts import Refusal
+    from syncctl.core.judge import JudgedPlan
+    from syncctl.core.manifest import Blueprint
+    from syncctl.core.report import Report
+    from syncctl.core.status import StatusRow
+    from syncctl.core.steps import Step
+
+SCHEMA = 2
+"""Of every document that is one object; raised when a field changes its meaning or goes. docs/json.md has them all."""
+
+
+def status_document(row: "StatusRow") -> dict[str, Any]:
+    """Return desired beside observed of one pod. `drift` is None when the two agree."""
+    step, pod = row.step, row.step.observed
+    drift = {"step": str(step.kind), "cause": str(step.cause), "reason": step.reason, **_stays(step)}
+    return {
+        **_owner(step),
+        "client_name": row.client_name,
+        "desired": {part: getattr(step.desired, part) for part in ("image", "cpu", "memory")} if step.desired else None,
+        "pod": step.name,
+        "observed": {part: getattr(pod, part) for part in ("uid", "phase", "node", "image", "restarts", "created_at")}
+        if pod
+        else None,
+        "health": {"code": str(row.health.code), "message": row.health.message},
+        "drift": drift if step.is_drift else None,
+    }
+
+
+def step_document(step: "Step", blueprint: "Blueprint", former: Former = nobody_knows) -> dict[str, Any]:
+    """Return a step of a plan; `changes` says field by field what it changes, as far as `former` knows templates."""
+    changes = field_changes(blueprint, step, former)
+    return {
+        "step": str(step.kind),
+        "cause": str(step.cause),
+        "pod": step.name,
+        "uid": step.observed.uid if step.observed else None,
+        **_owner(step),
+        "reason": step.reason,
+        "changes": [{"field": each.field, "from": each.was, "to": each.to} for each in changes],
+        **_stays(step),
+    }
+
+
+def plan_document(
+    judged: "JudgedPlan", former: Former = nobody_knows, shown: Callable[["Step"], bool] = lambda _step: True
+) -> dict[str, Any]:
+    """Return a judged plan: the steps that are not in sync and shown, and how many there are of each, shown or not."""
+    plan = judged.plan
+    return {
+        "schema": SCHEMA,
+        "digest": judged.digest,
+        "cluster": judged.facts.cluster,
+        "counts": {str(kind): number for kind, number in plan.counts().items()},
+        "refusals": _refusals(judged.refusals),
+        "steps": [step_document(step, plan.blueprint, former) for step in plan.drifted if shown(step)],
+        "unclaimed": list(plan.unclaimed),
+    }
+
+
+def report_document(report: "Report", cluster: str, former: Former = nobody_knows) -> dict[str, Any]:
+    """Return a report: the counts, what became of all that was not in sync, and who is in trouble."""
+    return {
+        "schema": SCHEMA,
+        "cluster": cluster,
+        "summary": report.summary,
+        "lease_lost": report.lease_lost or None,
+        "refusals": _refusals(report.refusals),
+        "counts": {str(result): number for result, number in report.counts().items()},
+        "outcomes": [
+            {
+                "result": str(outcome.result),
+                "detail": outcome.detail,
+                **step_document(outcome.step, report.plan.blueprint, former),
+            }
+            for outcome in report.outcomes
+        ],
+        "unclaimed": list(report.plan.unclaimed),
+        "unhealthy": [{"pod": name, "health": health.message} for name, health in report.unhealthy],
+    }
+
+
+def _owner(step: "Step") -> dict[str, Any]:
+    return {
+        "client_id": step.key.client_id if step.key else None,
+        "client_name": step.client_name,
+        "algorithm": str(step.key.algorithm) if step.key else None,
+    }
+
+
+def _stays(step: "Step") -> dict[str, Any]:
+    return {
+        "unsure": step.unsure,
+        "held": {"kind": str(step.held.kind), "why": step.held.why} if step.held else None,
+    }
+
+
+def _refusals(refusals: Iterable["Refusal"]) -> list[dict[str, str]]:
+    return [{"message": refusal.message, "hint": refusal.hint} for refusal in refusals]
