@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 import typer
 import yaml
 
+from syncctl.cli.colour import Colour, echo, painted
 from syncctl.cli.options import Format
 from syncctl.cli.words import printable, shortened, width
 from syncctl.core.errors import SyncctlError
@@ -38,7 +39,7 @@ class Column(Generic[Row]):
     """A column of a table; `wide` ones are shown only by -o wide, `narrow` ones only without.
 
     What is `free` text may be shortened, so that a line fits the terminal; -o wide and all other formats have it whole.
-    Its value says which end of it is kept: of an image that is the tag.
+    Its value says which end of it is kept: of an image that is the tag. `colour` is that of a row's cell.
     """
 
     header: str
@@ -46,6 +47,7 @@ class Column(Generic[Row]):
     wide: bool = False
     narrow: bool = False
     free: End | None = None
+    colour: Callable[[Row], Colour | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,19 @@ def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
     shown = 0
     for batch in _batches(rows):
         lines = [[_cell(column.cell(row)) for column in columns] for row in batch]
+        colours: list[list[Colour | None]] = [
+            [column.colour(row) if column.colour else None for column in columns] for row in batch
+        ]
         if not shown:
             # What is wider further down sticks out: ten thousand rows are not waited for, nor kept.
             widths = [max(map(width, cells)) for cells in zip(headers, *lines, strict=True)]
             if not wide:
                 _fit(widths, columns)
             lines.insert(0, headers)
+            colours.insert(0, [None] * len(columns))
         if not wide:
             lines = [list(map(_shown, line, columns, widths)) for line in lines]
-        typer.echo("\n".join(_BETWEEN.join(map(_padded, line, widths)).rstrip() for line in lines))
+        echo("\n".join(_BETWEEN.join(map(_padded, *row, widths)).rstrip() for row in zip(lines, colours, strict=True)))
         shown += len(batch)
     return shown
 
@@ -198,8 +204,8 @@ def _batches(things: Iterable[T]) -> Iterator[list[T]]:
     return iter(lambda: list(itertools.islice(left, BATCH)), [])
 
 
-def _padded(cell: str, columns: int) -> str:
-    return cell + " " * (columns - width(cell))
+def _padded(cell: str, colour: Colour | None, columns: int) -> str:
+    return painted(cell, colour) + " " * (columns - width(cell))
 
 
 def _cell(value: object) -> str:

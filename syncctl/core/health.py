@@ -49,12 +49,36 @@ class HealthCode(StrEnum):
     MISSING = "Missing"
 
 
+class HealthStatus(StrEnum):
+    """One of the two axes of a status: how it goes, in four words, from best to worst."""
+
+    HEALTHY = "healthy"
+    PROGRESSING = "progressing"
+    DEGRADED = "degraded"
+    MISSING = "missing"
+
+
+_STATUS = {
+    HealthCode.HEALTHY: HealthStatus.HEALTHY,
+    HealthCode.PROGRESSING: HealthStatus.PROGRESSING,
+    HealthCode.TERMINATING: HealthStatus.PROGRESSING,
+    HealthCode.DEGRADED: HealthStatus.DEGRADED,
+    HealthCode.STUCK: HealthStatus.DEGRADED,
+    HealthCode.MISSING: HealthStatus.MISSING,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """A code, and its cause in words for a person."""
 
     code: HealthCode
     message: str = ""
+
+    @property
+    def status(self) -> HealthStatus:
+        """The code in one of four words."""
+        return _STATUS[self.code]
 
     @property
     def reason(self) -> str:

@@ -29,7 +29,12 @@ def status_document(row: "StatusRow") -> dict[str, Any]:
         "observed": {part: getattr(pod, part) for part in ("uid", "phase", "node", "image", "restarts", "created_at")}
         if pod
         else None,
-        "health": {"code": str(row.health.code), "message": row.health.message},
+        "sync": str(row.sync),
+        "health": {
+            "status": str(row.health.status),
+            "code": str(row.health.code),
+            "message": row.health.message,
+        },
         "drift": drift if step.is_drift else None,
     }
 

@@ -1,12 +1,28 @@
 """Desired beside observed, as the next pass would judge it. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from syncctl.core.health import MISSING, Health, pod_health
+from syncctl.core import names
+from syncctl.core.health import MISSING, Health, HealthStatus, pod_health
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Client
-from syncctl.core.steps import Step
+from syncctl.core.steps import Cause, Step
+
+
+class Sync(StrEnum):
+    """The other axis of a status, beside health: whether a pod is as the rows ask, from best to worst."""
+
+    IN_SYNC = "in sync"
+    OUT_OF_SYNC = "out of sync"
+    HELD = "held"
+    UNKNOWN = "unknown"
+
+
+_UNKNOWN = frozenset({Cause.IDS_MOVED, Cause.UNIDENTIFIED, Cause.UNREADABLE_SPEC, Cause.CLAIMED, Cause.CLIENT_INVALID})
+"""Nobody can say whose the pod is, or what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +32,20 @@ class StatusRow:
     client_name: str
     step: Step
     health: Health
+
+    @property
+    def sync(self) -> Sync:
+        """Whether the pod is as the rows ask; what a pass would do about it but may not now is held."""
+        if not self.step.is_drift:
+            return Sync.IN_SYNC
+        if self.step.held:
+            return Sync.HELD
+        return Sync.UNKNOWN if self.step.cause in _UNKNOWN else Sync.OUT_OF_SYNC
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether a person should look: degraded or missing, and wanted or still there."""
+        return self.health.status in (HealthStatus.DEGRADED, HealthStatus.MISSING)
 
 
 def status_rows(judged: JudgedPlan, clients: Iterable[Client], shown: Callable[[Step], bool]) -> list[StatusRow]:
@@ -33,3 +63,13 @@ def status_rows(judged: JudgedPlan, clients: Iterable[Client], shown: Callable[[
     return sorted(
         rows, key=lambda row: (row.step.key is None, row.step.key.place if row.step.key else (), row.step.name)
     )
+
+
+def summary(rows: Sequence[StatusRow]) -> str:
+    """Return how many pods there are of each word of the two axes."""
+    sync, health = Counter(row.sync for row in rows), Counter(row.health.status for row in rows)
+    axes = (
+        [f"{sync[word]} {word}" for word in Sync if sync[word]],
+        [f"{health[word]} {word}" for word in HealthStatus if health[word]],
+    )
+    return f"{names.pods(len(rows))}: {'; '.join(map(', '.join, axes))}"

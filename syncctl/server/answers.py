@@ -1,6 +1,6 @@
 """What is answered, with the Go service's JSON names. What goes wrong is a Problem."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator
 
@@ -91,8 +91,9 @@ class ObservedShown(BaseModel):
 
 
 class HealthShown(BaseModel):
-    """How a pod is, and why."""
+    """How a pod is, in one of four words and as a code, and why."""
 
+    status: Literal["healthy", "progressing", "degraded", "missing"]
     code: str
     message: str
 
@@ -123,6 +124,7 @@ class PodStatus(BaseModel):
     desired: DesiredShown | None
     pod: str
     observed: ObservedShown | None
+    sync: Literal["in sync", "out of sync", "held", "unknown"]
     health: HealthShown
     drift: DriftShown | None
 

@@ -1,7 +1,9 @@
 """The command line as real processes: terminals, pipes, signals, imports and the shell's completion."""
 
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -359,6 +361,41 @@ def test_the_shell_completes(words: str, place: int, offered: str) -> None:
 def test_the_completion_for_bash_can_be_shown() -> None:
     done = run(_SYNCCTL_COMPLETE="source_bash")
     assert "_SYNCCTL_COMPLETE=complete_bash" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_without_a_terminal_a_watch_prints_all_once_and_then_what_changes(cli: Cli, live: Sandbox, form: str) -> None:
+    cli("client add acme --image a:1 --vwap --twap")
+    cli("sync once")
+    poll(lambda: all(record.phase == "Running" for record in live.store.list(PODS, "trading").records))
+    command = [SYNCCTL, "status", "--watch", "-o", form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watching:
+        assert watching.stdout is not None
+        first = [watching.stdout.readline() for _ in range(3 if form == "table" else 2)]
+        assert [line for line in first if "vwap-1" in line]
+        cli("algo set acme --no-vwap")
+        changed = watching.stdout.readline()
+        cli("sync once")
+        told = [changed, watching.stdout.readline()]
+        while "gone" not in told[-1]:
+            told.append(watching.stdout.readline())
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == ExitCode.INTERRUPTED
+    if form == "table":
+        assert re.fullmatch(r"\d\d:\d\d:\d\d vwap-1: out of sync, Healthy, delete: vwap is switched off\n", changed)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d vwap-1: gone\n", told[-1])
+    else:
+        assert (json.loads(changed)["sync"], json.loads(told[-1])) == ("out of sync", {"gone": "vwap-1"})
+    assert not [line for line in told if "twap" in line]
+
+
+@pytest.mark.usefixtures("acme", "live")
+def test_on_a_terminal_a_watch_redraws() -> None:
+    terminal = Terminal("status", "--watch", "--color", "never")
+    terminal.wait_for("1 pod: 1 out of sync; 1 missing")
+    terminal.wait_for("Ctrl-C ends\n\x1b[H\x1b[J")
+    terminal.type("\x03")
+    assert terminal.exit_code() == ExitCode.INTERRUPTED
 
 
 def test_the_module_is_the_command(home: Path) -> None:

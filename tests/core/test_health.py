@@ -5,7 +5,16 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from syncctl.core.health import MISSING, RESIZE_PATIENCE, START_PATIENCE, STUCK_MARGIN, Health, HealthCode, pod_health
+from syncctl.core.health import (
+    MISSING,
+    RESIZE_PATIENCE,
+    START_PATIENCE,
+    STUCK_MARGIN,
+    Health,
+    HealthCode,
+    HealthStatus,
+    pod_health,
+)
 from syncctl.core.model import ContainerState, ObservedPod
 
 from .builders import NOW, pod_of
@@ -268,3 +277,14 @@ def test_the_worst_comes_last() -> None:
     assert min(HealthCode, key=list(HealthCode).index) is HealthCode.HEALTHY
     assert max(HealthCode, key=list(HealthCode).index) is HealthCode.MISSING
     assert Health(HealthCode.MISSING) == MISSING
+
+
+def test_each_code_is_one_of_four_words() -> None:
+    assert {code: Health(code).status for code in HealthCode} == {
+        HealthCode.HEALTHY: HealthStatus.HEALTHY,
+        HealthCode.PROGRESSING: HealthStatus.PROGRESSING,
+        HealthCode.TERMINATING: HealthStatus.PROGRESSING,
+        HealthCode.DEGRADED: HealthStatus.DEGRADED,
+        HealthCode.STUCK: HealthStatus.DEGRADED,
+        HealthCode.MISSING: HealthStatus.MISSING,
+    }
