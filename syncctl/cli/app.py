@@ -33,6 +33,7 @@ COMMANDS = {
     "sync": "Make the cluster follow the database, or show what that would do",
     "status": "Show desired beside observed: pods, their health, and drift",
     "changes": "List who changed which row, when and why",
+    "explain": "Tell why a pod is as it is, and what becomes of it",
     "lease": "Show or end the lease that lets one pass run at a time",
     "pod": "Deal with a single pod that needs a person",
     "history": "List the passes of the last days",

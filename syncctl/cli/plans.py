@@ -135,7 +135,7 @@ def _show_steps(steps: Sequence[Step], blueprint: Blueprint, former: Former) -> 
             echo(_title(SIGNS[kind], len(group)))
             for step in group:
                 changes = field_changes(blueprint, step, former)
-                _show_step(SIGNS[kind], step, _reason(step) if changes else step.explanation, pods, clients)
+                _show_step(SIGNS[kind], step, short_reason(step) if changes else step.explanation, pods, clients)
                 _show_fields(step, changes)
     if held:
         echo(_title(HELD, len(held)))
@@ -163,7 +163,7 @@ def _show_held(held: Sequence[Step], pods: int, clients: int, blueprint: Bluepri
         else:
             stays = f"{step.held.kind}: {step.held.why}"
         changes = field_changes(blueprint, step, former)
-        reason = (_reason(step) if changes else step.reason).removesuffix(f"; {step.unsure}")
+        reason = (short_reason(step) if changes else step.reason).removesuffix(f"; {step.unsure}")
         _show_step(HELD, step, f"would {step.kind}: {reason} ({stays})", pods, clients)
         _show_fields(step, changes)
     for (kind, told), place in shared.items():
@@ -177,14 +177,14 @@ def _is_shared(why: tuple[HoldKind, str], number: int) -> bool:
 def _show_step(sign: Sign, step: Step, reason: str, pods: int, clients: int) -> None:
     name, client = printable(step.name), printable(step.client_name or "-")
     start = f"  {sign.sign}".ljust(_MARGIN) + f" {_padded(name, pods)}   {_padded(client, clients)}   "
-    echo(painted(start[:_MARGIN], sign.colour) + start[_MARGIN:] + _wrapped(reason, width(start)))
+    echo(painted(start[:_MARGIN], sign.colour) + start[_MARGIN:] + wrapped(reason, width(start)))
 
 
 def _padded(text: str, columns: int) -> str:
     return text + " " * max(0, columns - width(text))
 
 
-def _wrapped(text: str, indent: int) -> str:
+def wrapped(text: str, indent: int) -> str:
     """Return the text in lines that fit the terminal, each below the first; where there is no room, as it is."""
     room = output.line_length() - indent
     text = printable(" ".join(text.split()))
@@ -199,11 +199,11 @@ def _wrapped(text: str, indent: int) -> str:
 
 
 def _show_fields(step: Step, changes: Sequence[FieldChange]) -> None:
-    for line in _made_of(changes) if step.observed is None else _field_lines(changes):
+    for line in _made_of(changes) if step.observed is None else field_lines(changes):
         echo(f"{' ' * (_MARGIN + 3)}{printable(line)}")
 
 
-def _reason(step: Step) -> str:
+def short_reason(step: Step) -> str:
     """Return the reason of a step whose fields are told below."""
     short, more = _IN_SHORT.get(step.cause, step.reason), ""
     if step.cause in _IN_SHORT:
@@ -217,7 +217,8 @@ def _made_of(changes: Sequence[FieldChange]) -> Iterator[str]:
         yield shortened(made_of, output.line_length() - _MARGIN - 3, "end")
 
 
-def _field_lines(changes: Sequence[FieldChange]) -> Iterator[str]:
+def field_lines(changes: Sequence[FieldChange]) -> Iterator[str]:
+    """Yield a line for each field: what it was, and what it becomes."""
     fields = [each.field.removeprefix("syncctl.io/") for each in changes]
     widest = min(max(map(len, fields), default=0), output.line_length() // 2)
     for field, each in zip(fields, changes, strict=True):

@@ -51,7 +51,7 @@ def _age(pod: ObservedPod | None) -> str:
     return output.age(datetime.fromisoformat(pod.created_at)) if pod and pod.created_at else ""
 
 
-_COLOURS: dict[str, Colour] = {
+COLOURS: dict[str, Colour] = {
     Sync.IN_SYNC: "green",
     Sync.OUT_OF_SYNC: "yellow",
     Sync.HELD: "cyan",
@@ -68,9 +68,9 @@ VIEW = View[StatusRow](
         Column("CLIENT", lambda row: row.client_name),
         Column("ALGORITHM", lambda row: row.step.key.algorithm if row.step.key else None, wide=True),
         Column("POD", lambda row: row.step.name),
-        Column("SYNC", lambda row: row.sync, colour=lambda row: _COLOURS[row.sync]),
-        Column("HEALTH", _health_in_short, narrow=True, free="start", colour=lambda row: _COLOURS[row.health.status]),
-        Column("HEALTH", _health, wide=True, colour=lambda row: _COLOURS[row.health.status]),
+        Column("SYNC", lambda row: row.sync, colour=lambda row: COLOURS[row.sync]),
+        Column("HEALTH", _health_in_short, narrow=True, free="start", colour=lambda row: COLOURS[row.health.status]),
+        Column("HEALTH", _health, wide=True, colour=lambda row: COLOURS[row.health.status]),
         Column("PHASE", lambda row: row.step.observed.phase if row.step.observed else None, wide=True),
         Column("RESTARTS", lambda row: row.step.observed.restarts if row.step.observed else None),
         Column("AGE", lambda row: _age(row.step.observed)),

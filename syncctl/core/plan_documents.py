@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
+from syncctl.core.documents import change_document, moment
 from syncctl.core.fields import Former, field_changes, nobody_knows
 
 if TYPE_CHECKING:
+    from syncctl.core.explanation import Explanation
     from syncctl.core.facts import Refusal
     from syncctl.core.judge import JudgedPlan
     from syncctl.core.manifest import Blueprint
@@ -89,6 +93,40 @@ def report_document(report: "Report", cluster: str, former: Former = nobody_know
         ],
         "unclaimed": list(report.plan.unclaimed),
         "unhealthy": [{"pod": name, "health": health.message} for name, health in report.unhealthy],
+    }
+
+
+def explanation_document(found: "Explanation") -> dict[str, Any]:
+    """Return all that is known of one pod."""
+    step = found.row.step
+    return {
+        "schema": SCHEMA,
+        **status_document(found.row),
+        "wanted": step.desired is not None,
+        "wanted_by": change_document(found.wanted) if found.wanted else None,
+        "last_change": change_document(found.changed) if found.changed else None,
+        "next": {
+            "step": str(step.kind),
+            "cause": str(step.cause),
+            "reason": step.reason,
+            "changes": [{"field": each.field, "from": each.was, "to": each.to} for each in found.fields],
+            **_stays(step),
+        },
+        "terminations": [asdict(each) for each in found.terminations],
+        "passes": [
+            {
+                "pass": each.pass_id,
+                "at": moment(each.at),
+                "result": each.result,
+                "step": each.step,
+                "cause": each.cause,
+                "reason": each.reason,
+                "standing": each.standing,
+            }
+            for each in found.passes
+        ],
+        "events": None if found.events is None else [asdict(each) for each in found.events],
+        "no_events": found.no_events or None,
     }
 
 

@@ -38,6 +38,20 @@ class PassRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PastStep:
+    """What a pass did to a pod, or leaves undone since that pass."""
+
+    pass_id: int
+    at: datetime
+    pod: str
+    result: str
+    step: str
+    cause: str
+    reason: str
+    standing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """What became of one step of a pass. `since` is the first pass in a row with just that outcome."""
 

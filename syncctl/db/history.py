@@ -17,13 +17,14 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, e
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import WORKED
-from syncctl.core.records import PassRecord, StepRecord
+from syncctl.core.records import PassRecord, PastStep, StepRecord
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.core.validation import LARGEST_ID
 from syncctl.db.changelog import forget_changes
 from syncctl.db.engine import reading, writing
 from syncctl.db.rows import batches, of_shard
 from syncctl.db.tables import pass_steps, passes, standing_steps
+from syncctl.db.times import LONG_AGO
 
 _BATCH = 100
 _STEPS_AT_ONCE = 5000
@@ -189,3 +190,25 @@ def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:
             left = select(*columns).where(then, *of_shard(table.c.client_id, parse_shard(found.shard)))
             steps += [StepRecord(*row) for row in connection.execute(left.order_by(table.c.id))]
         return tuple(steps)
+
+
+def past_steps(connection: Connection, client_id: int, algorithm: str, limit: int) -> tuple[PastStep, ...]:
+    """Read what is left undone of a key, then what the last passes have done to its pod, newest first."""
+    told = ("pod", "result", "step", "cause", "reason")
+    found: list[PastStep] = []
+    left = standing_steps.c
+    standing = select(left.first_pass, passes.c.started_at, *(left[name] for name in told)).outerjoin(
+        passes, passes.c.id == left.first_pass
+    )
+    of_key = (left.client_id == client_id, left.algorithm == algorithm, left.ended_by.is_(None))
+    done = pass_steps.c
+    acted = select(done.pass_id, passes.c.started_at, *(done[name] for name in told)).join(passes)
+    for query, is_standing in (
+        (standing.where(*of_key).order_by(left.id.desc()), True),
+        (acted.where(done.client_id == client_id, done.algorithm == algorithm).order_by(done.id.desc()), False),
+    ):
+        rows = connection.execute(query.limit(limit))
+        found += [
+            PastStep(row[0], row[1] or LONG_AGO, row[2], row[3], row[4], row[5], row[6], is_standing) for row in rows
+        ]
+    return tuple(found[:limit])

@@ -6,7 +6,7 @@ pod is not: it is sent once, and one whose answer was lost is settled by reading
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -103,6 +103,14 @@ class ApiCluster:
             return _decoded(codec.read_pod, self._transport.send("GET", f"{self._pods_url}/{name}", f"get pod {name}"))
         except PodNotFound:
             return None
+
+    def look(self, path: str, doing: str) -> bytes:
+        """Return what the namespace answers at a path below it, to a person who looks: see looking.py."""
+        return self._transport.send("GET", f"{self._namespace_url}{path}", doing)
+
+    def stream(self, path: str, doing: str) -> Iterator[bytes]:
+        """Yield the same as it comes, for as long as it comes."""
+        return self._transport.stream(f"{self._namespace_url}{path}", doing)
 
     def create_pod(self, manifest: Mapping[str, Any], *, again: bool = False) -> ObservedPod:
         """Create a pod; see Cluster."""

@@ -7,7 +7,7 @@ import copy
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import urllib3
@@ -109,6 +109,19 @@ class Transport:
             )
         raise _translated(method, doing, status, told, retry_after, self._host)
 
+    def stream(self, url: str, doing: str) -> Iterator[bytes]:
+        """Send a GET and yield its answer as it comes, waiting for more without an end. It is sent once."""
+        headers = {"accept": "*/*", "user-agent": f"syncctl/{__version__}"}
+        response, _ = self._respond("GET", url, doing, None, headers, streamed=True)
+        with response:
+            if response.status >= 300:
+                told = codec.read_status(bytes(response.read()))
+                raise _translated("GET", doing, response.status, told, None, self._host)
+            try:
+                yield from response.stream(65536)
+            except urllib3.exceptions.HTTPError as error:
+                raise ClusterUnavailable(f"cannot {doing} any longer: {_cause(error)}", hint=self._hint()) from error
+
     def back_off_or_raise(self, error: ClusterUnavailable, attempt: int) -> None:
         """Wait before the next attempt, as long as the server wishes or for a while."""
         if attempt == ATTEMPTS:
@@ -120,6 +133,19 @@ class Transport:
     def _exchange(
         self, method: str, url: str, doing: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[tuple[int, bytes, str | None], dict[str, str]]:
+        response, credentials = self._respond(method, url, doing, body, headers)
+        return (response.status, bytes(response.data), response.headers.get("retry-after")), credentials
+
+    def _respond(
+        self,
+        method: str,
+        url: str,
+        doing: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        *,
+        streamed: bool = False,
+    ) -> tuple[urllib3.BaseHTTPResponse, dict[str, str]]:
         self._throttle.wait()
         if method != "GET":
             self._permit()
@@ -129,15 +155,24 @@ class Transport:
             headers = urllib3.HTTPHeaderDict(headers)  # type: ignore[assignment]
             for name, value in self._impersonation:
                 headers.add(name, value)  # type: ignore[attr-defined]
+        # Nobody knows when the next line of a log comes.
+        timeout = urllib3.Timeout(connect=self._timeout.connect_timeout, read=None) if streamed else self._timeout
         try:
             response = self._pool.urlopen(
-                method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                preload_content=not streamed,
             )
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", sent=False, hint=self._hint()) from error
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnavailable(f"cannot {doing}: {_cause(error)}", hint=self._hint()) from error
-        return (response.status, bytes(response.data), response.headers.get("retry-after")), credentials
+        return response, credentials
 
     def _hint(self) -> str:
         return f"is {self._host} the right cluster, and is it up?"

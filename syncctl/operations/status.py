@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from syncctl.core import names
 from syncctl.core.errors import ClientNotFound, PodNotFound
+from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Snapshot
 from syncctl.core.others import unclaimed
 from syncctl.core.status import StatusRow, status_rows
@@ -40,6 +41,14 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
         PodNotFound: none by this name is there or asked for.
         NamespaceNotFound: there is no pod to be seen, and no namespace.
     """
+    judged, rows = look_at(engine, cluster, settings, reference)
+    return Status(judged.facts.cluster, rows)
+
+
+def look_at(
+    engine: Engine, cluster: Cluster, settings: Settings, reference: str | int | None
+) -> tuple[JudgedPlan, list[StatusRow]]:
+    """Return the whole fleet's plan as a pass would judge it, and the rows of what is named; raises as read_status."""
     snapshot = read_snapshot(engine, consume_restarts=False)
     shown = _shown(snapshot, reference)
     look = removals_in(engine)
@@ -54,7 +63,7 @@ def read_status(engine: Engine, cluster: Cluster, settings: Settings, reference:
         raise PodNotFound(
             f"no {reference} in {judged.facts.cluster}, and none is asked for", "`syncctl status` shows them all"
         )
-    return Status(judged.facts.cluster, rows)
+    return judged, rows
 
 
 def _is_pod(reference: str | int | None) -> bool:
@@ -74,6 +83,7 @@ def _shown(snapshot: Snapshot, reference: str | int | None) -> Callable[[Step], 
 
 
 def _client_id(snapshot: Snapshot, reference: str | int) -> int:
+    deleted = [each for each, was in snapshot.deleted.items() if reference in (was.name, str(each), each)]
     for found in (
         [client for client in snapshot.clients if str(client.id) == str(reference)],
         [client for client in snapshot.clients if client.name == reference],
@@ -81,4 +91,6 @@ def _client_id(snapshot: Snapshot, reference: str | int) -> int:
     ):
         if found:
             return found[0].id
+    if deleted:
+        return deleted[-1]
     raise ClientNotFound(str(reference))
