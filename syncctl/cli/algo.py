@@ -5,7 +5,7 @@ from functools import partial
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.client import warn_without_image
+from syncctl.cli.clientview import warn_without_image
 from syncctl.cli.forecast import forecast
 from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View

@@ -1,6 +1,7 @@
 """Questions to a person at a terminal; whoever does not answer them changes nothing."""
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -18,6 +19,22 @@ def confirm(yes: bool) -> None:
     if ask("Go on? [y/N]", default="n").strip().lower() not in ("y", "yes"):
         output.say("nothing was changed")
         raise typer.Exit(ExitCode.ERROR)
+
+
+def named(references: Sequence[str]) -> list[str]:
+    """Return what is named, and for - what stdin names, one a line.
+
+    Raises:
+        UsageError: that is nothing.
+    """
+    found = [
+        name
+        for reference in references
+        for name in ([line.strip() for line in sys.stdin] if reference == "-" else [reference])
+    ]
+    if not (found := [name for name in found if name]):
+        raise UsageError("stdin names nobody", "give a name a line, as `syncctl client list -o name` prints them")
+    return found
 
 
 def ask(question: str, default: str | None = None) -> str:

@@ -6,20 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.asking import confirm
+from syncctl.cli.asking import confirm, named
 from syncctl.cli.changes import VIEW as CHANGES
 from syncctl.cli.changes import LimitOption, SinceOption, within
+from syncctl.cli.clientview import VIEW, say_how_to_name, say_of, show_changed, warn_without_image
 from syncctl.cli.forecast import forecast
-from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, in_place_of, with_settings
-from syncctl.cli.output import Column, View
+from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, References, in_place_of, with_settings
 from syncctl.cli.switches import with_switches
 from syncctl.cli.words import printable
 from syncctl.cli.writing import with_author
-from syncctl.core.documents import client_document
 from syncctl.core.errors import UsageError
-from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
-from syncctl.core.names import NAME_PREFIX
-from syncctl.core.validation import LARGEST_ID, TEXTS, Text, is_id
+from syncctl.core.model import Algorithm, ClientChanges, NewClient
+from syncctl.core.validation import LARGEST_ID, TEXTS, Text
 from syncctl.operations import clients
 from syncctl.operations.changes import list_changes, revert_change, undelete_client
 from syncctl.operations.connect import Engine, open_engine
@@ -40,26 +38,6 @@ def with_texts(words: Callable[[str, Text], str]) -> Callable[[Callable[..., Non
         for field, text in TEXTS.items()
     }
     return in_place_of("texts", options)
-
-
-VIEW = View[Client](
-    columns=(
-        Column("ID", lambda client: client.id),
-        Column("NAME", lambda client: client.name),
-        Column("VERSION", lambda client: client.version),
-        Column("IMAGE", lambda client: client.image, free="end"),
-        Column("CPU", lambda client: client.cpu),
-        Column("MEMORY", lambda client: client.memory),
-        Column("PRIORITY", lambda client: f"{client.priority:g}"),
-        Column("ALGORITHMS", lambda client: ",".join(client.algorithms.on) if client.algorithms else "?"),
-        Column("GENERATION", lambda client: client.restart_generation + client.need_restart, wide=True),
-        Column("SPAWNED", lambda client: output.age(client.spawned_at), wide=True),
-        Column("UPDATED", lambda client: output.age(client.updated_at), wide=True),
-        Column("AGE", lambda client: output.age(client.created_at)),
-    ),
-    data=client_document,
-    name=lambda client: f"{NAME_PREFIX}{client.name}",
-)
 
 
 @app.command()
@@ -85,9 +63,9 @@ def add(
     """
     new = NewClient(name=name, **texts, priority=priority, version=version, algorithms=frozenset(flags))
     client = clients.add_client(engine, new)
-    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was added")
+    show_changed([client], output_format, "added")
     output.say(forecast(None, client))
-    _say_how_to_name(client)
+    say_how_to_name(client)
     warn_without_image(client, engine)
 
 
@@ -97,7 +75,7 @@ def add(
 @with_texts(lambda field, text: f'{text.option}; without, it stays, and "" means the fleet\'s default_{field}')
 def update(
     engine: Engine,
-    reference: Reference,
+    references: References,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="New name; the pods go on running")] = None,
     *,
     texts: dict[str, Any],
@@ -119,13 +97,16 @@ def update(
       syncctl client update acme --image registry.example.com/desk/vwap:1.4.3
     """
     changes = ClientChanges(name=name, **texts, priority=priority, version=version)
-    before = clients.get_client(engine, reference)
-    client = clients.update_client(engine, reference, changes)
-    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was updated")
-    output.say(forecast(before, client))
-    if name is not None:
-        _say_how_to_name(client)
-    warn_without_image(client, engine)
+    references = named(references)
+    if name is not None and len(references) > 1:
+        raise UsageError("--name goes with one client: no two have the same name")
+    found = clients.update_clients(engine, references, changes)
+    show_changed([client for _, client in found], output_format, "updated")
+    for before, client in found:
+        say_of(client, forecast(before, client), found)
+        if name is not None:
+            say_how_to_name(client)
+        warn_without_image(client, engine)
 
 
 @app.command()
@@ -133,7 +114,7 @@ def update(
 @with_author
 def delete(
     engine: Engine,
-    reference: Reference,
+    references: References,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
     output_format: Output = Format.NAME,
 ) -> None:
@@ -141,15 +122,16 @@ def delete(
 
     \b
     Example:
-      syncctl client delete acme --yes
+      syncctl client list -o name | syncctl client delete - --yes
     """
-    client = clients.get_client(engine, reference)
-    pods = clients.pods_of(client)
-    going = f"the next pass stops what runs of {', '.join(pods)}" if pods else "it has no pods"
-    output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
+    found = clients.find_clients(engine, named(references))
+    for client in found:
+        pods = clients.pods_of(client)
+        going = f"the next pass stops what runs of {', '.join(pods)}" if pods else "it has no pods"
+        output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
     confirm(yes)
-    client = clients.delete_client(engine, str(client.id))
-    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was deleted")
+    deleted = clients.delete_clients(engine, [client.id for client in found])
+    show_changed(deleted, output_format, "deleted")
     output.say("deleted")
 
 
@@ -192,21 +174,19 @@ def list_(
 @app.command()
 @with_settings(*DATABASE, *AUTHOR)
 @with_author
-def restart(engine: Engine, reference: Reference, output_format: Output = Format.TABLE) -> None:
+def restart(engine: Engine, references: References, output_format: Output = Format.TABLE) -> None:
     """Ask the next pass to replace each of the client's pods, once.
 
     \b
     Example:
-      syncctl client restart acme
+      syncctl client restart acme globex
     """
-    client = clients.restart_client(engine, reference)
-    output.show_changed(VIEW, client, output_format, f"a restart of client {client.id} ({client.name}) was asked for")
-    pods = clients.pods_of(client)
-    output.say(
-        f"the next pass replaces {', '.join(pods)}"
-        if pods
-        else "it has no algorithm switched on: there is nothing to replace"
-    )
+    found = clients.restart_clients(engine, named(references))
+    show_changed(found, output_format, "told to restart")
+    for client in found:
+        pods = clients.pods_of(client)
+        replaces = f"the next pass replaces {', '.join(pods)}"
+        say_of(client, replaces if pods else "it has no algorithm switched on: there is nothing to replace", found)
 
 
 @app.command()
@@ -269,20 +249,3 @@ def undelete(engine: Engine, reference: Reference, output_format: Output = Forma
     client = undelete_client(engine, reference)
     output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was brought back")
     output.say(forecast(None, client))
-
-
-def warn_without_image(client: Client, engine: Engine) -> None:
-    """Say that the next pass has no image for the client's pods."""
-    if (pods := clients.pods_of(client)) and not client.image and not clients.has_default_image(engine):
-        output.say(
-            f"warning: {printable(client.name)} names no image, and the fleet has no default_image:"
-            f" the next pass cannot run {', '.join(pods)}; `syncctl client update {client.id} --image IMAGE` names one"
-        )
-
-
-def _say_how_to_name(client: Client) -> None:
-    """Say by what to name a client whose name is digits: they are an id first."""
-    if is_id(client.name) and client.id != int(client.name):
-        output.say(
-            f"note: {client.name} means the client with id {client.name} first; name this one by its id, {client.id}"
-        )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.colour import echo, painted
+from syncctl.cli.looks import echo, painted
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.plans import field_lines, short_reason, wrapped
 from syncctl.cli.status import COLOURS

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from syncctl.cli import colour
+from syncctl.cli import looks
 from syncctl.cli.logs import set_up_logging
 from syncctl.settings import ENV_PREFIX, SETTINGS, Group, flag_of
 from syncctl.sources import load_settings, misspelt_variables
@@ -27,6 +27,7 @@ DATABASE, CLUSTER, PASS, AUTHOR = _group("database"), _group("cluster"), _group(
 SERVE, LOGS = _group("serve"), _group("logs")
 ALL = tuple(SETTINGS)
 
+NO_HEADERS = "no_headers"
 _SHORT = {"namespace": "-n"}
 
 
@@ -45,6 +46,10 @@ ShardOption = Annotated[
     str, typer.Option("--shard", metavar="K/N", help="Only shard K, from 0, of N; 0/1 is the whole fleet")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the change log")]
+References = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME|ID...", help="Names or ids, digits are an id first; - reads them from stdin"),
+]
 Reference = Annotated[
     str, typer.Argument(metavar="NAME|ID", help="The client's name or id; digits are an id first, then a name")
 ]
@@ -63,7 +68,7 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
         @functools.wraps(command)
         def wrapper(config: Path | None, **arguments: Any) -> None:
             loaded = load_settings({key: arguments.pop(key) for key in names}, config)
-            colour.choose(loaded.values.color)
+            looks.choose(loaded.values.color, headers=not arguments.pop(NO_HEADERS, False))
             set_up_logging(loaded.values)
             for misspelt, meant in misspelt_variables():
                 log.warning("%s is no setting; did you mean %s?", misspelt, meant)
@@ -71,6 +76,8 @@ def with_settings(*keys: str) -> Callable[[Callable[..., None]], Callable[..., N
             command(**arguments, **{name: value for name, value in filled.items() if name in signature.parameters})
 
         own = [parameter for name, parameter in signature.parameters.items() if name not in ("settings", "origins")]
+        if "output_format" in signature.parameters:
+            own.append(_NO_HEADERS)
         return taking(wrapper, [*own, _CONFIG, *(_flag(key) for key in names)])
 
     return decorate
@@ -101,6 +108,12 @@ def taking(wrapper: Callable[..., None], parameters: list[inspect.Parameter]) ->
     return wrapper
 
 
+_NO_HEADERS = inspect.Parameter(
+    NO_HEADERS,
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--no-headers", help="Print tables without their headers")],
+)
 _CONFIG = inspect.Parameter(
     "config",
     inspect.Parameter.KEYWORD_ONLY,

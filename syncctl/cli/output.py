@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 import typer
 import yaml
 
-from syncctl.cli.colour import Colour, echo, painted
+from syncctl.cli.looks import Colour, echo, has_headers, painted
 from syncctl.cli.options import Format
 from syncctl.cli.words import printable, shortened, width
 from syncctl.core.errors import SyncctlError
@@ -84,8 +84,20 @@ def show_changed(view: View[Row], row: Row, form: Format, done: str) -> None:
     Raises:
         SyncctlError: it cannot be written; the message says what was done all the same.
     """
-    try:
+    with _saying(done):
         show_one(view, row, form)
+
+
+def show_changed_list(view: View[Row], rows: Sequence[Row], form: Format, done: str) -> None:
+    """Print several that a command has changed; raises as show_changed."""
+    with _saying(done):
+        show_list(view, rows, form)
+
+
+@contextmanager
+def _saying(done: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
@@ -139,8 +151,9 @@ def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
             widths = [max(map(width, cells)) for cells in zip(headers, *lines, strict=True)]
             if not wide:
                 _fit(widths, columns)
-            lines.insert(0, headers)
-            colours.insert(0, [None] * len(columns))
+            if has_headers():
+                lines.insert(0, headers)
+                colours.insert(0, [None] * len(columns))
         if not wide:
             lines = [list(map(_shown, line, columns, widths)) for line in lines]
         echo("\n".join(_BETWEEN.join(map(_padded, *row, widths)).rstrip() for row in zip(lines, colours, strict=True)))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from syncctl.cli import output
-from syncctl.cli.colour import Colour, echo, painted
+from syncctl.cli.looks import Colour, echo, painted
 from syncctl.cli.options import Format
 from syncctl.cli.output import Column, View
 from syncctl.cli.words import printable, shortened, width

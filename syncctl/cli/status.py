@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from syncctl.cli import output
-from syncctl.cli.colour import Colour
+from syncctl.cli.looks import Colour
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.selection import AlgorithmOption, ClientOption, StepOption, which_steps

@@ -54,10 +54,11 @@ class UsageError(SyncctlError):
 
 
 class ClientNotFound(SyncctlError):
-    """No client by this name or id."""
+    """No client by this name or id, or by these."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f'no client "{reference}"', "`syncctl client list` shows them all")
+    def __init__(self, *references: str) -> None:
+        named = ", ".join(f'"{each}"' for each in references)
+        super().__init__(f"no client {named}", "`syncctl client list` shows them all")
 
 
 class ClientExists(SyncctlError):

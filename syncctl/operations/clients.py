@@ -1,12 +1,12 @@
 """Add, change, delete, show and restart clients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec.structs import asdict, replace
 
 from syncctl.core import quantity
-from syncctl.core.errors import InvalidInput
+from syncctl.core.errors import ClientNotFound, InvalidInput
 from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.names import pod_name
 from syncctl.core.validation import CHECKS, client_problems
@@ -35,20 +35,35 @@ def update_client(
     changes: ClientChanges,
     flags: Mapping[Algorithm, bool] | None = None,
 ) -> Client:
-    """Change what is given, switch the algorithms in `flags`, and leave the rest.
+    """Change one client; see update_clients."""
+    ((_, changed),) = update_clients(engine, [reference], changes, flags)
+    return changed
+
+
+def update_clients(
+    engine: Engine,
+    references: Sequence[str | int],
+    changes: ClientChanges,
+    flags: Mapping[Algorithm, bool] | None = None,
+) -> list[tuple[Client, Client]]:
+    """Change what is given of these clients, switch the algorithms in `flags`, leave the rest: of all, or of none.
 
     A change of image, cpu or memory raises the version by one, unless a version is given. What is given as it is
     already is no change and is not judged: callers send back what they were told.
+
+    Returns:
+        Each client as it was and as it is.
 
     Raises:
         InvalidInput: every problem, or that there is nothing to change.
         ClientNotFound, ClientExists
     """
     if changes == ClientChanges() and not flags:
-        raise InvalidInput(f'client "{reference}"', ["nothing to change"], "give at least one option, like --image")
+        named = ", ".join(map(str, references))
+        raise InvalidInput(f'client "{named}"', ["nothing to change"], "give at least one option, like --image")
     with writing(engine) as connection:
-        client = rows.find_client(connection, reference, lock=True)
-        return change_client(connection, client, changes, flags or {})
+        found = _locked(connection, references)
+        return [(client, change_client(connection, client, changes, flags or {})) for client in found]
 
 
 def change_client(
@@ -72,24 +87,63 @@ def change_client(
 
 
 def delete_client(engine: Engine, reference: str | int) -> Client:
-    """Delete a client and leave its tombstone, which makes the next pass stop its pods at once.
+    """Delete one client; see delete_clients."""
+    (client,) = delete_clients(engine, [reference])
+    return client
+
+
+def delete_clients(engine: Engine, references: Sequence[str | int]) -> list[Client]:
+    """Delete clients and leave their tombstones, which make the next pass stop their pods at once: all, or none.
 
     Returns:
-        The client as it was.
+        The clients as they were.
 
     Raises:
         ClientNotFound
     """
     with writing(engine) as connection:
-        client = rows.find_client(connection, reference, lock=True)
-        return rows.delete_client(connection, client.id, datetime.now(UTC), actor_of(engine))
+        found, now, by = _locked(connection, references), datetime.now(UTC), actor_of(engine)
+        return [rows.delete_client(connection, client.id, now, by) for client in found]
 
 
 def restart_client(engine: Engine, reference: str | int) -> Client:
     """Ask the next pass to replace each of the client's pods, once."""
+    (client,) = restart_clients(engine, [reference])
+    return client
+
+
+def restart_clients(engine: Engine, references: Sequence[str | int]) -> list[Client]:
+    """Ask the next pass to replace each pod of these clients, once: of all, or of none. Raises ClientNotFound."""
     with writing(engine) as connection:
-        client = rows.find_client(connection, reference)
-        return rows.request_restart(connection, client.id, datetime.now(UTC))
+        found, now = _locked(connection, references), datetime.now(UTC)
+        return [rows.request_restart(connection, client.id, now) for client in found]
+
+
+def find_clients(engine: Engine, references: Sequence[str | int]) -> list[Client]:
+    """Return these clients, each once. Raises ClientNotFound, which names all that are not there."""
+    with reading(engine) as connection:
+        return _found(connection, references)
+
+
+def _found(connection: Connection, references: Sequence[str | int]) -> list[Client]:
+    found: dict[int, Client] = {}
+    missing = []
+    for reference in references:
+        try:
+            client = rows.find_client(connection, reference)
+            found.setdefault(client.id, client)
+        except ClientNotFound:
+            missing.append(str(reference))
+    if missing:
+        raise ClientNotFound(*missing)
+    return list(found.values())
+
+
+def _locked(connection: Connection, references: Sequence[str | int]) -> list[Client]:
+    """Return these clients, locked by their ids' order: of two who lock several, none waits for the other for ever."""
+    found = _found(connection, references)
+    locked = {client_id: rows.get_client(connection, client_id, lock=True) for client_id in sorted(c.id for c in found)}
+    return [locked[client.id] for client in found]
 
 
 def get_client(engine: Engine, reference: str | int) -> Client:

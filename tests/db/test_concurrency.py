@@ -19,6 +19,7 @@ from syncctl.db.migrations import Upgrade, upgrade
 from syncctl.db.schema import HEAD, open_database
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import algorithm_status, fleet
+from syncctl.operations import clients
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 ROUNDS = range(10)
@@ -160,3 +161,19 @@ def test_two_who_use_a_sqlite_file_for_the_first_time_both_can(sqlite_url: str) 
     for engine in together(*(lambda: open_database(sqlite_url),) * 4):
         with reading(engine) as connection:
             assert list(db.list_clients(connection)) == []
+
+
+def test_two_who_change_the_same_clients_in_another_order_both_get_their_way(engine: Engine) -> None:
+    names = [f"client {number}" for number in range(6)]
+    for name in names:
+        clients.add_client(engine, NewClient(name))
+    rounds = 20
+
+    def restart(order: list[str]) -> None:
+        for _ in range(rounds):
+            clients.restart_clients(engine, order)
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(restart, names), threads.submit(restart, names[::-1])]:
+            done.result()
+    assert all(client.need_restart for client in clients.list_clients(engine))

@@ -1,4 +1,4 @@
-"""Colour on a terminal: it never says anything that the words beside it do not."""
+"""How output looks: with headers or not, and coloured on a terminal, which never says more than the words do."""
 
 import os
 import sys
@@ -9,12 +9,23 @@ import typer
 Colour = Literal["red", "green", "yellow", "cyan", "bold", "dim"]
 _CODES: dict[Colour, str] = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _chosen = "auto"
+_headers = True
 
 
-def choose(setting: str) -> None:
-    """Go by this from now on: always, never, or auto: on a terminal, unless NO_COLOR or FORCE_COLOR says otherwise."""
-    global _chosen
-    _chosen = setting
+def choose(colour: str, *, headers: bool) -> None:
+    """Go by this from now on.
+
+    Args:
+        colour: always, never, or auto: on a terminal, unless NO_COLOR or FORCE_COLOR says otherwise.
+        headers: whether tables have them.
+    """
+    global _chosen, _headers
+    _chosen, _headers = colour, headers
+
+
+def has_headers() -> bool:
+    """Whether tables have headers."""
+    return _headers
 
 
 def painted(text: str, colour: Colour | None) -> str:
