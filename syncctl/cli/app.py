@@ -34,6 +34,8 @@ COMMANDS = {
     "status": "Show desired beside observed: pods, their health, and drift",
     "changes": "List who changed which row, when and why",
     "explain": "Tell why a pod is as it is, and what becomes of it",
+    "wait": "Wait until clients' pods are healthy, in sync, or gone",
+    "logs": "Print the logs of a client's pods",
     "lease": "Show or end the lease that lets one pass run at a time",
     "pod": "Deal with a single pod that needs a person",
     "history": "List the passes of the last days",

@@ -1,55 +1,47 @@
-"""Log lines on stderr: text on a terminal, JSON lines for machines."""
+"""syncctl logs: what a client's pods print."""
 
-import json
-import logging
 import sys
-from datetime import UTC, datetime
+from typing import Annotated
 
+import typer
+
+from syncctl.cli.options import CLUSTER, DATABASE, Reference, with_settings
 from syncctl.cli.words import printable
+from syncctl.core.durations import parse_duration
+from syncctl.core.model import Algorithm
+from syncctl.operations.connect import open_cluster, open_engine
+from syncctl.operations.logs import pods_to_read, read_logs
 from syncctl.settings import Settings
 
-_PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-class _Text(logging.Formatter):
-    """A line as a person would say it; its level only when it is more than a remark, and the way out.
+@app.command()
+@with_settings(*DATABASE, *CLUSTER)
+def logs(
+    settings: Settings,
+    reference: Reference,
+    algorithm: Annotated[
+        Algorithm | None, typer.Argument(metavar="ALGORITHM", help="Only this one; without, all of the client's pods")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C")] = False,
+    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before the last restart")] = False,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only of the last 10m, 2h")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", min=0, metavar="NUMBER", help="Only the last lines")] = None,
+) -> None:
+    """Print the logs of a client's pods; where there are several, each line begins with its pod.
 
-    What a pod, a webhook or the database has written is on that line, with nothing in it that a terminal would obey.
+    Takes the right to get pods/log, which is a person's: no pass has it.
+
+    \b
+    Example:
+      syncctl logs acme vwap -f --since 10m
     """
-
-    def format(self, record: logging.LogRecord) -> str:
-        lines = [printable(record.getMessage())]
-        if record.levelno != logging.INFO:
-            lines[0] = f"{record.levelname.lower()}: {lines[0]}"
-        if hint := getattr(record, "hint", ""):
-            lines.append(f"hint: {printable(hint)}")
-        if record.exc_info:
-            lines += map(printable, self.formatException(record.exc_info).splitlines())
-        return "\n".join(lines)
-
-
-class _JsonLine(logging.Formatter):
-    """One JSON object a line: time, level, message, and whatever the record carries besides."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        extra = {key: value for key, value in vars(record).items() if key not in _PLAIN}
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **extra,
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
-
-
-def set_up_logging(settings: Settings) -> None:
-    """Send the program's log to stderr in the format and from the level that the settings name."""
-    as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Text() if as_text else _JsonLine())
-    log = logging.getLogger("syncctl")
-    log.handlers = [handler]
-    log.propagate = False
-    log.setLevel(settings.log_level.upper())
+    seconds = max(1, int(parse_duration("--since", since))) if since is not None else None
+    engine, cluster = open_engine(settings), open_cluster(settings)
+    pods = pods_to_read(engine, cluster, settings, reference, algorithm)
+    widest = max(map(len, pods))
+    for pod, line in read_logs(cluster, pods, follow=follow, previous=previous, sinceSeconds=seconds, tailLines=tail):
+        # A terminal obeys no line of somebody's program; anything else gets it as it is.
+        shown = printable(line.expandtabs()) if sys.stdout.isatty() else line
+        typer.echo(f"{pod.ljust(widest)}  {shown}" if len(pods) > 1 else shown)

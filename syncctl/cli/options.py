@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from syncctl.cli import looks
-from syncctl.cli.logs import set_up_logging
+from syncctl.cli.logformat import set_up_logging
 from syncctl.settings import ENV_PREFIX, SETTINGS, Group, flag_of
 from syncctl.sources import load_settings, misspelt_variables
 

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     LEASE_HELD = 5
     INCOMPLETE = 6
     STALE_PLAN = 7
+    TIMEOUT = 8
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -31,8 +32,9 @@ MEANINGS = {
     ExitCode.DRIFT: "`sync plan --exit-code`: the cluster is not as the database asks",
     ExitCode.REFUSED: "`sync once`: the guard refused deletions, or pods away from home; everything else was done",
     ExitCode.LEASE_HELD: "`sync once`: another pass holds the lease, or took it over",
-    ExitCode.INCOMPLETE: "`sync once`: some steps wait for a person or a later pass; the report names them",
+    ExitCode.INCOMPLETE: "`sync once`: some steps wait for a person or a later pass; `wait`: never without a person",
     ExitCode.STALE_PLAN: "`sync once --plan`: rows, pods or cluster are not those of the plan; nothing was written",
+    ExitCode.TIMEOUT: "`wait`: the time is over, and it is not so yet",
     ExitCode.INTERRUPTED: "stopped by SIGINT: what was begun was finished and reported",
     ExitCode.TERMINATED: "stopped by SIGTERM: what was begun was finished and reported",
 }

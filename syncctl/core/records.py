@@ -53,7 +53,10 @@ class PastStep:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What became of one step of a pass. `since` is the first pass in a row with just that outcome."""
+    """What became of one step of a pass. `since` is the first pass in a row with just that outcome.
+
+    `client_name` is what the client is called now, or was last, None where nobody knows; it is not stored.
+    """
 
     pod: str
     uid: str | None
@@ -64,3 +67,4 @@ class StepRecord:
     result: str
     reason: str
     since: int = 0
+    client_name: str | None = None

@@ -9,11 +9,11 @@ clock is wrong must neither hide what others did after it nor make them be forgo
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
-from datetime import timedelta
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, exists, func, insert, or_, select, update
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.exits import WORKED
@@ -23,7 +23,7 @@ from syncctl.core.validation import LARGEST_ID
 from syncctl.db.changelog import forget_changes
 from syncctl.db.engine import reading, writing
 from syncctl.db.rows import batches, of_shard
-from syncctl.db.tables import pass_steps, passes, standing_steps
+from syncctl.db.tables import clients, deleted_clients, pass_steps, passes, standing_steps
 from syncctl.db.times import LONG_AGO
 
 _BATCH = 100
@@ -132,11 +132,44 @@ def _ago(connection: Connection, days: int) -> ColumnElement[Any]:
     return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"-{days} days")
 
 
-def list_passes(engine: Engine, limit: int) -> tuple[PassRecord, ...]:
-    """Read the last `limit` records, the last stored first."""
+def list_passes(
+    engine: Engine,
+    limit: int,
+    *,
+    client: int | None = None,
+    since: datetime | None = None,
+    changed: bool = False,
+    failed: bool = False,
+) -> tuple[PassRecord, ...]:
+    """Read the last `limit` records, the last stored first.
+
+    Args:
+        engine: the database.
+        limit: how many at the most.
+        client: only passes that did something to a pod of this client, or were the first to leave something undone.
+        since: only passes that began after that.
+        changed: only passes that did something to any pod.
+        failed: only passes that did not end with 0.
+    """
+    acted, left = pass_steps.c, standing_steps.c
+    query = select(passes).order_by(passes.c.id.desc()).limit(limit)
+    if client is not None:
+        did = exists().where(acted.pass_id == passes.c.id, acted.client_id == client)
+        query = query.where(or_(did, exists().where(left.first_pass == passes.c.id, left.client_id == client)))
+    if since is not None:
+        query = query.where(passes.c.started_at >= since)
+    if changed:
+        query = query.where(exists().where(acted.pass_id == passes.c.id))
+    if failed:
+        query = query.where(passes.c.exit_code != 0)
     with reading(engine) as connection:
-        rows = connection.execute(select(passes).order_by(passes.c.id.desc()).limit(limit))
-        return tuple(PassRecord(**row._asdict()) for row in rows)
+        return tuple(PassRecord(**row._asdict()) for row in connection.execute(query))
+
+
+def read_last_success(engine: Engine) -> PassRecord | None:
+    """Read the record since which every part of the fleet has had a pass that worked; None when one has not."""
+    with reading(engine) as connection:
+        return last_success(connection)
 
 
 def last_pass(connection: Connection) -> PassRecord | None:
@@ -189,7 +222,18 @@ def list_steps(engine: Engine, pass_id: int) -> tuple[StepRecord, ...]:
             then = (table.c.first_pass <= pass_id) & (table.c.ended_by.is_(None) | (table.c.ended_by > pass_id))
             left = select(*columns).where(then, *of_shard(table.c.client_id, parse_shard(found.shard)))
             steps += [StepRecord(*row) for row in connection.execute(left.order_by(table.c.id))]
-        return tuple(steps)
+        names = _names(connection, {step.client_id for step in steps if step.client_id is not None})
+        return tuple(replace(step, client_name=names.get(step.client_id or 0)) for step in steps)
+
+
+def _names(connection: Connection, ids: set[int]) -> dict[int, str]:
+    """Return what these clients are called, those that were deleted by what they were called."""
+    found: dict[int, str] = {}
+    for batch in batches(list(ids)):
+        for table, number in ((deleted_clients, deleted_clients.c.client_id), (clients, clients.c.id)):
+            query = select(number, table.c.client_name).where(number.in_(batch))
+            found |= {int(row[0]): str(row[1]) for row in connection.execute(query)}
+    return found
 
 
 def past_steps(connection: Connection, client_id: int, algorithm: str, limit: int) -> tuple[PastStep, ...]:

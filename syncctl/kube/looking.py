@@ -102,6 +102,6 @@ def events(cluster: ApiCluster, pod: str) -> tuple[Event, ...]:
 
 def logs(cluster: ApiCluster, pod: str, container: str, **options: object) -> Iterator[bytes]:
     """Yield a container's log as it comes; `options` are the API's: follow, previous, sinceSeconds, tailLines."""
-    given = {name: str(value).lower() for name, value in options.items() if value not in (None, False)}
+    given = {name: str(value).lower() for name, value in options.items() if value is not None and value is not False}
     query = urlencode({"container": container, **given})
     return cluster.stream(f"/pods/{quote(pod)}/log?{query}", f"read the log of pod {pod}")

@@ -383,3 +383,17 @@ def test_every_exit_code_has_a_meaning_and_is_seen_in_some_test() -> None:
         seen |= {int(code) for code in re.findall(r"^\[(\d+)\]$", file.read_text(), re.MULTILINE)}
     # Signals need a process of their own: test_processes.py.
     assert seen | {ExitCode.INTERRUPTED, ExitCode.TERMINATED} == set(ExitCode)
+
+
+# Several at once ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("database")
+def test_names_come_from_stdin_as_a_list_prints_them(cli: Cli) -> None:
+    for name in ("acme", "globex", "initech"):
+        cli(f"client add {name}")
+    done = cli("client update - --cpu 1 -o name", input="client/acme\n\n  globex\n")
+    assert done.stdout == "client/acme\nclient/globex\n"
+    assert [client["cpu"] for client in json.loads(cli("client list -o json").stdout)] == ["1", "1", ""]
+    nobody = cli("client delete - --yes", input="\n")
+    assert (nobody.exit_code, nobody.stderr.splitlines()[0]) == (2, "error: stdin names nobody")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncctl.cli.logs import set_up_logging
+from syncctl.cli.logformat import set_up_logging
 from syncctl.settings import Settings
 
 FORGED = "gone\x1b[2J\x07\r\nerror: all pods were deleted\u2028\x9b31m \u202edne"

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from syncctl.core.records import PassRecord
+from syncctl.core.model import NewClient
+from syncctl.core.records import PassRecord, StepRecord
 from syncctl.db.engine import reading, writing
-from syncctl.db.history import forget_passes, last_pass, list_passes, record_pass
+from syncctl.db.history import forget_passes, last_pass, list_passes, list_steps, read_last_success, record_pass
+from syncctl.operations import clients
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 RECORD = PassRecord(
@@ -86,3 +89,39 @@ def test_a_transaction_that_fails_records_nothing_and_forgets_nothing(engine: En
     with pytest.raises(RuntimeError, match="the body's own"):
         fail()
     assert len(list_passes(engine, 10)) == 1
+
+
+def test_passes_are_narrowed_to_those_one_asks_for(engine: Engine) -> None:
+    done = StepRecord("vwap-1", "uid", 7, "vwap", "create", "missing", "created", "enabled, and there is no pod")
+    left = replace(done, pod="hft-2", client_id=8, algorithm="hft", result="refused")
+    idle = replace(RECORD, error=None, exit_code=0)
+    with writing(engine) as connection:
+        record_pass(connection, idle, keep_days=36500)
+        record_pass(connection, replace(idle, started_at=NOW + timedelta(hours=1)), [done], keep_days=36500)
+        record_pass(connection, replace(idle, exit_code=4), standing={"digest": left}, keep_days=36500)
+        record_pass(connection, replace(idle, exit_code=4), standing={"digest": left}, keep_days=36500)
+    first, second, third, fourth = reversed([record.id for record in list_passes(engine, 10)])
+
+    def found(**which: Any) -> list[int]:
+        return [record.id for record in list_passes(engine, 10, **which)]
+
+    assert found(client=7) == found(changed=True) == found(since=NOW + timedelta(minutes=1)) == [second]
+    assert found(client=8) == [third]
+    assert found(failed=True) == [fourth, third]
+    assert found(client=7, failed=True) == found(client=9) == []
+    assert read_last_success(engine) == list_passes(engine, 10)[2]
+    assert first < second
+
+
+def test_steps_come_with_the_names_of_their_clients(engine: Engine) -> None:
+    acme = clients.add_client(engine, NewClient("acme"))
+    globex = clients.add_client(engine, NewClient("globex"))
+    clients.delete_client(engine, globex.id)
+    steps = [
+        StepRecord(f"vwap-{number}", None, number, "vwap", "create", "missing", "created", "")
+        for number in (acme.id, globex.id, 99)
+    ]
+    with writing(engine) as connection:
+        record_pass(connection, RECORD, steps, keep_days=36500)
+    (record,) = list_passes(engine, 1)
+    assert [step.client_name for step in list_steps(engine, record.id)] == ["acme", "globex", None]
