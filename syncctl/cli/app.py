@@ -42,6 +42,8 @@ COMMANDS = {
     "db": "Upgrade the database's schema, or show it",
     "serve": "Answer over HTTP, in the place of the Go service",
     "config": "Show the settings and where each comes from",
+    "doctor": "Look whether all that syncctl needs is there and in order",
+    "completion": "Print the script that lets a shell complete",
     "sandbox": "Run a small Kubernetes on this machine, for trying out",
     "demo": "See the whole of it in a few seconds",
 }

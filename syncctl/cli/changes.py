@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import output
+from syncctl.cli import completing, output
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.changes import TABLES, Change
@@ -52,7 +52,13 @@ def within(given: str | None) -> timedelta | None:
 def changes(
     settings: Settings,
     client: Annotated[
-        str | None, typer.Option("--client", metavar="NAME|ID", help="Only of this client, a deleted one too")
+        str | None,
+        typer.Option(
+            "--client",
+            metavar="NAME|ID",
+            autocompletion=completing.clients,
+            help="Only of this client, a deleted one too",
+        ),
     ] = None,
     by: Annotated[
         str | None,

@@ -41,7 +41,10 @@ def upgrade(settings: Settings) -> None:
     adopted = any(step.startswith("adopting ") for step in done.steps)
     empty = "the Go service's tables" if adopted else "an empty database"
     was = empty if done.before is None else f"revision {done.before}"
-    output.say(f"upgraded from {was} to revision {done.after}" if done.changed else f"already at revision {done.after}")
+    if done.before == done.after:
+        output.say(f"{'mended' if done.changed else 'already'} at revision {done.after}")
+    else:
+        output.say(f"upgraded from {was} to revision {done.after}")
 
 
 @app.command()

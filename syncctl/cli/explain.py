@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import output
+from syncctl.cli import completing, output
 from syncctl.cli.looks import echo, painted
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.plans import field_lines, short_reason, wrapped
@@ -31,7 +31,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def explain(
     settings: Settings,
     reference: Annotated[
-        str, typer.Argument(metavar="POD|CLIENT[/ALGORITHM]", help="A pod, a client, or one algorithm of it")
+        str,
+        typer.Argument(
+            metavar="POD|CLIENT[/ALGORITHM]",
+            autocompletion=completing.clients_and_pods,
+            help="A pod, a client, or one algorithm of it",
+        ),
     ],
     output_format: Output = Format.TABLE,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import output
+from syncctl.cli import completing, output
 from syncctl.cli.changes import SinceOption, within
 from syncctl.cli.options import DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
@@ -92,7 +92,13 @@ def history(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, metavar="NUMBER", help="How many passes, newest first")] = 20,
     client: Annotated[
-        str | None, typer.Option("--client", metavar="NAME|ID", help="Only passes that did something to this client")
+        str | None,
+        typer.Option(
+            "--client",
+            metavar="NAME|ID",
+            autocompletion=completing.clients,
+            help="Only passes that did something to this client",
+        ),
     ] = None,
     since: SinceOption = None,
     changed: Annotated[bool, typer.Option("--changed", help="Only passes that did something to a pod")] = False,

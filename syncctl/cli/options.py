@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from syncctl.cli import looks
+from syncctl.cli import completing, looks
 from syncctl.cli.logformat import set_up_logging
 from syncctl.settings import ENV_PREFIX, SETTINGS, Group, flag_of
 from syncctl.sources import load_settings, misspelt_variables
@@ -28,6 +28,7 @@ SERVE, LOGS = _group("serve"), _group("logs")
 ALL = tuple(SETTINGS)
 
 NO_HEADERS = "no_headers"
+_COMPLETED = {"context": completing.contexts, "namespace": completing.namespaces}
 _SHORT = {"namespace": "-n"}
 
 
@@ -48,10 +49,19 @@ ShardOption = Annotated[
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the change log")]
 References = Annotated[
     list[str],
-    typer.Argument(metavar="NAME|ID...", help="Names or ids, digits are an id first; - reads them from stdin"),
+    typer.Argument(
+        metavar="NAME|ID...",
+        help="Names or ids, digits are an id first; - reads them from stdin",
+        autocompletion=completing.clients,
+    ),
 ]
 Reference = Annotated[
-    str, typer.Argument(metavar="NAME|ID", help="The client's name or id; digits are an id first, then a name")
+    str,
+    typer.Argument(
+        metavar="NAME|ID",
+        help="The client's name or id; digits are an id first, then a name",
+        autocompletion=completing.clients,
+    ),
 ]
 
 
@@ -134,7 +144,11 @@ def _flag(key: str) -> inspect.Parameter:
     flags = [flag_of(key), *([_SHORT[key]] if key in _SHORT else [])]
     shown = f", default {f'{default:g}' if isinstance(default, float) else default}" if default not in (None, 0) else ""
     option = typer.Option(
-        *flags, help=f"{setting.help} ({ENV_PREFIX}{key.upper()}{shown})", metavar=metavar, show_default=False
+        *flags,
+        help=f"{setting.help} ({ENV_PREFIX}{key.upper()}{shown})",
+        metavar=metavar,
+        show_default=False,
+        autocompletion=_COMPLETED.get(key),
     )
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import output
+from syncctl.cli import completing, output
 from syncctl.cli.asking import ask
 from syncctl.cli.options import CLUSTER, DATABASE, with_settings
 from syncctl.core.errors import UsageError
@@ -36,7 +36,15 @@ def pod() -> None:
 @app.command("force-delete")
 @with_settings(*DATABASE, *CLUSTER)
 def force_delete(
-    settings: Settings, name: Annotated[str, typer.Argument(metavar="POD", help="The pod's name")]
+    settings: Settings,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="POD",
+            autocompletion=completing.pods,
+            help="The pod's name",
+        ),
+    ],
 ) -> None:
     """Remove a pod that is stuck terminating, without its node's word that it has ended. Asks for the pod's name.
 

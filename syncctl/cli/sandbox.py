@@ -99,7 +99,14 @@ def status(folder: Folder = None, output_format: Output = Format.TABLE) -> None:
 @app.command()
 def play(
     pod: Annotated[str, typer.Argument(help="The pod's name, in the namespace trading")],
-    fate: Annotated[str, typer.Argument(metavar="FATE", help=f"What befalls it: {', '.join(FATES)}")],
+    fate: Annotated[
+        str,
+        typer.Argument(
+            metavar="FATE",
+            autocompletion=lambda: list(FATES),
+            help=f"What befalls it: {', '.join(FATES)}",
+        ),
+    ],
     folder: Folder = None,
 ) -> None:
     """Let something happen to a pod, to see what the next pass makes of it.

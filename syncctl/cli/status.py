@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syncctl.cli import output
+from syncctl.cli import completing, output
 from syncctl.cli.looks import Colour
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
@@ -112,7 +112,12 @@ _BY: dict[Order, Callable[[StatusRow], Any]] = {
 def status(
     settings: Settings,
     reference: Annotated[
-        str | None, typer.Argument(metavar="CLIENT|pod/NAME", help="Only this client, by name or id, or only this pod")
+        str | None,
+        typer.Argument(
+            metavar="CLIENT|pod/NAME",
+            autocompletion=completing.clients,
+            help="Only this client, by name or id, or only this pod",
+        ),
     ] = None,
     client: ClientOption = None,
     algorithm: AlgorithmOption = None,

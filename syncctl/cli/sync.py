@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncctl.cli import output
+from syncctl.cli import completing, output
 from syncctl.cli.options import CLUSTER, DATABASE, PASS, Format, Output, ShardOption, with_settings
 from syncctl.cli.plans import show_plan
 from syncctl.cli.selection import AlgorithmOption, ClientOption, StepOption, which_steps
@@ -59,12 +59,22 @@ AllowDeletions = Annotated[
 ]
 AllowPods = Annotated[
     list[str] | None,
-    typer.Option("--allow-pod", metavar="POD", help="Let this pod pass the guard; may be repeated"),
+    typer.Option(
+        "--allow-pod",
+        metavar="POD",
+        autocompletion=completing.pods,
+        help="Let this pod pass the guard; may be repeated",
+    ),
 ]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over pods of the Go service, by replacing them")]
 AdoptPods = Annotated[
     list[str] | None,
-    typer.Option("--adopt-pod", metavar="POD", help="Take over this one, though it looks otherwise; may be repeated"),
+    typer.Option(
+        "--adopt-pod",
+        metavar="POD",
+        autocompletion=completing.pods,
+        help="Take over this one, though it looks otherwise; may be repeated",
+    ),
 ]
 MoveHere = Annotated[
     bool, typer.Option("--move-here", help="Make this namespace the fleet's home; nothing may run in the old one")

@@ -108,6 +108,23 @@ class ApiCluster:
         """Return what the namespace answers at a path below it, to a person who looks: see looking.py."""
         return self._transport.send("GET", f"{self._namespace_url}{path}", doing)
 
+    def may(self, verb: str, resource: str, subresource: str = "") -> bool | None:
+        """Ask whether these credentials may do that to this namespace's objects; None when nobody says."""
+        asked = {"namespace": self._namespace, "verb": verb, "resource": resource, "subresource": subresource}
+        if resource == "namespaces":
+            asked["name"] = self._namespace
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        url = self._namespace_url.partition("/api/v1/")[0] + "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        try:
+            body = self._transport.send_once("POST", url, f"ask whether it may {verb}", msgspec.json.encode(review))
+            return bool(msgspec.json.decode(body)["status"]["allowed"])
+        except (ClusterError, ValueError, KeyError):
+            return None
+
     def stream(self, path: str, doing: str) -> Iterator[bytes]:
         """Yield the same as it comes, for as long as it comes."""
         return self._transport.stream(f"{self._namespace_url}{path}", doing)

@@ -1,16 +1,19 @@
 """What a person looks at beyond a pass's needs: how containers ended, events, logs."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from syncctl.core.errors import PodNotFound
 from syncctl.core.explanation import Event, Termination
+from syncctl.core.quantity import parse
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.payloads import Struct
 
 MOST_EVENTS = 100
+_NEARLY = Decimal("0.9")
 
 
 class _Ended(Struct):
@@ -59,6 +62,24 @@ class _Event(Struct):
     series: _Series | None = None
 
 
+class _QuotaStatus(Struct):
+    hard: dict[str, str] | None = None
+    used: dict[str, str] | None = None
+
+
+class _QuotaMetadata(Struct):
+    name: str = ""
+
+
+class _Quota(Struct):
+    metadata: _QuotaMetadata = msgspec.field(default_factory=_QuotaMetadata)
+    status: _QuotaStatus = msgspec.field(default_factory=_QuotaStatus)
+
+
+class _Quotas(Struct):
+    items: list[_Quota] | None = None
+
+
 class _Events(Struct):
     items: list[_Event] | None = None
 
@@ -105,3 +126,15 @@ def logs(cluster: ApiCluster, pod: str, container: str, **options: object) -> It
     given = {name: str(value).lower() for name, value in options.items() if value is not None and value is not False}
     query = urlencode({"container": container, **given})
     return cluster.stream(f"/pods/{quote(pod)}/log?{query}", f"read the log of pod {pod}")
+
+
+def full_quotas(cluster: ApiCluster) -> list[str]:
+    """Return what of the namespace's quotas is used up to nine tenths, in words."""
+    found = msgspec.json.decode(cluster.look("/resourcequotas", "list resourcequotas"), type=_Quotas).items or []
+    full = []
+    for quota in found:
+        used = quota.status.used or {}
+        for resource, hard in (quota.status.hard or {}).items():
+            if parse(used.get(resource, "0")) >= _NEARLY * parse(hard):
+                full.append(f"{quota.metadata.name}: {used.get(resource, '0')} of {hard} {resource}")
+    return full

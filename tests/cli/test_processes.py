@@ -358,6 +358,46 @@ def test_the_shell_completes(words: str, place: int, offered: str) -> None:
     assert (done.stdout.split(), done.stderr) == ([offered], "")
 
 
+@pytest.mark.parametrize(
+    "command", ["client get", "client delete globex", "status", "logs", "history --client", "wait"]
+)
+@pytest.mark.usefixtures("acme")
+def test_clients_are_completed_from_the_database(command: str) -> None:
+    words = f"syncctl {command} ac"
+    done = run(_SYNCCTL_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+    assert (done.stdout.split(), done.stderr) == (["acme"], "")
+
+
+@pytest.mark.usefixtures("acme")
+def test_pods_are_completed_from_the_database_and_contexts_from_the_kubeconfig(tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text("contexts:\n- {name: desk, context: {namespace: trading}}\n- {name: other, context: {}}\n")
+    for words, offered in (
+        ("syncctl pod force-delete v", "vwap-1"),
+        ("syncctl sync plan --allow-pod v", "vwap-1"),
+        ("syncctl sync plan --context d", "desk"),
+        ("syncctl sync plan -n t", "trading"),
+        ("syncctl sandbox play vwap-1 Evi", "Evicted"),
+    ):
+        place = str(len(words.split()) - 1)
+        done = run(_SYNCCTL_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place, KUBECONFIG=str(file))
+        assert (done.stdout.split(), done.stderr) == ([offered], "")
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/x.db", "postgresql://nobody@10.255.255.1/x", "nonsense"])
+def test_what_cannot_be_looked_up_is_silence(url: str) -> None:
+    words = {"COMP_WORDS": "syncctl client get a", "COMP_CWORD": "3", "_SYNCCTL_COMPLETE": "complete_bash"}
+    done = run(SYNCCTL_DATABASE_URL=url, **words)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell_is_printed(shell: str) -> None:
+    done = run("completion", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"complete_{shell}" in done.stdout
+
+
 def test_the_completion_for_bash_can_be_shown() -> None:
     done = run(_SYNCCTL_COMPLETE="source_bash")
     assert "_SYNCCTL_COMPLETE=complete_bash" in done.stdout
