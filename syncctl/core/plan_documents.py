@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from syncctl.core.steps import Step
 
 SCHEMA = 2
-"""Of every document that is one object; raised when a field changes its meaning or goes. docs/json.md has them all."""
+"""Of plans, reports and explanations, which carry it; raised when a field changes its meaning or goes. docs/json.md."""
 
 
 def status_document(row: "StatusRow") -> dict[str, Any]:
