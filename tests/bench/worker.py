@@ -116,6 +116,37 @@ def switch(url: str, on: str) -> None:
     tell({})
 
 
+def writes(url: str, number: str) -> None:
+    """Time so many changes of a client's image in one transaction, and of spawned_at; with the triggers and without."""
+    from sqlalchemy import func, update
+
+    from syncctl.db import triggers
+    from syncctl.db.engine import connect, writing
+    from syncctl.db.tables import changes, clients
+
+    engine = connect(url)
+
+    def seconds(column: str, value: object) -> float:
+        began = time.perf_counter()
+        with writing(engine) as connection:
+            some = clients.c.id <= int(number)
+            connection.execute(update(clients).where(some).values({column: value}))
+        return time.perf_counter() - began
+
+    found: dict[str, list[float]] = {}
+    for turn in range(6):
+        noted = turn % 2 == 0
+        with writing(engine) as connection:
+            (triggers.install if noted else triggers.remove)(connection)
+        name = "with" if noted else "without"
+        found.setdefault(f"image {name}", []).append(seconds("image", f"a:{turn}"))
+        found.setdefault(f"spawned {name}", []).append(seconds("spawned_at", func.current_timestamp()))
+    with writing(engine) as connection:
+        triggers.install(connection)
+        connection.execute(changes.delete())
+    tell({name: min(times) / int(number) * 1e6 for name, times in found.items()})
+
+
 def empty(url: str) -> None:
     """Drop every table."""
     from sqlalchemy import MetaData
@@ -282,7 +313,7 @@ def tell(found: object) -> None:
     sys.stdout.flush()
 
 
-JOBS = (serve, make_namespace, drop_namespace, seed, switch, empty, read, create, delete, settle)
+JOBS = (serve, make_namespace, drop_namespace, seed, switch, writes, empty, read, create, delete, settle)
 
 if __name__ == "__main__":
     next(job for job in JOBS if job.__name__ == sys.argv[1])(*sys.argv[2:])
