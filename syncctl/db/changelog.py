@@ -96,14 +96,19 @@ def last_deletion(connection: Connection, table: str, which: ColumnElement[bool]
 
 
 def removals(connection: Connection, client_ids: Iterable[int]) -> list[Change]:
-    """Return how the rows of these clients went, newest first: their deletions, and the last TRUNCATE of each table."""
+    """Return how the rows of these clients went, newest first: their deletions, and the last TRUNCATE of each table.
+
+    Without what was in them: a pass asks, and nothing that a row held may end it.
+    """
     of_rows = changes.c.op == "delete"
     truncated = select(func.max(changes.c.id)).where(changes.c.op == "truncate").group_by(changes.c.table_name)
     ids = list(client_ids)[:_AT_ONCE]
-    query = select(changes).where(
+    told = [column for column in changes.c if column.name not in ("before", "after")]
+    query = select(*told).where(
         (changes.c.id.in_(truncated)) | (of_rows & changes.c.client_id.in_(ids)), changes.c.table_name != "fleet"
     )
-    return [_change_of(row._asdict()) for row in connection.execute(query.order_by(changes.c.id.desc()))]
+    rows = connection.execute(query.order_by(changes.c.id.desc()))
+    return [Change(**row._asdict(), before=None, after=None) for row in rows]
 
 
 def forget_changes(connection: Connection, before: ColumnElement[Any]) -> bool:

@@ -185,6 +185,8 @@ def restore_client(
     """Put a deleted client's rows back, with their ids, and take its tombstone away."""
     times = {"created_at": parse_time(str(row["created_at"])), "updated_at": now}
     values = {name: value for name, value in row.items() if name in clients.c and name not in times}
+    # An infinite one, which only a row written by hand has, is a text in the log.
+    values["priority"] = float(values["priority"])
     connection.execute(insert(clients).values(**values, **times))
     if was.status_id is not None:
         named = {algorithm.value: flag for algorithm, flag in flags.items()}

@@ -7,7 +7,7 @@ made again after every migration.
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Double, Table, text
 
 from syncctl.core.changes import NO_CHANGE, TABLES
 from syncctl.db.tables import metadata
@@ -45,7 +45,6 @@ BEGIN
     END IF;
     SELECT jsonb_object_agg(key, value), jsonb_object_agg(key, is_->key) INTO was, is_
       FROM jsonb_each(was) WHERE value IS DISTINCT FROM is_->key;
-    IF was IS NULL THEN RETURN NULL; END IF;
   END IF;
   INSERT INTO changes (at, table_name, op, row_id, client_id, client_name, before, after, actor, via, reason,
       db_user, app, address)
@@ -151,14 +150,22 @@ def _sqlite_triggers(table: Table) -> Iterator[str]:
 
 
 def _sqlite_whole(table: Table, row: str) -> str:
-    pairs = ", ".join(f"'{name}', {row}.{name}" for name in _columns(table))
+    pairs = ", ".join(f"'{name}', {_sqlite_value(table, name, row)}" for name in _columns(table))
     return f"json_object({pairs})"
+
+
+def _sqlite_value(table: Table, name: str, row: str) -> str:
+    """Return a column's value for JSON, which has no infinity: SQLite would write one all the same, as a bare word."""
+    value = f"{row}.{name}"
+    if isinstance(table.c[name].type, Double):
+        return f"iif(abs({value}) > 1.7976931348623157e308, CAST({value} AS TEXT), {value})"
+    return value
 
 
 def _sqlite_part(table: Table, row: str) -> str:
     """Return the object of what differs."""
     each = " UNION ALL ".join(
-        f"SELECT '{name}' AS name, {row}.{name} AS value WHERE {_column_differs(name, 'IS NOT')}"
+        f"SELECT '{name}' AS name, {_sqlite_value(table, name, row)} AS value WHERE {_column_differs(name, 'IS NOT')}"
         for name in _columns(table)
     )
     return f"(SELECT json_group_object(name, value) FROM ({each}))"

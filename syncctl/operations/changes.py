@@ -162,7 +162,7 @@ def _as_before(change: Change) -> tuple[ClientChanges, dict[Algorithm, bool]]:
     for column, before, _after in change.fields:
         name = _NAMES.get(column, column)
         if name in _SETTABLE:
-            given[name] = before
+            given[name] = float(before) if name == "priority" else before
         elif name in list(Algorithm):
             flags[Algorithm(name)] = before
         else:

@@ -1,5 +1,7 @@
 """The change log: every change of a row is noted, whoever makes it, with who that was."""
 
+import json
+import math
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -8,9 +10,10 @@ import pytest
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Engine, Text, text, update
+from sqlalchemy import Engine, Text, select, text, update
 
 from syncctl.core.changes import Author, Change
+from syncctl.core.documents import change_document
 from syncctl.core.errors import ClientExists, ClientNotFound, InvalidInput, UsageError
 from syncctl.core.fleet import FleetSettings
 from syncctl.core.memory import Home
@@ -23,7 +26,7 @@ from syncctl.db.home import store_home
 from syncctl.db.migrations import locked, upgrade
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.spawned import record_spawned
-from syncctl.db.tables import changes
+from syncctl.db.tables import changes, deleted_clients
 from syncctl.operations import clients
 from syncctl.operations.algorithms import set_algorithms
 from syncctl.operations.changes import list_changes, revert_change, undelete_client
@@ -213,6 +216,18 @@ def test_old_changes_are_forgotten_and_others_kept(engine: Engine, desk: Engine,
     assert [change.id for change in list_changes(engine)] == [newer.id]
 
 
+def test_what_json_has_no_word_for_is_kept_and_comes_back(engine: Engine, desk: Engine, acme: Client) -> None:
+    infinity = "9e999" if engine.dialect.name == "sqlite" else "'infinity'"
+    raw(engine, f"UPDATE clients SET priority = {infinity}", "UPDATE clients SET priority = 2")
+    last, first = list_changes(engine, limit=2)
+    assert (first.before, str(first.after and first.after["priority"])[:3]) == ({"priority": 1}, "Inf")
+    json.dumps(change_document(first), allow_nan=False)
+    with pytest.raises(InvalidInput, match="priority"):
+        revert_change(desk, "acme", last.id)
+    raw(engine, f"UPDATE clients SET priority = {infinity}", "DELETE FROM clients")
+    assert undelete_client(desk, "acme").priority == math.inf
+
+
 # The triggers
 
 
@@ -368,9 +383,9 @@ def test_a_deleted_client_comes_back_as_it_was_with_its_ids(
     back = undelete_client(desk, "acme")
     assert (back.id, back.algorithms, back.restart_generation) == (acme.id, acme.algorithms, 1)
     assert (back.image, back.created_at, back.version) == (was.image, was.created_at, was.version)
-    snapshot = read_snapshot(engine, consume_restarts=False)
-    assert snapshot.deleted == {}
-    assert len(snapshot.clients) == 1
+    assert len(read_snapshot(engine, consume_restarts=False).clients) == 1
+    with reading(engine) as connection:
+        assert connection.execute(select(deleted_clients)).all() == []
     # Ids that are given later are new ones.
     assert clients.add_client(desk, NewClient("globex")).id > acme.id
 

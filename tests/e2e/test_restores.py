@@ -72,6 +72,15 @@ def test_the_guard_says_who_made_the_rows_vanish(desk: Desk, how: str) -> None:
     assert re.search(said, report.refusals[0].message)
 
 
+def test_nothing_that_a_row_held_ends_a_pass(desk: Desk) -> None:
+    many(desk, 12)
+    desk.sql("DELETE FROM clients")
+    # As if a trigger had written what no reader understands.
+    what = "NULL" if desk.engine.dialect.name == "postgresql" else "'{'"
+    desk.sql(f"UPDATE changes SET before = {what}")
+    assert "12 clients deleted by" in desk.run().refusals[0].message
+
+
 def test_who_may_not_read_the_change_log_is_refused_all_the_same(desk: Desk) -> None:
     many(desk, 12)
     empty(desk)
