@@ -17,7 +17,7 @@ from syncctl.cli.words import printable
 from syncctl.cli.writing import with_author
 from syncctl.core.errors import UsageError
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
-from syncctl.core.validation import LARGEST_ID, TEXTS, Text
+from syncctl.core.validation import TEXTS, Text
 from syncctl.operations import clients
 from syncctl.operations.changes import list_changes, revert_change, undelete_client
 from syncctl.operations.connect import Engine, open_engine
@@ -215,7 +215,7 @@ def revert(
     engine: Engine,
     reference: Reference,
     change: Annotated[
-        int | None, typer.Option("--change", min=1, max=LARGEST_ID, metavar="NUMBER", help="Which; without, the last")
+        int | None, typer.Option("--change", min=1, metavar="NUMBER", help="Which; without, the last")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Do so although a later change has touched the same fields")

@@ -8,6 +8,7 @@ from sqlalchemy import Boolean, ColumnElement, Connection, Table, delete, func, 
 
 from syncctl.core.changes import Author, Change
 from syncctl.core.errors import InvalidInput
+from syncctl.core.validation import LARGEST_ID
 from syncctl.db.tables import changes, metadata
 
 _SETTINGS = {"actor": "syncctl.actor", "via": "syncctl.via", "reason": "syncctl.reason"}
@@ -68,7 +69,8 @@ def get_change(connection: Connection, number: int) -> Change:
     Raises:
         InvalidInput: there is none, or it is forgotten by now.
     """
-    row = connection.execute(select(changes).where(changes.c.id == number)).one_or_none()
+    known = number <= LARGEST_ID
+    row = connection.execute(select(changes).where(changes.c.id == number)).one_or_none() if known else None
     if row is None:
         raise InvalidInput(f"change {number}", ["is not in the change log"], "`syncctl changes` lists those that are")
     return _change_of(row._asdict())

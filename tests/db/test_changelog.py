@@ -358,7 +358,12 @@ def test_what_would_be_no_client_is_refused(engine: Engine, desk: Engine, acme: 
 
 @pytest.mark.parametrize(
     ("after_the_first", "message"),
-    [(0, "added it"), (2, 'is none of client "acme"'), (99, "is not in the change log")],
+    [
+        (0, "added it"),
+        (2, 'is none of client "acme"'),
+        (99, "is not in the change log"),
+        (2**63, "is not in the change log"),
+    ],
 )
 def test_what_cannot_be_taken_back_says_why(desk: Engine, acme: Client, after_the_first: int, message: str) -> None:
     clients.add_client(desk, NewClient("globex"))
