@@ -223,8 +223,11 @@ def field_lines(changes: Sequence[FieldChange]) -> Iterator[str]:
     widest = min(max(map(len, fields), default=0), output.line_length() // 2)
     for field, each in zip(fields, changes, strict=True):
         was, to = _without_what_both_have(each.was or "none", each.to or "none")
-        room = max(output.LEAST, (output.line_length() - _MARGIN - 3 - widest - 3 - len(" -> ")) // 2)
-        told = " -> ".join(shortened(" ".join(one.split()), room, "end") for one in (was, to))
+        was, to = " ".join(was.split()), " ".join(to.split())
+        room = output.line_length() - _MARGIN - 3 - widest - 3 - len(" -> ")
+        # What one side does not need the other may have.
+        half = max(output.LEAST, room // 2, room - min(width(was), width(to)))
+        told = f"{shortened(was, half, 'end')} -> {shortened(to, half, 'end')}"
         yield f"{field.ljust(widest)}   {told}"
 
 
