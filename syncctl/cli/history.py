@@ -27,9 +27,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def _outcome(record: PassRecord) -> str:
-    """Return what came of a pass, without what nothing came of."""
+    """Return what came of a pass, or of the client that was asked for, without what nothing came of."""
     if record.error:
         return f"error: {record.error}"
+    if record.client_steps is not None:
+        return ", ".join(record.client_steps)
     if not record.counts:
         return record.outcome
     told = [f"{number} {result}" for result, number in record.counts.items() if number]

@@ -74,6 +74,7 @@ def pass_document(record: "PassRecord") -> dict[str, Any]:
         "unhealthy": record.unhealthy,
         "trigger": record.trigger,
         "digest": record.digest,
+        **({} if record.client_steps is None else {"client_steps": list(record.client_steps)}),
     }
 
 

@@ -12,7 +12,8 @@ class PassRecord:
     `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `problems` is how
     many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `trigger`
     says what began it, cron or person, and `digest` which saved plan it carried out, if any; "" where nobody noted
-    it. `id` is 0 until the record is stored.
+    it. `id` is 0 until the record is stored. `client_steps` says what became of the pods of the client that
+    was asked for, None when none was; it is not stored.
     """
 
     started_at: datetime
@@ -30,6 +31,7 @@ class PassRecord:
     trigger: str = ""
     digest: str = ""
     id: int = 0
+    client_steps: tuple[str, ...] | None = None
 
     @property
     def seconds(self) -> float:

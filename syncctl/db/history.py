@@ -53,7 +53,7 @@ def record_pass(
         keep_days: what is still left undone is kept for longer.
     """
     values = asdict(record)
-    del values["id"]
+    del values["id"], values["client_steps"]
     left = exists().where(_left(parse_shard(record.shard)))
     stored = insert(passes).values(values).returning(passes.c.id, left.label("left"))
     pass_id, is_left = connection.execute(stored).one()
@@ -163,7 +163,22 @@ def list_passes(
     if failed:
         query = query.where(passes.c.exit_code != 0)
     with reading(engine) as connection:
-        return tuple(PassRecord(**row._asdict()) for row in connection.execute(query))
+        found = tuple(PassRecord(**row._asdict()) for row in connection.execute(query))
+        if client is None:
+            return found
+        steps = _steps_of_client(connection, client, [record.id for record in found])
+    return tuple(replace(record, client_steps=tuple(steps.get(record.id, ()))) for record in found)
+
+
+def _steps_of_client(connection: Connection, client: int, pass_ids: list[int]) -> dict[int, list[str]]:
+    """Return by pass what became of each of a client's pods, in words; what is left undone, at the first that did."""
+    did: dict[int, list[str]] = {}
+    for batch in batches(pass_ids):
+        for table, number in ((pass_steps, pass_steps.c.pass_id), (standing_steps, standing_steps.c.first_pass)):
+            query = select(number, table.c.pod, table.c.result).where(number.in_(batch), table.c.client_id == client)
+            for row in connection.execute(query.order_by(table.c.id)):
+                did.setdefault(row[0], []).append(f"{row[1]} {row[2]}")
+    return did
 
 
 def read_last_success(engine: Engine) -> PassRecord | None:

@@ -105,6 +105,8 @@ def test_passes_are_narrowed_to_those_one_asks_for(engine: Engine) -> None:
     def found(**which: Any) -> list[int]:
         return [record.id for record in list_passes(engine, 10, **which)]
 
+    assert list_passes(engine, 10, client=7)[0].client_steps == ("vwap-1 created",)
+    assert list_passes(engine, 10, client=8)[0].client_steps == ("hft-2 refused",)
     assert found(client=7) == found(changed=True) == found(since=NOW + timedelta(minutes=1)) == [second]
     assert found(client=8) == [third]
     assert found(failed=True) == [fourth, third]
