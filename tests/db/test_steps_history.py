@@ -219,7 +219,7 @@ def test_b3_what_is_forgotten_goes_in_short_transactions_and_while_there_is_time
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "commit", lambda _connection: gone.append(-1))
     forget_passes(engine, 30, 400, lambda: gone.count(-1) < 2)
-    # Of the six steps of two passes first four, then the rest, none that they ended, the passes, and no change of a row.
+    # Of the six steps of two passes first four, then the rest, none that they ended, the passes, and no change.
     assert gone == [4, -1, 2, 0, 2, 0, -1]
     forget_passes(engine, 30, 400)
     assert len(list_passes(engine, 10)) == 1
