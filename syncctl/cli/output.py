@@ -62,7 +62,7 @@ class View(Generic[Row]):
 def show_list(view: View[Row], rows: Iterable[Row], form: Format, nothing: str = "No rows.") -> None:
     """Print many, as they come. An empty table is a sentence on stderr, an empty JSON list is []."""
     if form is Format.NAME:
-        for batch in _batches(rows):
+        for batch in batches(rows):
             typer.echo("\n".join(printable(view.name(row)) for row in batch))
     elif form in (Format.JSON, Format.YAML):
         _data_list(map(view.data, rows), form)
@@ -141,7 +141,7 @@ def _table(view: View[Row], rows: Iterable[Row], *, wide: bool) -> int:
     headers = [column.header for column in columns]
     widths: list[int] = []
     shown = 0
-    for batch in _batches(rows):
+    for batch in batches(rows):
         lines = [[_cell(column.cell(row)) for column in columns] for row in batch]
         colours: list[list[Colour | None]] = [
             [column.colour(row) if column.colour else None for column in columns] for row in batch
@@ -189,15 +189,15 @@ def line_length() -> int:
 
 def _data_list(items: Iterator[Mapping[str, Any]], form: Format) -> None:
     """Print exactly what show_data prints of the whole list, without keeping it."""
-    batches = _batches(items)
-    first = next(batches, [])
+    left = batches(items)
+    first = next(left, [])
     if form is Format.YAML or not first:
         show_data(first, form)
-        for batch in batches:
+        for batch in left:
             show_data(batch, form)
         return
     start, between, end = "[\n", ",\n", "\n]"
-    for batch in itertools.chain([first], batches):
+    for batch in itertools.chain([first], left):
         typer.echo(start + between.join(map(_json_item, batch)), nl=False)
         start = between
     typer.echo(end)
@@ -212,7 +212,8 @@ def _json(data: object) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False)
 
 
-def _batches(things: Iterable[T]) -> Iterator[list[T]]:
+def batches(things: Iterable[T]) -> Iterator[list[T]]:
+    """Yield so many at a time as are printed at once."""
     left = iter(things)
     return iter(lambda: list(itertools.islice(left, BATCH)), [])
 

@@ -75,7 +75,8 @@ def show_plan(
     if output_format is not Format.TABLE:
         output.show_list(_view(plan.blueprint, former), steps, output_format, "No changes.")
     else:
-        _show_steps(steps, plan.blueprint, former)
+        for batch in output.batches(_lines(steps, plan.blueprint, former)):
+            echo("\n".join(batch))
     _say_counts(judged, len(steps))
     if plan.unclaimed:
         output.say(unclaimed(plan.unclaimed))
@@ -123,35 +124,44 @@ def _say_counts(judged: JudgedPlan, shown: int) -> None:
         output.say(f"Shown are {shown} of {len(plan.drifted)} steps; a pass does them all.")
 
 
-def _show_steps(steps: Sequence[Step], blueprint: Blueprint, former: Former) -> None:
-    """Print the steps in their groups: the held ones last, with a reason that several share once, below."""
+class _Layout(NamedTuple):
+    """What the lines of one plan have in common: what its steps change, and how wide names are."""
+
+    blueprint: Blueprint
+    former: Former
+    pods: int
+    clients: int
+
+
+def _lines(steps: Sequence[Step], blueprint: Blueprint, former: Former) -> Iterator[str]:
+    """Yield the lines of the steps, in groups: the held ones last, and below them the reasons that several share."""
     free, held = [step for step in steps if step.held is None], [step for step in steps if step.held is not None]
     pods, clients = (
         min(_WIDEST, max((width(printable(text)) for text in texts), default=0))
         for texts in ((step.name for step in steps), (step.client_name for step in steps))
     )
+    layout = _Layout(blueprint, former, pods, clients)
     for kind in StepKind:
         if group := [step for step in free if step.kind is kind]:
-            echo(_title(SIGNS[kind], len(group)))
+            yield _title(SIGNS[kind], len(group))
             for step in group:
                 changes = field_changes(blueprint, step, former)
-                _show_step(SIGNS[kind], step, short_reason(step) if changes else step.explanation, pods, clients)
-                _show_fields(step, changes)
+                yield _step_line(SIGNS[kind], step, short_reason(step) if changes else step.explanation, layout)
+                yield from _fields(step, changes)
     if held:
-        echo(_title(HELD, len(held)))
-        _show_held(held, pods, clients, blueprint, former)
+        yield _title(HELD, len(held))
+        yield from _held_lines(held, layout)
 
 
 def _title(sign: Sign, number: int) -> str:
     return painted(f"{sign.title[0].upper()}{sign.title[1:]} ({number})", "bold")
 
 
-def _show_held(held: Sequence[Step], pods: int, clients: int, blueprint: Blueprint, former: Former) -> None:
+def _held_lines(held: Sequence[Step], layout: _Layout) -> Iterator[str]:
     whys = Counter((step.held.kind, step.held.why) for step in held if step.held)
     # What the guard refuses is told by itself; what several wait for is told once.
-    shared = {
-        why: place for place, why in enumerate((why for why, number in whys.items() if _is_shared(why, number)), 1)
-    }
+    several = [why for why, number in whys.items() if _is_shared(why, number)]
+    shared = {why: place for place, why in enumerate(several, 1)}
     for step in held:
         if step.held is None:
             continue
@@ -162,22 +172,22 @@ def _show_held(held: Sequence[Step], pods: int, clients: int, blueprint: Bluepri
             stays = f"{step.held.kind} [{shared[why]}]"
         else:
             stays = f"{step.held.kind}: {step.held.why}"
-        changes = field_changes(blueprint, step, former)
+        changes = field_changes(layout.blueprint, step, layout.former)
         reason = (short_reason(step) if changes else step.reason).removesuffix(f"; {step.unsure}")
-        _show_step(HELD, step, f"would {step.kind}: {reason} ({stays})", pods, clients)
-        _show_fields(step, changes)
+        yield _step_line(HELD, step, f"would {step.kind}: {reason} ({stays})", layout)
+        yield from _fields(step, changes)
     for (kind, told), place in shared.items():
-        echo(printable(f"  [{place}] {kind}: {told}"))
+        yield printable(f"  [{place}] {kind}: {told}")
 
 
 def _is_shared(why: tuple[HoldKind, str], number: int) -> bool:
     return number > 1 and why[0] is not HoldKind.REFUSED
 
 
-def _show_step(sign: Sign, step: Step, reason: str, pods: int, clients: int) -> None:
+def _step_line(sign: Sign, step: Step, reason: str, layout: _Layout) -> str:
     name, client = printable(step.name), printable(step.client_name or "-")
-    start = f"  {sign.sign}".ljust(_MARGIN) + f" {_padded(name, pods)}   {_padded(client, clients)}   "
-    echo(painted(start[:_MARGIN], sign.colour) + start[_MARGIN:] + wrapped(reason, width(start)))
+    start = f"  {sign.sign}".ljust(_MARGIN) + f" {_padded(name, layout.pods)}   {_padded(client, layout.clients)}   "
+    return painted(start[:_MARGIN], sign.colour) + start[_MARGIN:] + wrapped(reason, width(start))
 
 
 def _padded(text: str, columns: int) -> str:
@@ -198,9 +208,9 @@ def wrapped(text: str, indent: int) -> str:
     return ("\n" + " " * indent).join(lines)
 
 
-def _show_fields(step: Step, changes: Sequence[FieldChange]) -> None:
+def _fields(step: Step, changes: Sequence[FieldChange]) -> Iterator[str]:
     for line in _made_of(changes) if step.observed is None else field_lines(changes):
-        echo(f"{' ' * (_MARGIN + 3)}{printable(line)}")
+        yield f"{' ' * (_MARGIN + 3)}{printable(line)}"
 
 
 def short_reason(step: Step) -> str:
