@@ -46,12 +46,19 @@ BEGIN
     SELECT jsonb_object_agg(key, value), jsonb_object_agg(key, is_->key) INTO was, is_
       FROM jsonb_each(was) WHERE value IS DISTINCT FROM is_->key;
   END IF;
-  INSERT INTO changes (at, table_name, op, row_id, client_id, client_name, before, after, actor, via, reason,
+  LOOP
+    INSERT INTO changes (at, table_name, op, row_id, client_id, client_name, before, after, actor, via, reason,
       db_user, app, address)
     VALUES (clock_timestamp(), TG_TABLE_NAME, lower(TG_OP), (line->>'id')::bigint, client, called, was, is_,
       nullif(current_setting('syncctl.actor', true), ''), nullif(current_setting('syncctl.via', true), ''),
       nullif(current_setting('syncctl.reason', true), ''),
-      session_user, nullif(current_setting('application_name'), ''), host(inet_client_addr()));
+      session_user, nullif(current_setting('application_name'), ''), host(inet_client_addr()))
+      ON CONFLICT (id) DO NOTHING;
+    EXIT WHEN FOUND;
+    -- A restore has set the numbers back. That must keep nobody from stopping a process.
+    PERFORM setval(numbers, greatest(nextval(numbers), (SELECT max(id) FROM changes)))
+      FROM (SELECT pg_get_serial_sequence('changes', 'id')::regclass AS numbers) AS of_changes;
+  END LOOP;
   RETURN NULL;
 END $$
 """

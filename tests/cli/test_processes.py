@@ -388,7 +388,7 @@ def test_pods_are_completed_from_the_database_and_contexts_from_the_kubeconfig(t
 def test_what_cannot_be_looked_up_is_silence(url: str) -> None:
     words = {"COMP_WORDS": "syncctl client get a", "COMP_CWORD": "3", "_SYNCCTL_COMPLETE": "complete_bash"}
     done = run(SYNCCTL_DATABASE_URL=url, **words)
-    assert (done.stdout, done.stderr) == ("", "")
+    assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

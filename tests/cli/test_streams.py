@@ -82,7 +82,7 @@ def test_e1_completion_that_cannot_be_written_is_one_error_line_and_exit_code_1(
     [
         ("client add globex --vwap", "client 2 (globex) was added"),
         ("client update acme --name initech", "client 1 (initech) was updated"),
-        ("client restart acme", "a restart of client 1 (acme) was asked for"),
+        ("client restart acme", "client 1 (acme) was told to restart"),
         ("algo set acme --hft", "the algorithms of client 1 (acme) were set"),
         ("client delete acme --yes", "client 1 (acme) was deleted"),
     ],

@@ -216,6 +216,19 @@ def test_old_changes_are_forgotten_and_others_kept(engine: Engine, desk: Engine,
     assert [change.id for change in list_changes(engine)] == [newer.id]
 
 
+def test_numbers_that_a_restore_has_set_back_keep_nobody_from_writing(
+    engine: Engine, desk: Engine, acme: Client
+) -> None:
+    before = told(engine)
+    if engine.dialect.name == "postgresql":
+        raw(engine, "SELECT setval(pg_get_serial_sequence('changes', 'id'), 1)")
+    else:
+        raw(engine, "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'changes'")
+    set_algorithms(desk, "acme", {Algorithm.VWAP: False})
+    clients.restart_client(desk, "acme")
+    assert told(engine) == [("anna@desk7", "restart asked for"), ("anna@desk7", "vwap off"), *before]
+
+
 def test_what_json_has_no_word_for_is_kept_and_comes_back(engine: Engine, desk: Engine, acme: Client) -> None:
     infinity = "9e999" if engine.dialect.name == "sqlite" else "'infinity'"
     raw(engine, f"UPDATE clients SET priority = {infinity}", "UPDATE clients SET priority = 2")
