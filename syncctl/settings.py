@@ -166,7 +166,7 @@ SETTINGS = _settings()
 """All settings, by name, in the order they are listed; a default that is computed is None here."""
 
 
-def flag_of(key: str) -> str:
+def option_of(key: str) -> str:
     """Return a setting's flag."""
     return "--as" if key == "actor" else f"--{key.replace('_', '-')}"
 

@@ -18,7 +18,7 @@ from platformdirs import user_config_path
 from syncctl.core.errors import SettingsError
 from syncctl.core.fleet import FIELDS, Claim
 from syncctl.core.yamltext import read_as_written, unreadable
-from syncctl.settings import ENV_PREFIX, SETTINGS, Settings, flag_of, read_setting
+from syncctl.settings import ENV_PREFIX, SETTINGS, Settings, option_of, read_setting
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 # What Kubernetes sets in every pod of a namespace for a service named syncctl, or syncctl-something.
@@ -60,7 +60,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Loade
         (environment, lambda key: f"environment {ENV_PREFIX}{key.upper()}"),
         (
             {key: value for key, value in flags.items() if value is not None},
-            lambda key: f"flag {flag_of(key)}",
+            lambda key: f"flag {option_of(key)}",
         ),
     )
     merged: dict[str, Any] = {}

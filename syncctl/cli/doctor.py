@@ -6,7 +6,6 @@ from msgspec.structs import asdict
 from syncctl.cli import output
 from syncctl.cli.looks import Colour, echo, painted
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
-from syncctl.cli.plans import wrapped
 from syncctl.core.checkup import State
 from syncctl.core.exits import ExitCode
 from syncctl.operations.doctor import check_up
@@ -39,9 +38,9 @@ def doctor(settings: Settings, output_format: Output = Format.TABLE) -> None:
         found.append(each)
         if output_format in (Format.TABLE, Format.WIDE):
             start = f"{each.state.ljust(9)}{each.what.ljust(_WIDEST)}"
-            echo(painted(start[:9], _COLOURS[each.state]) + start[9:] + wrapped(each.words, len(start)))
+            echo(painted(start[:9], _COLOURS[each.state]) + start[9:] + output.wrapped(each.words, len(start)))
             if each.hint:
-                echo(f"{' ' * len(start)}{wrapped(f'hint: {each.hint}', len(start))}")
+                echo(f"{' ' * len(start)}{output.wrapped(f'hint: {each.hint}', len(start))}")
         elif output_format is Format.NAME:
             typer.echo(each.what)
     if output_format in (Format.JSON, Format.YAML):

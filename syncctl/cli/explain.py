@@ -8,7 +8,7 @@ import typer
 from syncctl.cli import completing, output
 from syncctl.cli.looks import echo, painted
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
-from syncctl.cli.plans import field_lines, short_reason, wrapped
+from syncctl.cli.plans import field_lines, short_reason
 from syncctl.cli.status import COLOURS
 from syncctl.cli.words import printable, shortened
 from syncctl.core.changes import Change
@@ -67,7 +67,7 @@ def _show(found: Explanation, *, whole: bool) -> None:
     axes = f"{painted(row.sync, COLOURS[row.sync])}, {painted(row.health.status, COLOURS[row.health.status])}"
     echo(f"{painted(printable(step.name), 'bold')}   {printable(whose)}: {axes}")
     for label, text in _lines(found):
-        told = wrapped(text, _LABEL + 2) if whole or label not in _CUT else _cut(text)
+        told = output.wrapped(text, _LABEL + 2) if whole or label not in _CUT else _cut(text)
         echo(f"  {label.ljust(_LABEL)}{told}")
 
 
@@ -96,7 +96,7 @@ def _lines(found: Explanation) -> Iterator[tuple[str, str]]:
         times = f"{pod.restarts} restart{'s' if pod.restarts != 1 else ''}"
         yield "There", f"{pod.phase}{node}{created}, {times}"
     if found.row.health.message:
-        yield "Health", f"{found.row.health.code}: {found.row.health.message}"
+        yield "Health", found.row.health.words
     for ended in found.terminations:
         code = "" if ended.exit_code is None else f", exit code {ended.exit_code}"
         ago = f", {output.age(parse_time(ended.finished_at))} ago" if ended.finished_at else ""

@@ -13,7 +13,7 @@ import typer
 
 from syncctl.cli import completing, looks
 from syncctl.cli.logformat import set_up_logging
-from syncctl.settings import ENV_PREFIX, SETTINGS, Group, flag_of
+from syncctl.settings import ENV_PREFIX, SETTINGS, Group, option_of
 from syncctl.sources import load_settings, misspelt_variables
 
 log = logging.getLogger("syncctl")
@@ -141,7 +141,7 @@ def _flag(key: str) -> inspect.Parameter:
     setting = SETTINGS[key]
     kind, metavar = _kind_of(setting.kind)
     default = setting.default
-    flags = [flag_of(key), *([_SHORT[key]] if key in _SHORT else [])]
+    flags = [option_of(key), *([_SHORT[key]] if key in _SHORT else [])]
     shown = f", default {f'{default:g}' if isinstance(default, float) else default}" if default not in (None, 0) else ""
     option = typer.Option(
         *flags,

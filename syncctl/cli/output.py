@@ -187,6 +187,20 @@ def line_length() -> int:
     return USUAL
 
 
+def wrapped(text: str, indent: int) -> str:
+    """Return the text in lines that fit the terminal, each below the first; where there is no room, as it is."""
+    room = line_length() - indent
+    text = printable(" ".join(text.split()))
+    if room < LEAST * 2 or width(text) <= room:
+        return text
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and width(lines[-1]) + 1 + width(word) > room:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return ("\n" + " " * indent).join(lines)
+
+
 def _data_list(items: Iterator[Mapping[str, Any]], form: Format) -> None:
     """Print exactly what show_data prints of the whole list, without keeping it."""
     left = batches(items)

@@ -101,7 +101,7 @@ def _view(blueprint: Blueprint, former: Former) -> View[Step]:
 
 
 def _in_a_line(changes: Iterable[FieldChange]) -> str:
-    return ", ".join(f"{each.field} {each.was or 'none'} -> {each.to or 'none'}" for each in changes)
+    return ", ".join(each.words for each in changes)
 
 
 def _say_counts(judged: JudgedPlan, shown: int) -> None:
@@ -187,25 +187,11 @@ def _is_shared(why: tuple[HoldKind, str], number: int) -> bool:
 def _step_line(sign: Sign, step: Step, reason: str, layout: _Layout) -> str:
     name, client = printable(step.name), printable(step.client_name or "-")
     start = f"  {sign.sign}".ljust(_MARGIN) + f" {_padded(name, layout.pods)}   {_padded(client, layout.clients)}   "
-    return painted(start[:_MARGIN], sign.colour) + start[_MARGIN:] + wrapped(reason, width(start))
+    return painted(start[:_MARGIN], sign.colour) + start[_MARGIN:] + output.wrapped(reason, width(start))
 
 
 def _padded(text: str, columns: int) -> str:
     return text + " " * max(0, columns - width(text))
-
-
-def wrapped(text: str, indent: int) -> str:
-    """Return the text in lines that fit the terminal, each below the first; where there is no room, as it is."""
-    room = output.line_length() - indent
-    text = printable(" ".join(text.split()))
-    if room < output.LEAST * 2 or width(text) <= room:
-        return text
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and width(lines[-1]) + 1 + width(word) > room:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return ("\n" + " " * indent).join(lines)
 
 
 def _fields(step: Step, changes: Sequence[FieldChange]) -> Iterator[str]:

@@ -38,10 +38,6 @@ def _drift_in_short(row: StatusRow) -> str:
     return f"{row.step.kind}: {row.step.cause}" if row.step.is_drift else ""
 
 
-def _health(row: StatusRow) -> str:
-    return f"{row.health.code}: {row.health.message}" if row.health.message else str(row.health.code)
-
-
 def _health_in_short(row: StatusRow) -> str:
     """Return the code and the reason; what more there is to say stands below the table."""
     return f"{row.health.code}: {row.health.reason}" if row.health.message else str(row.health.code)
@@ -70,7 +66,7 @@ VIEW = View[StatusRow](
         Column("POD", lambda row: row.step.name),
         Column("SYNC", lambda row: row.sync, colour=lambda row: COLOURS[row.sync]),
         Column("HEALTH", _health_in_short, narrow=True, free="start", colour=lambda row: COLOURS[row.health.status]),
-        Column("HEALTH", _health, wide=True, colour=lambda row: COLOURS[row.health.status]),
+        Column("HEALTH", lambda row: row.health.words, wide=True, colour=lambda row: COLOURS[row.health.status]),
         Column("PHASE", lambda row: row.step.observed.phase if row.step.observed else None, wide=True),
         Column("RESTARTS", lambda row: row.step.observed.restarts if row.step.observed else None),
         Column("AGE", lambda row: _age(row.step.observed)),
@@ -166,7 +162,7 @@ def status(
 
 def _in_a_line(row: StatusRow) -> str:
     drift = _drift(row)
-    return ", ".join(filter(None, (f"{row.step.name}: {row.sync}", _health(row), drift)))
+    return ", ".join(filter(None, (f"{row.step.name}: {row.sync}", row.health.words, drift)))
 
 
 def _show(found: Status, output_format: Format) -> None:

@@ -1,7 +1,6 @@
 """All that is known of one pod, for a person who asks why. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from msgspec import Struct
 
@@ -37,7 +36,7 @@ class Explanation(Struct, frozen=True):
 
     `client` is None when there is no row. `wanted` is the change that switched the algorithm on or off, or deleted the
     client, None when the change log does not know; `changed` is the client's last one. `events` is None when nobody may
-    read them, and `no_events` says why. `terminations` and `phase_since` are "" and empty where nothing is there.
+    read them, and `no_events` says why.
     """
 
     row: StatusRow
@@ -49,7 +48,6 @@ class Explanation(Struct, frozen=True):
     passes: tuple[PastStep, ...]
     events: tuple[Event, ...] | None
     no_events: str
-    now: datetime
 
 
 def change_of_wish(changes: Sequence[Change], algorithm: str, *, wanted: bool) -> Change | None:

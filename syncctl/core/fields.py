@@ -20,6 +20,11 @@ class FieldChange(NamedTuple):
     was: str | None
     to: str | None
 
+    @property
+    def words(self) -> str:
+        """Say it in a line."""
+        return f"{self.field} {self.was or 'none'} -> {self.to or 'none'}"
+
 
 def nobody_knows(_digest: str) -> PodTemplate | None:
     """Remember no former template."""

@@ -81,6 +81,11 @@ class Health:
         return _STATUS[self.code]
 
     @property
+    def words(self) -> str:
+        """The code with its cause."""
+        return f"{self.code}: {self.message}" if self.message else str(self.code)
+
+    @property
     def reason(self) -> str:
         """The cause without its details: Evicted, and not what the node was low on."""
         return self.message.partition(": ")[0]

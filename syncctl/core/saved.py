@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from syncctl.core.fields import field_changes
+from syncctl.core.fields import FieldChange, field_changes
 from syncctl.core.manifest import Blueprint
 from syncctl.core.steps import Plan, Step, StepKind
 
@@ -18,7 +18,7 @@ class SavedStep(Struct, frozen=True):
     step: str = ""
     cause: str = ""
     uid: str | None = None
-    changes: tuple[tuple[str, str | None, str | None], ...] = ()
+    changes: tuple[FieldChange, ...] = ()
 
 
 def plan_digest(plan: Plan, cluster: str) -> str:
@@ -46,14 +46,14 @@ def what_differs(saved: Sequence[SavedStep], plan: Plan) -> list[str]:
 
 def saved_step(step: Step, blueprint: Blueprint) -> SavedStep:
     """Return what a saved plan says of a step."""
-    changes = tuple((each.field, each.was, each.to) for each in field_changes(blueprint, step))
-    return SavedStep(step.name, str(step.kind), str(step.cause), step.observed.uid if step.observed else None, changes)
+    uid = step.observed.uid if step.observed else None
+    return SavedStep(step.name, str(step.kind), str(step.cause), uid, field_changes(blueprint, step))
 
 
 def _told(step: SavedStep | None) -> str:
     if step is None:
         return "no step"
-    fields = ", ".join(f"{field} {was or 'none'} -> {to or 'none'}" for field, was, to in step.changes)
+    fields = ", ".join(each.words for each in step.changes)
     pod = f" of pod {step.uid}" if step.uid else ""
     return f"{step.step}{pod} ({step.cause}{f': {fields}' if fields else ''})"
 

@@ -53,8 +53,7 @@ def verdict(row: StatusRow, goal: Goal, troubled_for: float) -> Verdict:
         return Verdict(name, done=False, why=f"{step.kind}: {step.reason}{held}")
     if goal is Goal.SYNCED or health.status is HealthStatus.HEALTHY:
         return Verdict(name, done=True, why=str(goal))
-    why = f"{health.code}: {health.message}" if health.message else str(health.code)
-    return Verdict(name, done=False, why=why, never=_is_hopeless(row, troubled_for))
+    return Verdict(name, done=False, why=health.words, never=_is_hopeless(row, troubled_for))
 
 
 def _is_hopeless(row: StatusRow, troubled_for: float) -> bool:

@@ -15,7 +15,7 @@ _SETTINGS = {"actor": "syncctl.actor", "via": "syncctl.via", "reason": "syncctl.
 _AT_ONCE = 1000
 
 
-def settings_of(author: Author) -> dict[str, str]:
+def local_settings(author: Author) -> dict[str, str]:
     """Return what tells Postgres' triggers who writes, for one transaction."""
     return {setting: getattr(author, field) for field, setting in _SETTINGS.items()}
 

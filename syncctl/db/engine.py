@@ -119,7 +119,7 @@ def writing(
         engine.connect().execution_options(**options) as connection,
         connection.begin() as transaction,
     ):
-        signed = changelog.settings_of(author) if author else {}
+        signed = changelog.local_settings(author) if author else {}
         _begin(connection, {**signed, **(settings or {})})
         if author and author.needs_reason and not author.reason:
             _take_without_reason(connection)

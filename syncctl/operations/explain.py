@@ -2,13 +2,12 @@
 
 import re
 import shlex
-from collections.abc import Sequence
 
 from syncctl.core import names
 from syncctl.core.changes import Change
 from syncctl.core.errors import AccessDenied, ClientNotFound, DatabaseError, InvalidInput, PodNotFound
 from syncctl.core.explanation import Explanation, change_of_wish
-from syncctl.core.fields import field_changes
+from syncctl.core.fields import FieldChange, field_changes
 from syncctl.core.model import Algorithm, Client
 from syncctl.core.names import POD_PREFIX
 from syncctl.core.records import PastStep
@@ -19,7 +18,6 @@ from syncctl.db.engine import Connection, Engine, reading
 from syncctl.db.history import past_steps
 from syncctl.kube import looking
 from syncctl.kube.api import ApiCluster
-from syncctl.operations.clock import SYSTEM
 from syncctl.operations.status import look_at
 from syncctl.operations.templates import former_templates
 from syncctl.settings import Settings
@@ -66,7 +64,7 @@ def _read(reference: str) -> tuple[str, Algorithm | None]:
     return f"{prefix}{name}", Algorithm(algorithm)
 
 
-def _explained(engine: Engine, cluster: ApiCluster, row: StatusRow, fields: Sequence[object]) -> Explanation:
+def _explained(engine: Engine, cluster: ApiCluster, row: StatusRow, fields: tuple[FieldChange, ...]) -> Explanation:
     step = row.step
     client, wish, changed = None, None, None
     passes: tuple[PastStep, ...] = ()
@@ -88,12 +86,11 @@ def _explained(engine: Engine, cluster: ApiCluster, row: StatusRow, fields: Sequ
         client=client,
         wanted=wish,
         changed=changed,
-        fields=tuple(fields),  # type: ignore[arg-type]
+        fields=fields,
         terminations=looking.terminations(cluster, step.name) if step.observed else (),
         passes=passes,
         events=noted,
         no_events=why,
-        now=SYSTEM.now(),
     )
 
 

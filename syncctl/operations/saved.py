@@ -8,6 +8,7 @@ import msgspec
 
 from syncctl.core.errors import InvalidInput
 from syncctl.core.facts import Policy
+from syncctl.core.fields import FieldChange
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.plan_documents import step_document
 from syncctl.core.saved import SavedStep
@@ -104,5 +105,5 @@ def read_plan(file: Path) -> PassOptions:
 
 
 def _saved(step: _Step) -> SavedStep:
-    changes = tuple((each.field, each.was, each.to) for each in step.changes)
+    changes = tuple(FieldChange(each.field, each.was, each.to) for each in step.changes)
     return SavedStep(step.pod, step.step, step.cause, step.uid, changes)

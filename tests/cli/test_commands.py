@@ -20,7 +20,7 @@ from syncctl.cli.app import app
 from syncctl.core.exits import MEANINGS, ExitCode
 from syncctl.db.engine import writing
 from syncctl.sandbox import PODS, Sandbox
-from syncctl.settings import SETTINGS, Group, Settings, flag_of
+from syncctl.settings import SETTINGS, Group, Settings, option_of
 
 from .conftest import Cli
 
@@ -66,12 +66,12 @@ def test_a_group_without_a_command_shows_its_help_and_is_a_mistake(cli: Cli, nam
     assert cli(f"{name} --help").stdout == done.stderr
 
 
-def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_has_them_all() -> None:
+def test_e2_every_setting_is_a_option_of_a_command_that_uses_it_and_config_show_has_them_all() -> None:
     options = {
         name: {option for parameter in command.params for option in parameter.opts}  # type: ignore[attr-defined]
         for name, command in COMMANDS.items()
     }
-    flags = {flag_of(key) for key in SETTINGS}
+    flags = {option_of(key) for key in SETTINGS}
     # It shows them and uses none.
     assert flags <= options.pop(" config show")
     assert flags <= set().union(*options.values())
@@ -80,7 +80,7 @@ def test_e2_every_setting_is_a_flag_of_a_command_that_uses_it_and_config_show_ha
 def test_each_setting_has_a_group_that_some_command_takes_as_a_whole() -> None:
     groups: dict[str, list[str]] = {group: [] for group in get_args(Group)}
     for key, setting in SETTINGS.items():
-        groups[setting.group].append(flag_of(key))
+        groups[setting.group].append(option_of(key))
     taken = set()
     for name, command in COMMANDS.items():
         flags = [option for parameter in command.params for option in parameter.opts]  # type: ignore[attr-defined]

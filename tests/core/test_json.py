@@ -80,7 +80,6 @@ EXPLANATION = Explanation(
     passes=(PastStep(42, NOW, "vwap-107", "created", "create", "missing", "enabled, and there is no pod", False),),
     events=(Event("Warning", "BackOff", "Back-off restarting failed container", 7, "2026-03-02T14:29:30Z"),),
     no_events="",
-    now=NOW,
 )
 
 
