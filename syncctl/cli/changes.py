@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import completing, output
-from syncctl.cli.options import DATABASE, Format, Output, with_settings
+from syncctl.cli import output
+from syncctl.cli.options import DATABASE, Format, Output, client_option, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.changes import TABLES, Change
 from syncctl.core.documents import change_document, moment
@@ -51,15 +51,7 @@ def within(given: str | None) -> timedelta | None:
 @with_settings(*DATABASE)
 def changes(
     settings: Settings,
-    client: Annotated[
-        str | None,
-        typer.Option(
-            "--client",
-            metavar="NAME|ID",
-            autocompletion=completing.clients,
-            help="Only of this client, a deleted one too",
-        ),
-    ] = None,
+    client: Annotated[str | None, client_option("Only of this client, a deleted one too")] = None,
     by: Annotated[
         str | None,
         typer.Option("--by", metavar="NAME", help="Only by this one: anna, anna@desk7, or a database's user"),

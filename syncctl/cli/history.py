@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import completing, output
+from syncctl.cli import output
 from syncctl.cli.changes import SinceOption, within
-from syncctl.cli.options import DATABASE, Format, Output, with_settings
+from syncctl.cli.options import DATABASE, Format, Output, client_option, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.core.documents import moment, pass_document, past_step_document
 from syncctl.core.errors import UsageError
@@ -93,15 +93,7 @@ def history(
         typer.Argument(metavar="PASS", parser=_number, help="Show the steps of this pass: 42, or pass/42"),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, metavar="NUMBER", help="How many passes, newest first")] = 20,
-    client: Annotated[
-        str | None,
-        typer.Option(
-            "--client",
-            metavar="NAME|ID",
-            autocompletion=completing.clients,
-            help="Only passes that did something to this client",
-        ),
-    ] = None,
+    client: Annotated[str | None, client_option("Only passes that did something to this client")] = None,
     since: SinceOption = None,
     changed: Annotated[bool, typer.Option("--changed", help="Only passes that did something to a pod")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only passes that did not end with 0")] = False,

@@ -55,6 +55,13 @@ References = Annotated[
         autocompletion=completing.clients,
     ),
 ]
+
+
+def client_option(help_: str) -> Any:
+    """Return the option --client of a command that shows only what is a client's."""
+    return typer.Option("--client", metavar="NAME|ID", autocompletion=completing.clients, help=help_)
+
+
 Reference = Annotated[
     str,
     typer.Argument(

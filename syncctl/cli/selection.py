@@ -5,18 +5,13 @@ from typing import Annotated
 
 import typer
 
-from syncctl.cli import completing
+from syncctl.cli.options import client_option
 from syncctl.core.model import Algorithm
 from syncctl.core.steps import Step, StepKind
 from syncctl.operations.changes import id_of_client
 from syncctl.operations.connect import Engine
 
-ClientOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--client", metavar="NAME|ID", autocompletion=completing.clients, help="Show only this client; may be repeated"
-    ),
-]
+ClientOption = Annotated[list[str] | None, client_option("Show only this client; may be repeated")]
 AlgorithmOption = Annotated[
     list[Algorithm] | None,
     typer.Option("--algorithm", metavar="|".join(Algorithm), help="Show only this algorithm; may be repeated"),
