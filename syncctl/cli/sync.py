@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncctl.cli import completing, output
-from syncctl.cli.options import CLUSTER, DATABASE, PASS, Format, Output, ShardOption, with_settings
+from syncctl.cli.options import (
+    AUTHOR,
+    CLUSTER,
+    DATABASE,
+    PASS,
+    Format,
+    Output,
+    ReasonOption,
+    ShardOption,
+    with_settings,
+)
 from syncctl.cli.plans import show_plan
 from syncctl.cli.selection import AlgorithmOption, ClientOption, StepOption, which_steps
 from syncctl.cli.streams import drop_unwritten
@@ -123,7 +134,7 @@ def _seconds_to_wait(wait: str, deadline: float) -> float:
 
 
 @app.command()
-@with_settings(*DATABASE, *CLUSTER, *PASS)
+@with_settings(*DATABASE, *CLUSTER, *PASS, *AUTHOR)
 def once(
     ctx: typer.Context,
     settings: Settings,
@@ -140,6 +151,7 @@ def once(
         Path | None,
         typer.Option("--plan", metavar="FILE", help="Do exactly this saved plan, or nothing if it is stale"),
     ] = None,
+    reason: ReasonOption = "",
     output_format: Output = Format.TABLE,
 ) -> None:
     """Run one pass: make the cluster follow the database.
@@ -159,6 +171,7 @@ def once(
                 "give them to `syncctl sync plan --out FILE`: the plan remembers them",
             )
         options = read_plan(plan_file)
+    options = replace(options, reason=reason)
     seconds = _seconds_to_wait(wait, settings.pass_deadline)
     # A pass makes a few objects a pod and no cycles, and then the process ends; to look for cycles would take a quarter
     # of its time.

@@ -40,7 +40,8 @@ class PassOptions:
 
     `move_here` makes the namespace of this run the fleet's home, wherever that was. `expected_digest` is that of a
     saved plan, whose steps are `expected_steps`: the run does exactly that plan or nothing. `allow_pods` names pods
-    that the guard is to let pass, `adopt_pods` pods of the Go service that are not as it makes them.
+    that the guard is to let pass, `adopt_pods` pods of the Go service that are not as it makes them. `reason` is
+    for the change log, should the run give the fleet another home.
     """
 
     policy: Policy = Policy.SYNC
@@ -52,6 +53,7 @@ class PassOptions:
     expected_steps: tuple[SavedStep, ...] = ()
     allow_pods: frozenset[str] = frozenset()
     adopt_pods: frozenset[str] = frozenset()
+    reason: str = ""
 
 
 def plan_sync(

@@ -169,7 +169,9 @@ class _Pass:
             # must the next one take for missing what this one has ended or what it has made in another place, or know
             # nothing of what was refused or allowed.
             who = user_at_host()
-            author = Author(actor=self.settings.actor or default_actor(), via="syncctl sync once")
+            author = Author(
+                actor=self.settings.actor or default_actor(), via="syncctl sync once", reason=self.options.reason
+            )
             with writing(written_by(self.engine, author) if notes.new_home else self.engine) as connection:
                 store_latches(connection, latch, facts.read_at, who)
                 store_allowances(connection, notes.allowed, facts.read_at, who)

@@ -20,6 +20,7 @@ from syncctl.db.snapshot import read_snapshot
 from syncctl.db.tables import begun_replacements
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.config import connect
+from syncctl.operations.changes import list_changes
 from syncctl.operations.planning import PassOptions, plan_sync
 from syncctl.sandbox import NAMESPACES, PODS
 
@@ -374,3 +375,15 @@ def test_a5_one_that_has_forgotten_the_go_service_or_has_pods_here_is_any_fleet(
     assert desk.run().counts()[Result.CREATED] == 1
     assert len(pods_in(sandbox, "trading")) == 2
     assert vwap(client) in pods_in(sandbox, "trading")
+
+
+def test_who_moved_the_fleet_and_why_is_in_the_change_log(desk: Desk) -> None:
+    desk.add()
+    desk.started()
+    go_to(desk, "default")
+    desk.run(move_here=True, reason="the cluster was made again")
+    moved, first = list_changes(desk.engine, table="fleet", limit=2)
+    assert (moved.via, moved.reason) == ("syncctl sync once", "the cluster was made again")
+    assert moved.after is not None
+    assert "namespace default of " in moved.after["home_name"]
+    assert (first.via, first.reason, first.before) == ("syncctl sync once", None, {"home": None, "home_name": None})
