@@ -27,7 +27,7 @@ VIEW = View[Change](
         Column("CHANGE", lambda change: change.id),
         Column("AT", lambda change: moment(change.at)),
         Column("BY", lambda change: change.who, free="start"),
-        Column("CLIENT", lambda change: change.client_name or ("fleet" if change.table_name == "fleet" else None)),
+        Column("CLIENT", lambda change: change.client_name or ("fleet" if change.is_of_fleet else None)),
         Column("WHAT", lambda change: change.what, free="start"),
         Column("REASON", lambda change: change.reason, free="start"),
         Column("VIA", lambda change: change.via, wide=True),

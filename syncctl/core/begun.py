@@ -12,6 +12,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from syncctl.core.desired import DesiredState
 from syncctl.core.errors import ClusterError, QuotaExceeded
 from syncctl.core.memory import Begun
 from syncctl.core.model import PodKey
@@ -34,10 +35,21 @@ _BACK = (Result.CREATED, Result.REPLACED, Result.UPDATED)
 def to_begin(plan: Plan, now: datetime) -> dict[PodKey, Begun]:
     """Return the replacements that a plan begins; one of a pod that has ended stops no process."""
     return {
-        step.key: Begun(now, step.cause is not Cause.FINISHED, step.cause.value)
+        step.key: Begun(now, step.cause is not Cause.FINISHED, step.cause.value, step.pod.name, step.pod.uid)
         for step in plan.drifted
         if step.key is not None and _begins(step)
     }
+
+
+def still_away(desired: DesiredState, plan: Plan) -> dict[PodKey, Begun]:
+    """Return the begun replacements that are still wanted, by an invalid row too, and have no live pod."""
+    living = {wanted.key for wanted, _ in plan.matches}
+    living |= {
+        step.key
+        for step in plan.drifted
+        if step.key and step.observed and not step.observed.terminating and step.cause is not Cause.UNIDENTIFIED
+    }
+    return {key: each for key, each in desired.begun.items() if key not in living and desired.asks_for(key)}
 
 
 def to_forget(report: Report, known: Iterable[PodKey]) -> set[PodKey]:

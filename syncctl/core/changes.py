@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-TABLES = ("clients", "algorithm_status", "fleet")
+TABLES = ("clients", "algorithm_status", "fleet", "suspensions")
 """The tables whose every change is kept."""
 NO_CHANGE = ("spawned_at", "updated_at")
 """Columns that passes and writes move by themselves: what differs in nothing else is no change."""
@@ -59,6 +59,11 @@ class Change(Struct, frozen=True):
         return f"database user {self.db_user}" + (f" from {self.app}" if self.app else "")
 
     @property
+    def is_of_fleet(self) -> bool:
+        """Whether it is of no single client."""
+        return self.table_name == "fleet" or (self.table_name == "suspensions" and self.client_id is None)
+
+    @property
     def fields(self) -> tuple[tuple[str, Any, Any], ...]:
         """What differs: column, value before, value after; None where there was no row."""
         before, after = self.before or {}, self.after or {}
@@ -69,6 +74,8 @@ class Change(Struct, frozen=True):
         """What was changed, in words."""
         if self.op == "truncate":
             return f"TRUNCATE {self.table_name}"
+        if self.table_name == "suspensions" and self.op != "delete":
+            return self._of_suspension
         if self.op == "update":
             return ", ".join(_difference(*field) for field in self.fields)
         values = (self.after if self.op == "insert" else self.before) or {}
@@ -77,6 +84,17 @@ class Change(Struct, frozen=True):
         if self.table_name == "algorithm_status":
             kind = f"algorithms {kind}"
         return f"{kind}: {', '.join(told)}" if told else kind
+
+    @property
+    def _of_suspension(self) -> str:
+        after = self.after or {}
+        if self.op == "update" and after.keys() == {"ended_at", "ended_by", "end_reason"} & after.keys():
+            return f"suspension {self.row_id} ended"
+        if self.op == "update":
+            return f"suspension {self.row_id}: {', '.join(_difference(*field) for field in self.fields)}"
+        kind = "stopped and suspended" if after.get("stops") else "suspended"
+        until = f"{after['ends_at'][:16].replace('T', ' ')} UTC" if after.get("ends_at") else "somebody resumes it"
+        return f"{after.get('algorithm') or 'all'} {kind} until {until} (suspension {self.row_id})"
 
 
 _UNSAID = ("", None, False, 0)

@@ -77,7 +77,9 @@ class Claims:
         if pod.finished and not pod.terminating:
             # It claims nothing any more. But one on a lost node may run, so no pod is made before it has gone.
             self._ended |= {named: pod, told: pod}
-            return Step(StepKind.DELETE, Cause.IDS_MOVED, pod.name, told, f"has ended; {says}", observed=pod)
+            # Of either it may be, so it is left alone where either is to be.
+            key = named if self._desired.suspensions.of(named) else told
+            return Step(StepKind.DELETE, Cause.IDS_MOVED, pod.name, key, f"has ended; {says}", observed=pod)
         for key in (named, told):
             # One that stays decides before one that goes, and the first by name before the others.
             known = self._moved.get(key, pod)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from syncctl.core.fleet import FleetSettings
 from syncctl.core.manifest import Blueprint, spec_hash
 from syncctl.core.memory import Begun
-from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Snapshot, Tombstone
+from syncctl.core.model import Client, DesiredPod, InvalidClient, PodKey, Tombstone
 from syncctl.core.names import pod_name
 from syncctl.core.quantity import canonical_cpu, canonical_memory
 from syncctl.core.shard import WHOLE, Shard
+from syncctl.core.snapshot import Snapshot
+from syncctl.core.suspensions import Suspensions
 from syncctl.core.validation import client_problems, priority_problems
 
 
@@ -21,7 +23,8 @@ class DesiredState:
     of theirs that is neither in `pods` nor of an `invalid` client is switched off, which is a person's word. That row
     has vanished of the clients `without_flags`. `deleted` holds the tombstones, `begun` the replacements that earlier
     passes have begun, `adopted` and `elsewhere` what else is known of ids in algorithm_status, `shard` the part of the
-    fleet that all but the ids are of. `go_service` tells that the Go service may still be at work.
+    fleet that all but the ids are of. `go_service` tells that the Go service may still be at work. `suspensions` are
+    asked for what they stop; what they leave alone is planned like everything, and held.
     """
 
     blueprint: Blueprint
@@ -35,6 +38,7 @@ class DesiredState:
     elsewhere: Mapping[int, int]
     go_service: bool
     shard: Shard
+    suspensions: Suspensions
 
     def asks_for(self, key: PodKey) -> bool:
         """Whether the database asks for this pod, be it by a row that cannot become one."""
@@ -101,6 +105,7 @@ def desired_state(
         elsewhere=snapshot.elsewhere,
         go_service=snapshot.go_service,
         shard=shard,
+        suspensions=snapshot.suspensions,
     )
 
 

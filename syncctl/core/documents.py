@@ -1,6 +1,7 @@
 """JSON documents, those of clients with the names of the Go service: command line and HTTP show the same ones. Pure."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,16 @@ from syncctl.core.model import Algorithm, Client
 
 if TYPE_CHECKING:
     from syncctl.core.changes import Change
-    from syncctl.core.model import Snapshot
     from syncctl.core.records import PassRecord, StepRecord
+    from syncctl.core.snapshot import Snapshot
+    from syncctl.core.suspensions import Suspension
 
 
-def client_document(client: Client) -> dict[str, Any]:
-    """Return a client. Of one whose row in algorithm_status has vanished, no algorithm is on."""
+def client_document(client: Client, suspensions: Iterable["Suspension"] | None = None) -> dict[str, Any]:
+    """Return a client, with what is suspended of it if that is known.
+
+    Of one whose row in algorithm_status has vanished, no algorithm is on.
+    """
     on = client.algorithms.on if client.algorithms else ()
     return {
         "id": client.id,
@@ -32,6 +37,7 @@ def client_document(client: Client) -> dict[str, Any]:
         "spawned_at": moment(client.spawned_at),
         "created_at": moment(client.created_at),
         "updated_at": moment(client.updated_at),
+        **({} if suspensions is None else {"suspensions": [suspension_document(each) for each in suspensions]}),
     }
 
 
@@ -72,6 +78,7 @@ def pass_document(record: "PassRecord") -> dict[str, Any]:
         "counts": dict(record.counts),
         "problems": record.problems,
         "unhealthy": record.unhealthy,
+        "suspended_down": record.suspended_down,
         "trigger": record.trigger,
         "digest": record.digest,
         **({} if record.client_steps is None else {"client_steps": list(record.client_steps)}),
@@ -100,6 +107,24 @@ def change_document(change: "Change") -> dict[str, Any]:
         "db_user": change.db_user,
         "app": change.app,
         "address": change.address,
+    }
+
+
+def suspension_document(suspension: "Suspension") -> dict[str, Any]:
+    """Return a suspension. `ends_at` is None when only somebody ends it, `ended_at` when nobody has."""
+    return {
+        "id": suspension.id,
+        "client_id": suspension.client_id,
+        "client_name": suspension.client_name,
+        "algorithm": str(suspension.algorithm) if suspension.algorithm else None,
+        "stops": suspension.stops,
+        "reason": suspension.reason,
+        "started_at": moment(suspension.started_at),
+        "started_by": suspension.started_by,
+        "ends_at": moment(suspension.ends_at),
+        "ended_at": moment(suspension.ended_at),
+        "ended_by": suspension.ended_by,
+        "end_reason": suspension.end_reason,
     }
 
 

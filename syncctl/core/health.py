@@ -44,16 +44,18 @@ class HealthCode(StrEnum):
     HEALTHY = "Healthy"
     PROGRESSING = "Progressing"
     TERMINATING = "Terminating"
+    STOPPED = "Stopped"
     DEGRADED = "Degraded"
     STUCK = "Stuck"
     MISSING = "Missing"
 
 
 class HealthStatus(StrEnum):
-    """One of the two axes of a status: how it goes, in four words, from best to worst."""
+    """One of the two axes of a status: how it goes, in five words, from best to worst."""
 
     HEALTHY = "healthy"
     PROGRESSING = "progressing"
+    STOPPED = "stopped"
     DEGRADED = "degraded"
     MISSING = "missing"
 
@@ -62,6 +64,7 @@ _STATUS = {
     HealthCode.HEALTHY: HealthStatus.HEALTHY,
     HealthCode.PROGRESSING: HealthStatus.PROGRESSING,
     HealthCode.TERMINATING: HealthStatus.PROGRESSING,
+    HealthCode.STOPPED: HealthStatus.STOPPED,
     HealthCode.DEGRADED: HealthStatus.DEGRADED,
     HealthCode.STUCK: HealthStatus.DEGRADED,
     HealthCode.MISSING: HealthStatus.MISSING,
@@ -77,7 +80,7 @@ class Health:
 
     @property
     def status(self) -> HealthStatus:
-        """The code in one of four words."""
+        """The code in one of five words."""
         return _STATUS[self.code]
 
     @property
@@ -92,6 +95,7 @@ class Health:
 
 
 MISSING = Health(HealthCode.MISSING)
+STOPPED = Health(HealthCode.STOPPED)
 
 
 def pod_health(pod: ObservedPod, now: datetime) -> Health:

@@ -3,13 +3,14 @@
 from msgspec import Struct
 
 from syncctl.core.facts import Counts, Facts, HoldRule, Notes, Refusal, Rules
-from syncctl.core.holds import back_off, guard, halt, home, pace, policy, settings
+from syncctl.core.holds import back_off, guard, halt, home, pace, policy, settings, suspended
 from syncctl.core.saved import plan_digest
 from syncctl.core.steps import Plan
 
 ORDER: tuple[HoldRule, ...] = (
     policy.hold,
     home.hold,
+    suspended.hold,
     guard.hold,
     settings.hold,
     back_off.hold,
@@ -29,6 +30,12 @@ class JudgedPlan(Struct, frozen=True):
     facts: Facts
     refusals: tuple[Refusal, ...]
     notes: Notes
+
+    @property
+    def suspended_in_sync(self) -> int:
+        """How many of the pods that are in sync are to be left alone."""
+        suspensions = self.facts.suspensions
+        return sum(suspensions.of(wanted.key) is not None for wanted, _ in self.plan.matches) if suspensions else 0
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,7 @@ from syncctl.core.memory import Allowance, GuardKind, Latch
 from syncctl.core.report import Report, Result
 from syncctl.core.shard import Shard
 
-_NOT_DONE = {Result.REFUSED, Result.DEFERRED, Result.FAILED}
+_NOT_DONE = {Result.REFUSED, Result.DEFERRED, Result.SUSPENDED, Result.FAILED}
 
 
 def to_latch(

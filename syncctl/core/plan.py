@@ -29,6 +29,8 @@ Pure: no clock, no network, no database, no log line. Equal inputs give equal pl
     yes     | a second pod of the same key                  | delete   | duplicate
     any     | beside one of a Go service that is at work    | conflict | go-service
     any     | made by syncctl, without a fleet's label      | conflict | fleet-label-lost
+    yes     | there, and a suspension stops it              | delete   | stopped
+    yes     | the same, and none                            | create   | stopped
     no      | running or finished                           | delete   | switched-off
     no      | terminating                                   | wait     | terminating
     deleted | running, and there is a tombstone             | delete   | client-deleted
@@ -46,6 +48,8 @@ is started, ended or patched. A pod that says nothing is never ended, and what i
 A former client's pod is one of a deleted or vanished client by the wanted one's name: of a client that is deleted and
 added again, the old process ends before the new one starts.
 
+What a suspension stops is not made either: that creation is held (core/holds/suspended.py).
+
 A replace of a pod means: delete it, wait until no pod of its key is left, create. So there is never more than one. An
 update patches in place; a new image restarts the container, new resources do not.
 """
@@ -56,12 +60,12 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from syncctl.core import names
+from syncctl.core.begun import still_away
 from syncctl.core.claims import Claims
 from syncctl.core.comparison import compared, wait_for
 from syncctl.core.desired import DesiredState
 from syncctl.core.identity import Identities
 from syncctl.core.manifest import carries_its_marks
-from syncctl.core.memory import Begun
 from syncctl.core.model import Algorithm, DesiredPod, InvalidClient, ObservedPod, PodKey
 from syncctl.core.others import OtherPods, Others
 from syncctl.core.steps import Cause, Plan, Step, StepKind
@@ -82,15 +86,14 @@ def make_plan(desired: DesiredState, observed: Iterable[ObservedPod], now: datet
     planner = _Planner(desired, now, others)
     drifted = sorted(planner.drifted(observed), key=_order)
     matches = sorted(planner.matches, key=lambda match: match[0].key.place)
-    away, unclaimed = planner.away(drifted), tuple(planner.others.unclaimed)
-    return Plan(tuple(drifted), tuple(matches), desired.blueprint, away, _claims(drifted), unclaimed)
+    plan = Plan(
+        tuple(drifted), tuple(matches), desired.blueprint, {}, _claims(drifted), tuple(planner.others.unclaimed)
+    )
+    return replace(plan, away=still_away(desired, plan)) if desired.begun else plan
 
 
 def _order(step: Step) -> tuple[int, bool, float, tuple[int, int], str]:
-    """Kind first; of creations those whose old pod was ended; then priority, highest first.
-
-    Then client, algorithm and name, so that nothing is left to chance.
-    """
+    """Kind; of creations first those whose old pod was ended; priority, highest first; then what leaves no chance."""
     priority = step.desired.priority if step.desired else 0.0
     place = step.key.place if step.key else (0, 0)
     return _KIND_ORDER[step.kind], step.cause is not Cause.REPLACEMENT_BEGUN, -priority, place, step.name
@@ -140,10 +143,13 @@ class _Planner:
         pods_of = dict(self._claims.pods)
         # In reverse, so that the first by name is the one that is named.
         self._former = dict(sorted(self._former_pods(), key=lambda found: found[1], reverse=True))
+        suspensions = self._desired.suspensions
         for key, wanted in self._desired.pods.items():
             pods = pods_of.pop(key, [])
             kept = settled.get(key)
-            if kept is not None and not pods and key not in self.others.adoptable:
+            if suspensions and suspensions.stop_of(key):
+                yield from self._stopped(wanted, pods if kept is None else [kept, *pods])
+            elif kept is not None and not pods and key not in self.others.adoptable:
                 self.matches.append((wanted, kept))
             else:
                 yield from self._wanted(wanted, pods if kept is None else [kept, *pods])
@@ -169,19 +175,6 @@ class _Planner:
                 yield (pod.annotations.get(names.CLIENT_NAME, ""), key.algorithm), pod.name
                 if tombstone is not None:
                     yield (tombstone.name, key.algorithm), pod.name
-
-    def away(self, drifted: Iterable[Step]) -> dict[PodKey, Begun]:
-        """Return the begun replacements that are still wanted, by an invalid row too, and have no live pod."""
-        begun = self._desired.begun
-        if not begun:
-            return {}
-        living = {wanted.key for wanted, _ in self.matches}
-        living |= {
-            step.key
-            for step in drifted
-            if step.key and step.observed and not step.observed.terminating and step.cause is not Cause.UNIDENTIFIED
-        }
-        return {key: each for key, each in begun.items() if key not in living and self._desired.asks_for(key)}
 
     def _wanted(self, wanted: DesiredPod, pods: list[ObservedPod]) -> Iterator[Step]:
         pods = pods + self.others.take(wanted.key)
@@ -212,6 +205,13 @@ class _Planner:
             yield self._ending(step)
         else:
             self.matches.append((wanted, first))
+
+    def _stopped(self, wanted: DesiredPod, pods: list[ObservedPod]) -> Iterator[Step]:
+        pods = pods + self.others.take(wanted.key)
+        yield from (self._unwanted(wanted.key, pod) for pod in pods)
+        if not pods:
+            step, reason = self._create(wanted), "enabled, and stopped by a suspension"
+            yield replace(step, cause=Cause.STOPPED, reason=reason) if step.kind is StepKind.CREATE else step
 
     def _is_as_made(self, wanted: DesiredPod, pod: ObservedPod) -> bool:
         """Whether the pod is surely a match, found out at a fifth of the price of comparing it."""
@@ -266,6 +266,9 @@ class _Planner:
 
     def _invalid(self, key: PodKey, client: InvalidClient, pods: list[ObservedPod]) -> Iterator[Step]:
         reason = f'client "{client.name}" is invalid: {"; ".join(client.problems)}'
+        if pods and self._desired.suspensions.stop_of(key):
+            yield from (self._unwanted(key, pod) for pod in pods)
+            return
         if not pods:
             name = names.pod_name(key.algorithm, client.algorithms.id)
             yield Step(StepKind.CONFLICT, Cause.CLIENT_INVALID, name, key, reason, client=client.name)
@@ -279,7 +282,9 @@ class _Planner:
     def _unwanted(self, key: PodKey, pod: ObservedPod) -> Step:
         if pod.terminating:
             return wait_for(key, pod, None, self._now)
-        if key.client_id in self._desired.known:
+        if stop := self._desired.suspensions.stop_of(key):
+            cause, reason = Cause.STOPPED, f"stopped {stop.words}"
+        elif key.client_id in self._desired.known:
             cause, reason = Cause.SWITCHED_OFF, f"{key.algorithm} is switched off"
         elif key.client_id in self._desired.deleted:
             cause, reason = Cause.CLIENT_DELETED, f"client {key.client_id} was deleted"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from syncctl.core.documents import change_document, moment
+from syncctl.core.documents import change_document, moment, suspension_document
 from syncctl.core.fields import Former, field_changes, nobody_knows
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def status_document(row: "StatusRow") -> dict[str, Any]:
         if pod
         else None,
         "sync": str(row.sync),
+        "suspension": suspension_document(row.suspension) if row.suspension else None,
         "health": {
             "status": str(row.health.status),
             "code": str(row.health.code),
@@ -69,6 +70,7 @@ def plan_document(
         "cluster": judged.facts.cluster,
         "counts": {str(kind): number for kind, number in plan.counts().items()},
         "refusals": _refusals(judged.refusals),
+        "suspensions": [suspension_document(each) for each in judged.facts.suspensions.in_force],
         "steps": [step_document(step, plan.blueprint, former) for step in plan.drifted if shown(step)],
         "unclaimed": list(plan.unclaimed),
     }

@@ -10,10 +10,11 @@ class PassRecord:
     """One pass: who ran which syncctl where and when, and what came of it.
 
     `outcome` is its summary line, `counts` the number of pods by step, `error` what ended it early. `problems` is how
-    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy. `trigger`
-    says what began it, cron or person, and `digest` which saved plan it carried out, if any; "" where nobody noted
-    it. `id` is 0 until the record is stored. `client_steps` says what became of the pods of the client that
-    was asked for, None when none was; it is not stored.
+    many steps wait for a person or a later pass, `unhealthy` how many pods are as asked and not healthy, and
+    `suspended_down` how many of the problems are pods that are suspended and do not run. `trigger` says what began it,
+    cron or person, and `digest` which saved plan it carried out, if any; "" where nobody noted it. `id` is 0 until the
+    record is stored. `client_steps` says what became of the pods of the client that was asked for, None when none was;
+    it is not stored.
     """
 
     started_at: datetime
@@ -28,6 +29,7 @@ class PassRecord:
     shard: str = "0/1"
     problems: int = 0
     unhealthy: int = 0
+    suspended_down: int = 0
     trigger: str = ""
     digest: str = ""
     id: int = 0

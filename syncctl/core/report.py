@@ -11,7 +11,7 @@ from msgspec import Struct
 from syncctl.core import names
 from syncctl.core.facts import Refusal
 from syncctl.core.health import Health, HealthCode, pod_health
-from syncctl.core.holds.guard import is_refused_duplicate
+from syncctl.core.holds.guard import is_left_duplicate
 from syncctl.core.steps import Cause, HoldKind, Plan, Step
 
 
@@ -25,6 +25,7 @@ class Result(StrEnum):
     UNCHANGED = "unchanged"
     WAITING = "waiting"
     DEFERRED = "deferred"
+    SUSPENDED = "suspended"
     REFUSED = "refused"
     CONFLICT = "conflict"
     FAILED = "failed"
@@ -47,6 +48,16 @@ class Outcome(Struct, frozen=True):
     step: Step
     result: Result
     detail: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What became of a step that waits for somebody, and why, in words."""
+        step, why = self.step, self.detail or self.step.reason
+        if step.is_down:
+            return f"does not run, and is {self.result} {why} ({step.reason})"
+        halted = step.held is not None and step.held.kind is HoldKind.HALTED
+        # Of a second pod that is left, that it runs is the error; why it is left the guard has said.
+        return f"{HoldKind.HALTED if halted else self.result}: {step.reason if is_left_duplicate(step) else why}"
 
     @property
     def standing(self) -> str:
@@ -73,7 +84,8 @@ class Report(Struct, frozen=True):
 
     `refusals` says what the guard refused, `unhealthy` which pods are in trouble that a pass leaves as they are.
     `stopped_by` is the number of the signal that ended the pass early, and `lease_lost` says how it came to be no
-    longer the one that may write; "" while it is.
+    longer the one that may write; "" while it is. `suspended` is how many of the pods that are in sync are to be left
+    alone.
     """
 
     plan: Plan
@@ -82,11 +94,13 @@ class Report(Struct, frozen=True):
     stopped_by: int = 0
     lease_lost: str = ""
     unhealthy: tuple[tuple[str, Health], ...] = ()
+    suspended: int = 0
 
     def counts(self) -> dict[Result, int]:
         """Return what became of how many steps; they add up to the number of steps."""
         found = Counter(outcome.result for outcome in self.outcomes)
-        found[Result.UNCHANGED] += len(self.plan.matches)
+        found[Result.UNCHANGED] += len(self.plan.matches) - self.suspended
+        found[Result.SUSPENDED] += self.suspended
         return {result: found[result] for result in Result}
 
     @property
@@ -106,16 +120,26 @@ class Report(Struct, frozen=True):
             outcome
             for outcome in self.outcomes
             if outcome.result in (Result.FAILED, Result.CONFLICT)
-            or is_refused_duplicate(outcome.step)
+            or is_left_duplicate(outcome.step)
+            or outcome.step.is_down
             or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
             or (outcome.step.held is not None and outcome.step.held.kind in _PROBLEMS)
         )
 
 
+def _stays(step: Step) -> bool:
+    """Whether there is a pod that is suspended, and runs."""
+    held = step.held is not None and step.held.kind is HoldKind.SUSPENDED
+    return held and step.observed is not None and not step.observed.finished
+
+
 def unhealthy(plan: Plan, now: datetime) -> tuple[tuple[str, Health], ...]:
-    """Return, by name, the health of pods in trouble that are in sync or being resized: the kubelet retries, not we."""
+    """Return, by name, the health of pods in trouble that are in sync, being resized or suspended.
+
+    The kubelet tries these again, not we.
+    """
     # Of the others, nearly all, there is nothing to be judged.
     doubtful = [pod for _, pod in plan.matches if pod.unready or pod.phase != "Running"]
-    doubtful += [step.pod for step in plan.drifted if step.cause is Cause.RESIZING]
+    doubtful += [step.pod for step in plan.drifted if step.cause is Cause.RESIZING or _stays(step)]
     judged = ((pod.name, pod_health(pod, now)) for pod in doubtful)
     return tuple((name, health) for name, health in judged if health.code is HealthCode.DEGRADED)

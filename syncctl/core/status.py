@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from syncctl.core import names
-from syncctl.core.health import MISSING, Health, HealthStatus, pod_health
+from syncctl.core.health import MISSING, STOPPED, Health, HealthStatus, pod_health
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Client
-from syncctl.core.steps import Cause, Step
+from syncctl.core.steps import ACTING, Cause, HoldKind, Step
+from syncctl.core.suspensions import Suspension
 
 
 class Sync(StrEnum):
@@ -17,6 +19,7 @@ class Sync(StrEnum):
 
     IN_SYNC = "in sync"
     OUT_OF_SYNC = "out of sync"
+    SUSPENDED = "suspended"
     HELD = "held"
     UNKNOWN = "unknown"
 
@@ -32,15 +35,26 @@ class StatusRow:
     client_name: str
     step: Step
     health: Health
+    suspension: Suspension | None = None
 
     @property
     def sync(self) -> Sync:
-        """Whether the pod is as the rows ask; what a pass would do about it but may not now is held."""
+        """Whether the pod is as the rows ask; what a pass would do about it but may not now is held.
+
+        What somebody wants left alone is suspended, whatever it is, but for what a pass does to it all the same.
+        """
+        if self.suspension and self.step.cause not in _UNKNOWN and not self._is_done_or_refused:
+            return Sync.SUSPENDED
         if not self.step.is_drift:
             return Sync.IN_SYNC
         if self.step.held:
             return Sync.HELD
         return Sync.UNKNOWN if self.step.cause in _UNKNOWN else Sync.OUT_OF_SYNC
+
+    @property
+    def _is_done_or_refused(self) -> bool:
+        held = self.step.held
+        return self.step.kind in ACTING and (held is None or held.kind is not HoldKind.SUSPENDED)
 
     @property
     def is_unhealthy(self) -> bool:
@@ -55,7 +69,8 @@ def status_rows(judged: JudgedPlan, clients: Iterable[Client], shown: Callable[[
         StatusRow(
             client_name=client_names.get(step.key.client_id, step.client_name) if step.key else step.client_name,
             step=step,
-            health=pod_health(step.observed, judged.facts.now) if step.observed else MISSING,
+            health=_health(step, judged.facts.now),
+            suspension=judged.facts.suspensions.of(step.key),
         )
         for step in judged.plan.steps
         if shown(step)
@@ -63,6 +78,12 @@ def status_rows(judged: JudgedPlan, clients: Iterable[Client], shown: Callable[[
     return sorted(
         rows, key=lambda row: (row.step.key is None, row.step.key.place if row.step.key else (), row.step.name)
     )
+
+
+def _health(step: Step, now: datetime) -> Health:
+    if step.observed:
+        return pod_health(step.observed, now)
+    return STOPPED if step.cause is Cause.STOPPED else MISSING
 
 
 def summary(rows: Sequence[StatusRow]) -> str:

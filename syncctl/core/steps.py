@@ -52,6 +52,7 @@ class Cause(StrEnum):
     DUPLICATE = "duplicate"
     SWITCHED_OFF = "switched-off"
     CLIENT_DELETED = "client-deleted"
+    STOPPED = "stopped"
     ORPHAN = "orphan"
     CLIENT_INVALID = "client-invalid"
     CLAIMED = "claimed"
@@ -68,6 +69,7 @@ class HoldKind(StrEnum):
 
     REFUSED = "refused"
     DEFERRED = "deferred"
+    SUSPENDED = "suspended"
     BACK_OFF = "back-off"
     HALTED = "halted"
 
@@ -75,8 +77,8 @@ class HoldKind(StrEnum):
 class Hold(Struct, frozen=True):
     """A step's stay.
 
-    Refused until a person allows it, deferred to a later pass, backing off for so long that nothing spins, or halted
-    until a person mends it.
+    Refused until a person allows it, deferred to a later pass, left alone for as long as a person said, backing off for
+    so long that nothing spins, or halted until a person mends it.
     """
 
     kind: HoldKind
@@ -132,6 +134,13 @@ class Step(Struct, frozen=True, gc=False):
     def may_make_pod(self) -> bool:
         """Whether a pod may come of it. A resize that is refused becomes a replacement."""
         return self.kind in (StepKind.CREATE, StepKind.REPLACE) or self.cause is Cause.RESOURCES_DIFFER
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it would bring back what does not run, and is suspended; what a suspension stops is not down."""
+        suspended = self.held is not None and self.held.kind is HoldKind.SUSPENDED
+        gone = self.observed is None or self.observed.finished
+        return suspended and gone and self.desired is not None and self.cause is not Cause.STOPPED
 
     @property
     def only_rewritten(self) -> bool:

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from syncctl.core.health import HealthStatus
-from syncctl.core.status import StatusRow, Sync
+from syncctl.core.health import STOPPED, HealthStatus
+from syncctl.core.status import StatusRow
 from syncctl.core.steps import Cause, HoldKind, StepKind
 
 
@@ -33,14 +33,16 @@ _PATIENCE = 120.0
 """Seconds for which a pull that fails, or a pod that fits nowhere, may yet mend itself."""
 _CRASHES = 3
 """Restarts of a container in a crash loop that are enough to say that it will go on."""
-_HELD = frozenset({HoldKind.REFUSED, HoldKind.HALTED})
-"""Holds that end by a person; the pace and a back-off end by themselves."""
+_HELD = frozenset({HoldKind.REFUSED, HoldKind.HALTED, HoldKind.SUSPENDED})
+"""Holds that end by a person, or at the time that one has said; the pace and a back-off end by themselves."""
 
 
 def verdict(row: StatusRow, goal: Goal, troubled_for: float) -> Verdict:
     """Judge one pod; `troubled_for` is for how many seconds it has been seen with the trouble it has now."""
     step, health = row.step, row.health
     name = step.name
+    if goal is Goal.GONE and row.health is STOPPED:
+        return Verdict(name, done=True, why=str(goal))
     if step.held and step.held.kind in _HELD:
         return Verdict(name, done=False, why=f"{step.held.kind}: {step.held.why}", never=True)
     if step.kind is StepKind.CONFLICT or step.cause is Cause.CLIENT_INVALID:
@@ -48,7 +50,7 @@ def verdict(row: StatusRow, goal: Goal, troubled_for: float) -> Verdict:
     if goal is Goal.GONE:
         why = "still wanted" if step.desired is not None else f"still {health.code}"
         return Verdict(name, done=False, why=why, never=step.desired is not None)
-    if row.sync is not Sync.IN_SYNC:
+    if step.is_drift:
         held = f" ({step.held.kind}: {step.held.why})" if step.held else ""
         return Verdict(name, done=False, why=f"{step.kind}: {step.reason}{held}")
     if goal is Goal.SYNCED or health.status is HealthStatus.HEALTHY:

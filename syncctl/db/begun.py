@@ -13,10 +13,10 @@ from syncctl.db.tables import begun_replacements
 def read_begun(connection: Connection, *conditions: ColumnElement[bool]) -> dict[PodKey, Begun]:
     """Return the begun replacements that the conditions select."""
     table = begun_replacements
-    columns = (table.c.client_id, table.c.algorithm, table.c.begun_at, table.c.stopped, table.c.cause)
-    rows = connection.execute(select(*columns).where(*conditions))
+    rows = connection.execute(select(table).where(*conditions))
     return {
-        PodKey(row.client_id, Algorithm(row.algorithm)): Begun(row.begun_at, row.stopped, row.cause) for row in rows
+        PodKey(row.client_id, Algorithm(row.algorithm)): Begun(row.begun_at, row.stopped, row.cause, row.pod, row.uid)
+        for row in rows
     }
 
 
@@ -30,6 +30,8 @@ def store_begun(connection: Connection, begun: Mapping[PodKey, Begun]) -> None:
             "begun_at": each.at,
             "stopped": each.stopped,
             "cause": each.cause,
+            "pod": each.pod,
+            "uid": each.uid,
         }
         for key, each in begun.items()
     ]

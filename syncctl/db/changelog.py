@@ -90,6 +90,12 @@ def last_of(connection: Connection, reference: str, *, is_id: bool) -> int | Non
     return connection.execute(query.order_by(changes.c.id.desc()).limit(1)).scalar()
 
 
+def name_of(connection: Connection, client_id: int) -> str | None:
+    """Return what a client is called, or was last, as far as the log knows."""
+    query = select(changes.c.client_name).where(changes.c.client_id == client_id, changes.c.client_name.is_not(None))
+    return connection.execute(query.order_by(changes.c.id.desc()).limit(1)).scalar()
+
+
 def last_deletion(connection: Connection, table: str, which: ColumnElement[bool]) -> Change | None:
     """Return the newest deletion of a row of a table."""
     query = select(changes).where(changes.c.table_name == table, changes.c.op == "delete", which)
@@ -107,7 +113,8 @@ def removals(connection: Connection, client_ids: Iterable[int]) -> list[Change]:
     ids = list(client_ids)[:_AT_ONCE]
     told = [column for column in changes.c if column.name not in ("before", "after")]
     query = select(*told).where(
-        (changes.c.id.in_(truncated)) | (of_rows & changes.c.client_id.in_(ids)), changes.c.table_name != "fleet"
+        (changes.c.id.in_(truncated)) | (of_rows & changes.c.client_id.in_(ids)),
+        changes.c.table_name.in_(("clients", "algorithm_status")),
     )
     rows = connection.execute(query.order_by(changes.c.id.desc()))
     return [Change(**row._asdict(), before=None, after=None) for row in rows]

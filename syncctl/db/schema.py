@@ -9,7 +9,7 @@ from syncctl.db.faults import UPGRADE_HINT
 from syncctl.db.waiting import USUAL
 
 # In order, oldest first. A test compares them with the scripts in alembic/versions.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
 HEAD = REVISIONS[-1]
 OWN_VERSION = table("syncctl_version", column("version_num"))
 """Where Alembic notes the revision of our tables; other programs in the same database have their own."""

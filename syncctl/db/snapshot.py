@@ -24,8 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from syncctl.core.errors import DatabaseError
-from syncctl.core.model import Client, Snapshot, Tombstone
+from syncctl.core.model import Client, Tombstone
 from syncctl.core.shard import WHOLE, Shard
+from syncctl.core.snapshot import Snapshot
+from syncctl.core.suspensions import NO_SUSPENSIONS
 from syncctl.db.back_offs import read_back_offs
 from syncctl.db.begun import read_begun
 from syncctl.db.engine import reading, writing
@@ -34,6 +36,7 @@ from syncctl.db.fleet import SETTINGS, settings_of
 from syncctl.db.home import home_of
 from syncctl.db.latch import is_anything, read_allowances, read_latches
 from syncctl.db.rows import batches, client_of, of_shard, select_clients
+from syncctl.db.suspensions import is_any, read_in_force
 from syncctl.db.tables import (
     adopted_algorithm_status,
     algorithm_status,
@@ -129,6 +132,7 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
             else frozenset()
         ),
         settings=settings_of(row),
+        suspensions=read_in_force(connection, row.now) if row.is_suspended else NO_SUSPENSIONS,
     )
 
 
@@ -184,10 +188,11 @@ def _refuse_standby(connection: Connection) -> None:
 def _fleet(connection: Connection) -> Row[Any]:
     """Return the fleet's row, and with it what is worth no statement of its own.
 
-    That is the database's time as `now`, and as `is_guarded` whether there is anything of the guard's to be read.
+    That is the database's time as `now`, as `is_guarded` whether there is anything of the guard's to be read, and as
+    `is_suspended` whether there may be anything that is to be left alone.
     """
     columns: tuple[ColumnElement[Any], ...] = (fleet.c.uuid, fleet.c.home, fleet.c.home_name, fleet.c.go_service)
-    also = database_time().label("now"), is_anything().label("is_guarded")
+    also = database_time().label("now"), is_anything().label("is_guarded"), is_any().label("is_suspended")
     rows: list[Row[Any]] = list(connection.execute(select(*columns, *SETTINGS, *also)))
     if len(rows) != 1 or not rows[0].uuid:
         raise DatabaseError(

@@ -134,6 +134,7 @@ passes = Table(
     Column("shard", String(20), nullable=False, server_default="0/1"),
     Column("problems", Integer, nullable=False, server_default="0"),
     Column("unhealthy", Integer, nullable=False, server_default="0"),
+    Column("suspended_down", Integer, nullable=False, server_default="0"),
     Column("trigger", String(10), nullable=False, server_default=_EMPTY),
     Column("digest", String(64), nullable=False, server_default=_EMPTY),
     sqlite_autoincrement=True,
@@ -207,7 +208,8 @@ back_offs = Table(
 )
 
 # Replacements that a pass has begun and no pass has seen through: from before the old pod is told to go until the new
-# one is there. `stopped` tells whether a process ran in the old one, `begun_at` for how long there has been none.
+# one is there. `stopped` tells whether a process ran in the old one, which `pod` and `uid` name, "" in older rows, and
+# `begun_at` for how long there has been none.
 begun_replacements = Table(
     "begun_replacements",
     metadata,
@@ -216,6 +218,29 @@ begun_replacements = Table(
     Column("begun_at", UtcDateTime, nullable=False),
     Column("stopped", Boolean, nullable=False),
     Column("cause", String(20), nullable=False, server_default=_EMPTY),
+    Column("pod", Text, nullable=False, server_default=_EMPTY),
+    Column("uid", Text, nullable=False, server_default=_EMPTY),
+)
+
+# What passes are to leave alone, or stop: the fleet when `client_id` is null, all of a client's algorithms when
+# `algorithm` is. Rows are added and ended, never deleted. No foreign key: what was said of a client outlives its rows.
+suspensions = Table(
+    "suspensions",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("client_id", _Id),
+    Column("client_name", Text),
+    Column("algorithm", String(10)),
+    Column("stops", Boolean, nullable=False, server_default=_NO),
+    Column("reason", Text, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False, server_default=func.current_timestamp()),
+    Column("started_by", Text, nullable=False),
+    Column("ends_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    *(Column(name, Text) for name in ("ended_by", "end_reason")),
+    CheckConstraint("reason <> ''", name="reason"),
+    CheckConstraint("client_id IS NOT NULL OR (algorithm IS NULL AND NOT stops)", name="of_fleet"),
+    sqlite_autoincrement=True,
 )
 
 # What the guard has refused and no pass has seen the end of: a row for each kind and bucket, with who found it first.
@@ -250,9 +275,9 @@ adopted_algorithm_status = Table(
     Column("adopted_at", UtcDateTime, nullable=False),
 )
 
-# Every change of a row of clients, algorithm_status and fleet, written by triggers (changelog.py). `before` and `after`
-# hold only what differs. Actor, via and reason are what syncctl was told; the three columns after them are what the
-# server knows of the connection. No foreign key: a change outlives its client.
+# Every change of a row of clients, algorithm_status, fleet and suspensions, written by triggers (changelog.py).
+# `before` and `after` hold only what differs. Actor, via and reason are what syncctl was told; the three columns after
+# them are what the server knows of the connection. A change outlives its client.
 changes = Table(
     "changes",
     metadata,

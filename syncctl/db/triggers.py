@@ -37,6 +37,9 @@ BEGIN
     called := coalesce(
       (SELECT client_name FROM clients WHERE id = client),
       (SELECT client_name FROM changes WHERE client_id = client AND client_name IS NOT NULL ORDER BY id DESC LIMIT 1));
+  ELSIF TG_TABLE_NAME = 'suspensions' THEN
+    client := (line->>'client_id')::bigint;
+    called := line->>'client_name';
   END IF;
   IF TG_OP = 'UPDATE' THEN
     IF (was->'need_restart', is_->'need_restart') = ('true'::jsonb, 'false'::jsonb)
@@ -148,6 +151,8 @@ def _sqlite_triggers(table: Table) -> Iterator[str]:
             known = f"SELECT client_name FROM changes WHERE client_id = {client} AND client_name IS NOT NULL"
             # A client that takes its algorithms along has gone by now; its name is in the log, if anywhere.
             called = f"coalesce({now}, ({known} ORDER BY id DESC LIMIT 1))"
+        elif table.name == "suspensions":
+            client, called = f"{row}.client_id", f"{row}.client_name"
         yield (
             f"CREATE TRIGGER {PREFIX}{table.name}_{kind} AFTER {kind.upper()} ON {table.name}{when} BEGIN"
             f" INSERT INTO changes (at, table_name, op, row_id, client_id, client_name, before, after)"

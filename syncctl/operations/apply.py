@@ -35,6 +35,7 @@ _WITHOUT_WORK = {
 _HELD = {
     HoldKind.REFUSED: Result.REFUSED,
     HoldKind.DEFERRED: Result.DEFERRED,
+    HoldKind.SUSPENDED: Result.SUSPENDED,
     HoldKind.BACK_OFF: Result.DEFERRED,
     HoldKind.HALTED: Result.DEFERRED,
 }

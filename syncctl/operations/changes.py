@@ -17,6 +17,7 @@ from syncctl.db.tables import changes
 from syncctl.operations.clients import change_client
 
 _SETTABLE = {field.name for field in fields(ClientChanges)}
+_SUSPENSIONS = "suspensions"
 _NAMES = {"client_name": "name"}
 """Columns that a person knows by another name."""
 
@@ -135,7 +136,8 @@ def _saying(engine: Engine, what: str) -> Engine:
 
 def _change_to_revert(connection: Connection, client: Client, number: int | None) -> Change:
     if number is None:
-        found = next(iter(changelog.find_changes(connection, client=client.id, limit=1)), None)
+        mine = changelog.find_changes(connection, client=client.id)
+        found = next((each for each in mine if each.table_name != _SUSPENSIONS), None)
         if found is None:
             raise InvalidInput(f'client "{client.name}"', ["the change log has no change of it"])
     else:
@@ -146,6 +148,9 @@ def _change_to_revert(connection: Connection, client: Client, number: int | None
             [f'is none of client "{client.name}"'],
             f"`syncctl client log {client.id}` lists its own",
         )
+    if found.table_name == _SUSPENSIONS:
+        way = f"`syncctl client resume {client.id}` ends one, `client suspend` begins one"
+        raise InvalidInput(f"change {found.id}", ["is of a suspension"], way)
     if found.op == "insert":
         raise InvalidInput(
             f"change {found.id}", ["added it, and is not taken back"], f"`syncctl client delete {client.id}` deletes it"

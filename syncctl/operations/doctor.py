@@ -8,7 +8,7 @@ from syncctl import __version__
 from syncctl.core.checkup import Finding, State
 from syncctl.core.errors import ClusterError, SyncctlError
 from syncctl.core.fleet import command_to_set, contradictions
-from syncctl.core.model import Snapshot
+from syncctl.core.snapshot import Snapshot
 from syncctl.db.checkup import clock_of, missing_rights, server_version
 from syncctl.db.engine import Engine, reading
 from syncctl.db.history import last_success

@@ -12,9 +12,10 @@ from syncctl.core import names
 from syncctl.core.errors import ClusterError, DatabaseBusy, InvalidInput, PodRejected
 from syncctl.core.fleet import FleetSettings, Value, settings_problems
 from syncctl.core.manifest import Blueprint, pod_manifest
-from syncctl.core.model import Algorithm, DesiredPod, ObservedPod, PodKey, Snapshot
+from syncctl.core.model import Algorithm, DesiredPod, ObservedPod, PodKey
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
+from syncctl.core.snapshot import Snapshot
 from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.core.template import document_of, template_of
 from syncctl.core.yamltext import unreadable

@@ -14,11 +14,12 @@ from syncctl.core.facts import NOBODY_ELSE, Counts, Facts, Policy, Rules
 from syncctl.core.fleet import Claim, FleetSettings, as_claimed, is_the_same
 from syncctl.core.judge import JudgedPlan, count, home_matters, judge
 from syncctl.core.manifest import Blueprint
-from syncctl.core.model import ObservedPod, Snapshot
+from syncctl.core.model import ObservedPod
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.saved import SavedStep, what_differs
 from syncctl.core.shard import WHOLE, Shard
+from syncctl.core.snapshot import Snapshot
 from syncctl.core.steps import Cause, Plan, StepKind
 from syncctl.core.template import template_of
 from syncctl.db.changelog import removals
@@ -143,6 +144,7 @@ class Planning:
             go_service=rows.go_service,
             back_offs=rows.back_offs,
             begun=rows.begun,
+            suspensions=rows.suspensions,
             latches=rows.latches,
             allowances=rows.allowances,
             settings=rows.settings,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from syncctl.core import names
 from syncctl.core.errors import ClientNotFound, PodNotFound
 from syncctl.core.judge import JudgedPlan
-from syncctl.core.model import Snapshot
 from syncctl.core.others import unclaimed
+from syncctl.core.snapshot import Snapshot
 from syncctl.core.status import StatusRow, status_rows
 from syncctl.core.steps import Step
 from syncctl.db.engine import Engine

@@ -14,14 +14,13 @@ from syncctl.core.begun import to_begin, to_forget
 from syncctl.core.errors import ClusterError, DatabaseError, PassStopped, SyncctlError
 from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.facts import Counts
-from syncctl.core.holds.guard import allowance_of, is_refused_duplicate
+from syncctl.core.holds.guard import allowance_of
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.latch import to_disallow, to_latch, to_settle
-from syncctl.core.model import Snapshot
 from syncctl.core.others import unclaimed
 from syncctl.core.records import PassRecord
 from syncctl.core.report import Outcome, Report, Result, unhealthy
-from syncctl.core.steps import HoldKind
+from syncctl.core.snapshot import Snapshot
 from syncctl.db.back_offs import store_back_offs
 from syncctl.db.begun import forget_begun, store_begun
 from syncctl.db.engine import Engine, waits_of, writing
@@ -43,8 +42,8 @@ from syncctl.settings import Settings
 
 log = logging.getLogger("syncctl")
 
-UNHEALTHY_NAMED = 20
-"""Pods in trouble that get a log line each; the summary counts all of them."""
+NAMED = 20
+"""Pods in trouble, and suspensions, that get a log line each; the summary counts all of them."""
 
 
 class Witness(Protocol):
@@ -158,6 +157,11 @@ class _Pass:
         self.witness.planned(judged)
         for refusal in judged.refusals:
             log.error(refusal.message, extra={"hint": refusal.hint})
+        in_force = judged.facts.suspensions.in_force
+        for suspension in in_force[:NAMED]:
+            log.info("suspended: %s %s", suspension.what, suspension.words)
+        if len(in_force) > NAMED:
+            log.info("and %d more: `syncctl suspensions`", len(in_force) - NAMED)
 
     def apply(self, judged: JudgedPlan) -> tuple[Outcome, ...]:
         """Carry out what is not held."""
@@ -192,18 +196,15 @@ class _Pass:
     def report(self, judged: JudgedPlan, outcomes: tuple[Outcome, ...]) -> Report:
         """Say what came of it, on stdout and in the log."""
         lost = self.brake.lease_lost
-        sick = unhealthy(judged.plan, self.clock.now())
-        report = Report(judged.plan, outcomes, judged.refusals, self.brake.signal, lost.message if lost else "", sick)
+        told, sick = lost.message if lost else "", unhealthy(judged.plan, self.clock.now())
+        refusals, signal = judged.refusals, self.brake.signal
+        report = Report(judged.plan, outcomes, refusals, signal, told, sick, judged.suspended_in_sync)
         self.witness.reported(report)
         if lost:
             log.error(lost.message, extra={"hint": lost.hint})
         for outcome in report.problems:
-            # Of a second pod that is left, that it runs is the error; why it is left the guard has said.
-            why = outcome.step.reason if is_refused_duplicate(outcome.step) else outcome.detail or outcome.step.reason
-            held = outcome.step.held
-            became = held.kind if held is not None and held.kind is HoldKind.HALTED else outcome.result
-            log.error("%s: %s: %s", outcome.step.name, became, why)
-        for name, health in report.unhealthy[:UNHEALTHY_NAMED]:
+            log.error("%s: %s", outcome.step.name, outcome.problem)
+        for name, health in report.unhealthy[:NAMED]:
             log.warning("%s is not healthy: %s", name, health.message)
         if report.stopped_by:
             log.warning(
@@ -237,6 +238,7 @@ class _Pass:
                 self._record(exit_code_of_report(report), report.summary, report.counts()),
                 problems=len(report.problems),
                 unhealthy=len(report.unhealthy),
+                suspended_down=sum(outcome.step.is_down for outcome in report.outcomes),
             )
             done, standing = step_records(report, facts.shard)
             old = record_pass(connection, record, done, standing, keep_days=self.settings.history_days)

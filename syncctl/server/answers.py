@@ -91,9 +91,9 @@ class ObservedShown(BaseModel):
 
 
 class HealthShown(BaseModel):
-    """How a pod is, in one of four words and as a code, and why."""
+    """How a pod is, in one of five words and as a code, and why."""
 
-    status: Literal["healthy", "progressing", "degraded", "missing"]
+    status: Literal["healthy", "progressing", "stopped", "degraded", "missing"]
     code: str
     message: str
 
@@ -115,6 +115,23 @@ class DriftShown(BaseModel):
     held: HeldShown | None
 
 
+class SuspensionShown(BaseModel):
+    """Who wants it left alone, or stopped, until when and why. `ends_at` is null when only somebody ends it."""
+
+    id: int
+    client_id: int | None
+    client_name: str | None
+    algorithm: str | None
+    stops: bool
+    reason: str
+    started_at: str
+    started_by: str
+    ends_at: str | None
+    ended_at: str | None
+    ended_by: str | None
+    end_reason: str | None
+
+
 class PodStatus(BaseModel):
     """Desired beside observed, of one algorithm of a client. `drift` is null when the two agree."""
 
@@ -124,7 +141,8 @@ class PodStatus(BaseModel):
     desired: DesiredShown | None
     pod: str
     observed: ObservedShown | None
-    sync: Literal["in sync", "out of sync", "held", "unknown"]
+    sync: Literal["in sync", "out of sync", "suspended", "held", "unknown"]
+    suspension: SuspensionShown | None
     health: HealthShown
     drift: DriftShown | None
 

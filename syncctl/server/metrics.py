@@ -85,6 +85,19 @@ class _FleetCollector(Collector):
             if found is not None:
                 trouble.add_metric([kind], found)
         yield trouble
+        if figures.suspended_down is not None:
+            yield GaugeMetricFamily(
+                "syncctl_suspended_pods_down",
+                "Suspended pods that do not run; among the problems",
+                figures.suspended_down,
+            )
+        begun = [each.started_at.timestamp() for each in figures.suspensions]
+        yield GaugeMetricFamily("syncctl_suspensions", "Suspensions in force", len(begun))
+        yield GaugeMetricFamily(
+            "syncctl_oldest_suspension_timestamp_seconds",
+            "When the oldest of them began; 0: none",
+            min(begun, default=0),
+        )
         if (last := figures.last_pass) is None:
             return
         took = (last.finished_at - last.started_at).total_seconds()

@@ -1,7 +1,7 @@
 """Clients, and pods as the cluster would show them: what the tests of the core are made of."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncctl.core.desired import DesiredState, desired_state
@@ -19,12 +19,13 @@ from syncctl.core.model import (
     OtherPod,
     PodKey,
     Resources,
-    Snapshot,
     Tombstone,
 )
 from syncctl.core.names import NOT_OURS
 from syncctl.core.others import Others
 from syncctl.core.shard import WHOLE, Shard
+from syncctl.core.snapshot import Snapshot
+from syncctl.core.suspensions import Suspension
 from syncctl.core.template import make_template
 
 FLEET = "0d5b6f2e-5c0a-4d5e-9a55-6f1c3a1f7b11"
@@ -62,6 +63,22 @@ def a_client(client_id: int = 7, *, enabled: str = "vwap", status_id: int | None
         "algorithms": AlgorithmStatus(status_id, client_id, on),
     }
     return Client(**{**given, **fields})
+
+
+def a_suspension(client_id: int | None = None, algorithm: Algorithm | None = None, **fields: Any) -> Suspension:
+    """Return one of the whole fleet, or of a client that a_client would have made, for two hours from NOW on."""
+    given: dict[str, Any] = {
+        "id": 1,
+        "client_id": client_id,
+        "client_name": None if client_id is None else f"client {client_id}",
+        "algorithm": algorithm,
+        "stops": False,
+        "reason": "the exchange asked",
+        "started_at": NOW,
+        "started_by": "anna@desk7",
+        "ends_at": NOW + timedelta(hours=2),
+    }
+    return Suspension(**{**given, **fields})
 
 
 def desired_by(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from syncctl.core.desired import DesiredState, desired_state
 from syncctl.core.fleet import FleetSettings
-from syncctl.core.model import Algorithm, AlgorithmStatus, Client, DesiredPod, InvalidClient, Snapshot, Tombstone
+from syncctl.core.model import Algorithm, AlgorithmStatus, Client, DesiredPod, InvalidClient, Tombstone
+from syncctl.core.snapshot import Snapshot
 
 from .builders import BLUEPRINT, FLEET, IMAGE, NOW, a_client, desired_by, desired_pod, key
 

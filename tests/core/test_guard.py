@@ -396,7 +396,7 @@ def test_c6_an_allowance_lasts_until_it_is_done(result: Result, cause: Cause) ->
     report = after(result, cause=cause)
     known = allowances(report.plan, cause)
     assert len(known) == 1
-    lasts = result in (Result.DEFERRED, Result.FAILED, Result.REFUSED)
+    lasts = result in (Result.DEFERRED, Result.SUSPENDED, Result.FAILED, Result.REFUSED)
     assert to_disallow(report, known) == (set() if lasts else known)
     assert to_disallow(after(result, cause=cause, lease_lost="lost"), known) == set()
 
@@ -458,9 +458,13 @@ def test_a_policy_holds_what_it_does_not_allow(policy: Policy, may: set[StepKind
             assert step.held is None
 
 
-def test_the_guard_does_not_refuse_what_the_policy_holds_anyway() -> None:
+def test_the_guard_counts_and_latches_what_something_else_holds() -> None:
     plan = restrict(a_plan(live=20, orphans=20), Policy.UPSERT_ONLY)
-    assert guarded(plan, DEFAULTS) == (plan, ())
+    judged, (refusal,) = guarded(plan, DEFAULTS)
+    assert judged == plan
+    assert "refused to delete 20 pods" in refusal.message
+    off = restrict(a_plan(live=20, off=20), Policy.UPSERT_ONLY)
+    assert guarded(off, {**DEFAULTS, "switch_off_limit": 1}) == (off, ())
 
 
 limits = st.fixed_dictionaries(

@@ -279,11 +279,12 @@ def test_the_worst_comes_last() -> None:
     assert Health(HealthCode.MISSING) == MISSING
 
 
-def test_each_code_is_one_of_four_words() -> None:
+def test_each_code_is_one_of_five_words() -> None:
     assert {code: Health(code).status for code in HealthCode} == {
         HealthCode.HEALTHY: HealthStatus.HEALTHY,
         HealthCode.PROGRESSING: HealthStatus.PROGRESSING,
         HealthCode.TERMINATING: HealthStatus.PROGRESSING,
+        HealthCode.STOPPED: HealthStatus.STOPPED,
         HealthCode.DEGRADED: HealthStatus.DEGRADED,
         HealthCode.STUCK: HealthStatus.DEGRADED,
         HealthCode.MISSING: HealthStatus.MISSING,

@@ -26,6 +26,7 @@ from syncctl.core.documents import (
     fleet_document,
     pass_document,
     past_step_document,
+    suspension_document,
 )
 from syncctl.core.explanation import Event, Explanation, Termination
 from syncctl.core.fields import field_changes
@@ -34,15 +35,16 @@ from syncctl.core.health import Health, HealthCode
 from syncctl.core.judge import judge
 from syncctl.core.manifest import pod_manifest
 from syncctl.core.memory import Home
-from syncctl.core.model import Snapshot
+from syncctl.core.model import Algorithm
 from syncctl.core.records import PassRecord, PastStep, StepRecord
 from syncctl.core.report import Outcome, Report, Result
+from syncctl.core.snapshot import Snapshot
 from syncctl.core.status import StatusRow
 from syncctl.core.steps import Plan
 from syncctl.db.lease import Lease
 from syncctl.db.schema import HEAD
 
-from .builders import BLUEPRINT, FLEET, NOW, RULES, a_client, as_observed, desired_pod, facts_of
+from .builders import BLUEPRINT, FLEET, NOW, RULES, a_client, a_suspension, as_observed, desired_pod, facts_of
 
 PAGE = Path(__file__).parents[2] / "docs/json.md"
 REWRITE = bool(os.environ.get("SYNCCTL_REWRITE"))
@@ -66,7 +68,7 @@ ROW = StatusRow(
 )
 PASS = PassRecord(
     NOW, NOW + timedelta(seconds=4.2), "syncctl-29123-x7k2p", "uid 65532", "0.1.0", "30 pods: 1 updated, 29 unchanged",
-    0, {"updated": 1, "unchanged": 29}, None, "0/1", 0, 1, "cron", "", 42,
+    0, {"updated": 1, "unchanged": 29}, None, "0/1", 0, 1, 0, "cron", "", 42,
 )  # fmt: skip
 
 
@@ -96,9 +98,15 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "A client": Section(
-        "`client get`, `list`, `add`, `update`, `delete`, `restart`, `revert`, `undelete`",
+        "`client get`, `list`, `add`, `update`, `delete`, `restart`, `revert`, `undelete`; over HTTP without"
+        " `suspensions`, which are those in force",
         1,
-        lambda: client_document(CLIENT),
+        lambda: client_document(CLIENT, ()),
+    ),
+    "A suspension": Section(
+        "`suspensions`, `client suspend`, `client resume`, `fleet suspend`, `fleet resume`; and wherever one is named",
+        1,
+        lambda: suspension_document(a_suspension(7, Algorithm.VWAP)),
     ),
     "A client's algorithms": Section("`algo get`, `list`, `set`", 1, lambda: algorithms_document(CLIENT)),
     "The fleet": Section(

@@ -8,13 +8,15 @@ from msgspec.structs import replace
 
 from syncctl.core import holds
 from syncctl.core.facts import HoldRule, Notes, Policy, Refusal, Rules
+from syncctl.core.holds import guard
 from syncctl.core.judge import ORDER, count, home_matters, judge
 from syncctl.core.memory import BackOff, GuardKind, Home
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.steps import ACTING, Cause, Hold, HoldKind, Plan
+from syncctl.core.suspensions import NO_SUSPENSIONS, suspensions_of
 
-from .builders import NOW, RULES, a_client, desired_by, facts_of, key, pod_of
+from .builders import NOW, RULES, a_client, a_suspension, desired_by, facts_of, key, pod_of
 
 STRICT = replace(RULES, orphan_limit=0, orphan_percent=0.0, switch_off_limit=1, replace_percent=0.0)
 CRASHED = {"phase": "Failed"}
@@ -24,6 +26,7 @@ FACTS = facts_of(
     here=HERE,
     back_offs={key(1): BackOff(1, NOW + timedelta(minutes=4), "", "the one before")},
     latches={},
+    suspensions=suspensions_of([a_suspension()]),
 )
 
 
@@ -42,14 +45,24 @@ def a_plan_of_everything() -> Plan:
 
 
 def test_the_holds_are_judged_in_this_order() -> None:
-    assert [name_of(hold) for hold in ORDER] == ["policy", "home", "guard", "settings", "back_off", "halt", "pace"]
+    assert [name_of(hold) for hold in ORDER] == [
+        "policy",
+        "home",
+        "suspended",
+        "guard",
+        "settings",
+        "back_off",
+        "halt",
+        "pace",
+    ]
 
 
 def test_every_file_of_the_room_is_a_hold_that_is_judged() -> None:
     assert sorted(map(name_of, ORDER)) == sorted(module.name for module in pkgutil.iter_modules(holds.__path__))
 
 
-@pytest.mark.parametrize("hold", ORDER, ids=name_of)
+# What the guard judges it judges whatever else holds it.
+@pytest.mark.parametrize("hold", [hold for hold in ORDER if hold is not guard.hold], ids=name_of)
 def test_a_hold_refuses_nothing_that_one_before_it_holds(hold: HoldRule) -> None:
     plan, why = a_plan_of_everything(), Hold(HoldKind.DEFERRED, "by one before")
     held = plan.holding({step.name: why for step in plan.drifted})
@@ -63,12 +76,12 @@ def test_a_hold_refuses_nothing_that_one_before_it_holds(hold: HoldRule) -> None
     [
         # What may not be made here is not counted by the guard, does not back off and takes no part of the pace.
         (STRICT, {"REFUSED": 25}, 3),
-        (replace(STRICT, policy=Policy.CREATE_ONLY), {"DEFERRED": 24, "REFUSED": 1}, 1),
+        (replace(STRICT, policy=Policy.CREATE_ONLY), {"DEFERRED": 24, "REFUSED": 1}, 2),
         (replace(STRICT, move_here=True), {"REFUSED": 3, "BACK_OFF": 1, "DEFERRED": 10}, 2),
     ],
 )
 def test_a_step_is_held_by_the_first_that_has_a_reason(rules: Rules, kinds: dict[str, int], refusals: int) -> None:
-    judged = judge(a_plan_of_everything(), FACTS, rules)
+    judged = judge(a_plan_of_everything(), replace(FACTS, suspensions=NO_SUSPENSIONS), rules)
     found = [step.held.kind.name for step in judged.plan.drifted if step.held]
     assert {kind: found.count(kind) for kind in set(found)} == kinds
     assert len(judged.refusals) == refusals
@@ -86,8 +99,8 @@ def test_what_is_to_be_written_down_is_gathered_from_all_holds() -> None:
 def test_what_shards_tell_each_other_is_what_the_guard_counts_in_its_turn() -> None:
     plan = a_plan_of_everything()
     assert count(plan, FACTS, STRICT).orphans == 1
-    # A deletion that the policy holds is no question for the guard.
-    assert count(plan, FACTS, replace(STRICT, policy=Policy.UPSERT_ONLY)).orphans == 0
+    # Whatever holds it before that: a table that is truncated must not hide behind that.
+    assert count(plan, FACTS, replace(STRICT, policy=Policy.UPSERT_ONLY)).orphans == 1
 
 
 def test_where_this_is_matters_to_who_may_make_a_pod() -> None:

@@ -15,6 +15,7 @@ from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.shard import Shard
 from syncctl.core.steps import Cause, Plan, Step, StepKind
+from syncctl.core.suspensions import suspensions_of
 from syncctl.core.template import make_template
 
 from .builders import (
@@ -23,6 +24,7 @@ from .builders import (
     FLEET,
     NOW,
     a_client,
+    a_suspension,
     as_observed,
     desired_by,
     desired_pod,
@@ -102,6 +104,7 @@ class Row:
 
 
 WANTED = desired_by(CLIENT)
+STOPPING = suspensions_of([a_suspension(7, stops=True)])
 OFF = desired_by(a_client(7, enabled=""))
 INVALID = desired_by(a_client(7, cpu="1,5"))
 ADOPTED = desired_by(CLIENT, go_service=True)
@@ -210,6 +213,10 @@ TABLE = {
     "any | made by syncctl, without a fleet's label | conflict | fleet-label-lost": Row(
         OFF, (None,), others("vwap-107", owner=names.LOST, lost=True, labels=POD.labels)
     ),
+    "yes | there, and a suspension stops it | delete | stopped": Row(
+        desired_by(CLIENT, suspensions=STOPPING), (POD, replace(POD, phase="Failed"), replace(POD, image="other"))
+    ),
+    "yes | the same, and none | create | stopped": Row(desired_by(CLIENT, suspensions=STOPPING), (None,)),
     "no | running or finished | delete | switched-off": Row(
         OFF, (POD, replace(POD, phase="Pending"), replace(POD, phase="Failed"))
     ),

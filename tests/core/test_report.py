@@ -74,8 +74,8 @@ def test_a_quiet_summary_still_names_what_a_person_greps_for() -> None:
 
 def test_a_full_summary_names_everything() -> None:
     assert a_report(*Result, Result.CREATED).summary == (
-        "11 pods: 2 created, 1 replaced, 1 updated, 1 deleted, 1 unchanged, 1 waiting,"
-        " 1 deferred, 1 refused, 1 conflict, 1 failed"
+        "12 pods: 2 created, 1 replaced, 1 updated, 1 deleted, 1 unchanged, 1 waiting,"
+        " 1 deferred, 1 suspended, 1 refused, 1 conflict, 1 failed"
     )
 
 
@@ -153,6 +153,8 @@ def test_b4_a_halted_change_and_a_back_off_are_problems_and_what_is_paced_is_non
     of_kind = dict.fromkeys(HoldKind, ExitCode.DONE)
     # B4: what has ended and backs off is down, and nothing is under way that brings it back.
     of_kind |= {HoldKind.HALTED: ExitCode.INCOMPLETE, HoldKind.BACK_OFF: ExitCode.INCOMPLETE}
+    # The plan's creation is of what does not run.
+    of_kind |= {HoldKind.SUSPENDED: ExitCode.INCOMPLETE}
     for kind, code in of_kind.items():
         held = plan.holding({plan.drifted[0].name: Hold(kind, "for a reason")})
         report = Report(held, tuple(Outcome(step, Result.DEFERRED) for step in held.drifted))

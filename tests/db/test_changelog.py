@@ -252,7 +252,9 @@ def lost(engine: Engine) -> list[str]:
 def test_every_table_has_its_triggers(engine: Engine) -> None:
     kinds = ["insert", "update", "delete"] + ["truncate"] * (engine.dialect.name == "postgresql")
     expected = [
-        f"syncctl_changes_{table}_{kind}" for table in ("clients", "algorithm_status", "fleet") for kind in kinds
+        f"syncctl_changes_{table}_{kind}"
+        for table in ("clients", "algorithm_status", "fleet", "suspensions")
+        for kind in kinds
     ]
     with reading(engine) as connection:
         assert list(triggers._expected(connection)) == expected

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from sqlalchemy import Engine, delete, insert, select, text
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable, StalePlan
-from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient, Snapshot
+from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.shard import Shard
+from syncctl.core.snapshot import Snapshot
 from syncctl.db import clients as db
 from syncctl.db.engine import connect, reading, writing
 from syncctl.db.rows import BATCH

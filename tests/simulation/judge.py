@@ -11,7 +11,7 @@ from typing import Any
 from syncctl.core.exits import exit_code_of_report
 from syncctl.core.facts import Policy
 from syncctl.core.fleet import FleetSettings
-from syncctl.core.holds.guard import is_refused_duplicate
+from syncctl.core.holds.guard import is_left_duplicate
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.core.shard import WHOLE
@@ -812,7 +812,7 @@ class Judge:
         if not held or not ended or not who.agrees or run.options.policy is Policy.CREATE_ONLY:
             return ""
         outcomes = run.report.outcomes if run.report else ()
-        if any(one.step.key == outcome.step.key and is_refused_duplicate(one.step) for one in outcomes):
+        if any(one.step.key == outcome.step.key and is_left_duplicate(one.step) for one in outcomes):
             # A second pod of the key runs, and is left to a person: nothing is made beside it.
             return "has ended, and another of its key is left"
         wanted = rows.wanted.get(who.key)

@@ -32,7 +32,7 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:  # noqa: ARG001 - the 
     changed: dict[PodKey, BackOff | None] = {}
     # Pods in sync have something to be healed of only where some pod has.
     for step in plan.steps if back_offs else plan.drifted:
-        if step.key is None or step.held is not None:
+        if step.key is None or step.held is not None or facts.suspensions.of(step.key):
             continue
         known = back_offs.get(step.key)
         if step.kind is StepKind.REPLACE and step.cause is Cause.FINISHED:

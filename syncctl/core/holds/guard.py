@@ -14,6 +14,8 @@ Everything else goes on, and so it stays on every following pass until a person 
 refused, each is, however few are left: a table that is being restored is half-way through it only few rows short. That
 is the guard's latch, and latch.py tells when it is let go.
 
+Such steps count whatever else holds them: a truncated table must not hide behind a suspension.
+
 What a person has allowed stays allowed, pod by pod, until it is done: a pass may not come to all of it.
 """
 
@@ -72,14 +74,17 @@ def guard_kind(step: Step) -> GuardKind | None:
     return GuardKind.UNSURE if step.unsure else None
 
 
-def is_refused_duplicate(step: Step) -> bool:
+_LEFT = (HoldKind.REFUSED, HoldKind.SUSPENDED)
+
+
+def is_left_duplicate(step: Step) -> bool:
     """Whether the step would end a second pod of a key, and is left to a person: the key may run twice until then."""
-    return step.cause is Cause.DUPLICATE and step.held is not None and step.held.kind is HoldKind.REFUSED
+    return step.cause is Cause.DUPLICATE and step.held is not None and step.held.kind in _LEFT
 
 
 def is_persons_word(step: Step) -> bool:
     """Whether the step is a deletion that a person has asked for; there may be a limit to these all the same."""
-    asked_for = step.cause in (Cause.SWITCHED_OFF, Cause.CLIENT_DELETED)
+    asked_for = step.cause in (Cause.SWITCHED_OFF, Cause.CLIENT_DELETED, Cause.STOPPED)
     return step.kind is StepKind.DELETE and asked_for and not step.unsure
 
 
@@ -100,8 +105,7 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     refused before and is not settled is refused, however few. Pods that a person has let pass, in a run before or by
     name in this one, neither count nor are refused.
     """
-    acting = (step for step in plan.drifted if step.held is None and _may_be_refused(step))
-    by_name = [step for step in acting if step.name in rules.allow_pods]
+    by_name = [step for step in plan.drifted if step.name in rules.allow_pods and _may_be_refused(step)]
     suspicious, allowed = _suspicious(plan, facts, rules, by_name), rules.allow_deletions
     total = sum(len(group.steps) for group in suspicious)
     if allowed is not None and total <= allowed:
@@ -141,7 +145,8 @@ def _suspicious(plan: Plan, facts: Facts, rules: Rules, by_name: Collection[Step
             why = _why(words, rules if over else None, latch)
             gone = f": {facts.vanished}" if facts.vanished else ""
             groups.append(_Group(steps, words, f"{share} {counted.measured}{gone}", why))
-    asked_for = _not_among(allowances, filter(is_persons_word, plan.drifted))
+    free = (step for step in plan.drifted if step.held is None)
+    asked_for = _not_among(allowances, filter(is_persons_word, free))
     switched_off = [step for step in asked_for if step not in by_name]
     if rules.switch_off_limit and len(switched_off) > rules.switch_off_limit:
         measured = f"{len(switched_off)} of {plan.live} live pods were switched off or their clients deleted"
@@ -168,7 +173,7 @@ def _why(words: _Words, exceeded: Rules | None, latch: Latch | None) -> str:
 
 def _beside_nothing(plan: Plan) -> dict[str, Hold]:
     """Return the holds of all steps that would make a pod while a second pod of its key is left running."""
-    doubled = {step.key: step.name for step in plan.drifted if is_refused_duplicate(step)}
+    doubled = {step.key: step.name for step in plan.drifted if is_left_duplicate(step)}
     making = [step for step in plan.drifted if step.key in doubled and step.may_make_pod]
     return {step.name: Hold(HoldKind.DEFERRED, f"{doubled[step.key]} may run the same, and is left") for step in making}
 
@@ -182,4 +187,4 @@ def _to_judge(plan: Plan, allowances: Collection[Allowance]) -> list[Step]:
 
 
 def _not_among(allowances: Collection[Allowance], steps: Iterable[Step]) -> list[Step]:
-    return [step for step in steps if step.held is None and allowance_of(step) not in allowances]
+    return [step for step in steps if allowance_of(step) not in allowances]

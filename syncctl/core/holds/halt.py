@@ -34,6 +34,9 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     tried: dict[Cohort, list[ObservedPod]] = {}
     for step in plan.steps:
         pod = step.observed
+        if facts.suspensions.of(step.key):
+            # What runs there was left as it was, and whatever became of it.
+            continue
         tells = step.cause in (Cause.IN_SYNC, Cause.RESIZING, Cause.FINISHED)
         if pod is not None and tells and names.REPLACED in pod.annotations:
             # That image and template it has, its state and its environment tell.

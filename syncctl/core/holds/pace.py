@@ -7,14 +7,14 @@ AT_LEAST = 10
 """Processes that may be stopped for something new and not be back, however small the fleet."""
 
 
-def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:  # noqa: ARG001 - the signature of a hold
+def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:
     """Hold replacements beyond the budget of a pass, replace_percent of the pods; the lowest priority goes first.
 
     A pod that has ended stops nothing when it is replaced, so it does not count. What earlier passes have stopped for
     something new counts as long as it is not back, or a pod that takes longer to go than a pass lasts would let each
-    pass stop as many again.
+    pass stop as many again. What is suspended does not: it may be away until that ends.
     """
-    away = sum(each.stopped for each in plan.away.values())
+    away = sum(each.stopped for key, each in plan.away.items() if not facts.suspensions.of(key))
     budget = max(AT_LEAST, int((plan.live + away) * rules.replace_percent / 100))
     stopping = [step for step in plan.drifted if step.stops_process and step.held is None]
     stopping.sort(key=lambda step: (step.wanted.priority, step.name))
