@@ -9,12 +9,14 @@ from syncctl.cli.clientview import warn_without_image
 from syncctl.cli.forecast import forecast
 from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.suspensions import say_suspended
 from syncctl.cli.switches import with_switches
 from syncctl.cli.writing import with_author
 from syncctl.core.documents import algorithms_document
 from syncctl.core.model import Algorithm, Client
 from syncctl.operations import algorithms, clients
 from syncctl.operations.connect import Engine, open_engine
+from syncctl.operations.suspensions import in_force
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -60,7 +62,9 @@ def set_(
     before = clients.get_client(engine, reference)
     client = algorithms.set_algorithms(engine, reference, flags)
     output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")
-    output.say(forecast(before, client))
+    output.say(forecast(before, client, in_force(engine)))
+    if set(clients.pods_of(before)) - set(clients.pods_of(client)):
+        say_suspended(engine, [client])
     warn_without_image(client, engine)
 
 

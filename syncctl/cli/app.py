@@ -32,6 +32,7 @@ COMMANDS = {
     "fleet": "Show and change what the fleet's pods are made of, and what a pass may do",
     "sync": "Make the cluster follow the database, or show what that would do",
     "status": "Show desired beside observed: pods, their health, and drift",
+    "suspensions": "List what is suspended, by whom, until when and why",
     "changes": "List who changed which row, when and why",
     "explain": "Tell why a pod is as it is, and what becomes of it",
     "wait": "Wait until clients' pods are healthy, in sync, or gone",

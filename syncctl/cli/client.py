@@ -1,4 +1,4 @@
-"""syncctl client: add, update, delete, get, list, restart."""
+"""syncctl client: add, update, delete, get, list, restart, suspend, resume; log, revert, undelete."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,9 +9,10 @@ from syncctl.cli import output
 from syncctl.cli.asking import confirm, named
 from syncctl.cli.changes import VIEW as CHANGES
 from syncctl.cli.changes import LimitOption, SinceOption, within
-from syncctl.cli.clientview import VIEW, say_how_to_name, say_of, show_changed, warn_without_image
-from syncctl.cli.forecast import forecast
+from syncctl.cli.clientview import say_how_to_name, say_of, show_changed, view_of, warn_without_image
+from syncctl.cli.forecast import forecast, forecast_restart
 from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, References, in_place_of, with_settings
+from syncctl.cli.suspensions import resume_client, say_suspended, suspend_client
 from syncctl.cli.switches import with_switches
 from syncctl.cli.words import printable
 from syncctl.cli.writing import with_author
@@ -21,6 +22,7 @@ from syncctl.core.validation import TEXTS, Text
 from syncctl.operations import clients
 from syncctl.operations.changes import list_changes, revert_change, undelete_client
 from syncctl.operations.connect import Engine, open_engine
+from syncctl.operations.suspensions import in_force
 from syncctl.settings import Settings
 
 app = typer.Typer(
@@ -29,6 +31,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Add, change, delete, show and restart clients.",
 )
+
+
+app.command("suspend")(suspend_client)
+app.command("resume")(resume_client)
 
 
 def with_texts(words: Callable[[str, Text], str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -63,8 +69,9 @@ def add(
     """
     new = NewClient(name=name, **texts, priority=priority, version=version, algorithms=frozenset(flags))
     client = clients.add_client(engine, new)
-    show_changed([client], output_format, "added")
-    output.say(forecast(None, client))
+    suspensions = in_force(engine)
+    show_changed([client], suspensions, output_format, "added")
+    output.say(forecast(None, client, suspensions))
     say_how_to_name(client)
     warn_without_image(client, engine)
 
@@ -101,9 +108,10 @@ def update(
     if name is not None and len(references) > 1:
         raise UsageError("--name goes with one client: no two have the same name")
     found = clients.update_clients(engine, references, changes)
-    show_changed([client for _, client in found], output_format, "updated")
+    suspensions = in_force(engine)
+    show_changed([client for _, client in found], suspensions, output_format, "updated")
     for before, client in found:
-        say_of(client, forecast(before, client), found)
+        say_of(client, forecast(before, client, suspensions), found)
         if name is not None:
             say_how_to_name(client)
         warn_without_image(client, engine)
@@ -129,9 +137,10 @@ def delete(
         pods = clients.pods_of(client)
         going = f"the next pass stops what runs of {', '.join(pods)}" if pods else "it has no pods"
         output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
+    say_suspended(engine, found)
     confirm(yes)
     deleted = clients.delete_clients(engine, [client.id for client in found])
-    show_changed(deleted, output_format, "deleted")
+    show_changed(deleted, in_force(engine), output_format, "deleted")
     output.say("deleted")
 
 
@@ -144,7 +153,8 @@ def get(settings: Settings, reference: Reference, output_format: Output = Format
     Example:
       syncctl client get acme -o yaml
     """
-    output.show_one(VIEW, clients.get_client(open_engine(settings), reference), output_format)
+    engine = open_engine(settings)
+    output.show_one(view_of(in_force(engine)), clients.get_client(engine, reference), output_format)
 
 
 @app.command("list")
@@ -166,9 +176,10 @@ def list_(
     if enabled and len(enabled) > 1:
         raise UsageError("--enabled is given more than once", "give one algorithm; the others are another list")
     chosen = enabled[0] if enabled else None
-    found = clients.list_clients(open_engine(settings), chosen)
+    engine = open_engine(settings)
+    found = clients.list_clients(engine, chosen)
     nothing = f"No client has {chosen} switched on." if chosen else "No clients. `syncctl client add` makes one."
-    output.show_list(VIEW, found, output_format, nothing)
+    output.show_list(view_of(in_force(engine)), found, output_format, nothing)
 
 
 @app.command()
@@ -182,11 +193,10 @@ def restart(engine: Engine, references: References, output_format: Output = Form
       syncctl client restart acme globex
     """
     found = clients.restart_clients(engine, named(references))
-    show_changed(found, output_format, "told to restart")
+    suspensions = in_force(engine)
+    show_changed(found, suspensions, output_format, "told to restart")
     for client in found:
-        pods = clients.pods_of(client)
-        replaces = f"the next pass replaces {', '.join(pods)}"
-        say_of(client, replaces if pods else "it has no algorithm switched on: there is nothing to replace", found)
+        say_of(client, forecast_restart(client, suspensions), found)
 
 
 @app.command()
@@ -232,8 +242,11 @@ def revert(
     undone, before, client = revert_change(engine, reference, change, past_later=force, dry_run=dry_run)
     done = "would revert" if dry_run else "reverted"
     output.say(printable(f"{done} change {undone.id} by {undone.who}: {undone.what}"))
-    output.show_changed(VIEW, client, output_format, f"change {undone.id} of client {client.id} was reverted")
-    output.say(forecast(before, client))
+    suspensions = in_force(engine)
+    output.show_changed(
+        view_of(suspensions), client, output_format, f"change {undone.id} of client {client.id} was reverted"
+    )
+    output.say(forecast(before, client, suspensions))
 
 
 @app.command()
@@ -247,5 +260,6 @@ def undelete(engine: Engine, reference: Reference, output_format: Output = Forma
       syncctl client undelete acme
     """
     client = undelete_client(engine, reference)
-    output.show_changed(VIEW, client, output_format, f"client {client.id} ({client.name}) was brought back")
-    output.say(forecast(None, client))
+    suspensions = in_force(engine)
+    show_changed([client], suspensions, output_format, "brought back")
+    output.say(forecast(None, client, suspensions))

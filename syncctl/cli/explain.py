@@ -88,6 +88,9 @@ def _lines(found: Explanation) -> Iterator[tuple[str, str]]:
         yield "", f"image {wanted.image}, cpu {wanted.cpu}, memory {wanted.memory}"
     if found.changed and found.changed != found.wanted:
         yield "Changed", _by(found.changed)
+    if word := found.row.suspension:
+        mode = "stopped, and kept stopped" if word.stops else "left as it was"
+        yield "Suspended", f"{word.what}: {mode} {word.words}"
     if pod is None:
         yield "There", "no pod"
     else:

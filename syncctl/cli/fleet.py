@@ -1,4 +1,4 @@
-"""syncctl fleet: show, set."""
+"""syncctl fleet: show, set, suspend, resume."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from syncctl.cli import output
 from syncctl.cli.asking import confirm
 from syncctl.cli.options import AUTHOR, CLUSTER, DATABASE, Format, Output, in_place_of, with_settings
 from syncctl.cli.output import Column, View
+from syncctl.cli.suspensions import resume_fleet, suspend_fleet
 from syncctl.cli.writing import with_author
 from syncctl.core import names
 from syncctl.core.documents import fleet_document
@@ -26,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Show and change what the fleet's pods are made of, and what a pass may do.",
 )
+app.command("suspend")(suspend_fleet)
+app.command("resume")(resume_fleet)
 
 
 def _shown(key: str, value: Value) -> str:

@@ -8,6 +8,7 @@ from syncctl.cli import output
 from syncctl.cli.looks import Colour, echo, painted
 from syncctl.cli.options import Format
 from syncctl.cli.output import Column, View
+from syncctl.cli.suspensions import say_in_force
 from syncctl.cli.words import printable, shortened, width
 from syncctl.core import names
 from syncctl.core.fields import FieldChange, Former, field_changes
@@ -60,12 +61,12 @@ def show_plan(
     former: Former,
     shown: Shown = lambda _step: True,
     *,
-    refusals: bool = True,
+    logged: bool = False,
 ) -> None:
     """Print the steps of what is not in sync, how many there are of each kind, and what the guard refuses.
 
-    `shown` narrows which steps are printed, and not what is counted. `former` knows former templates. Without
-    `refusals`, somebody else tells them.
+    `shown` narrows which steps are printed, and not what is counted. `former` knows former templates. What is
+    refused and suspended is told unless it is `logged`.
     """
     plan = judged.plan
     if output_format in (Format.JSON, Format.YAML):
@@ -80,7 +81,9 @@ def show_plan(
     _say_counts(judged, len(steps))
     if plan.unclaimed:
         output.say(unclaimed(plan.unclaimed))
-    for refusal in judged.refusals if refusals else ():
+    if not logged:
+        say_in_force(judged.facts.suspensions.in_force)
+    for refusal in judged.refusals if not logged else ():
         output.say(f"guard: {refusal.message}\nhint: {refusal.hint}")
 
 
@@ -108,7 +111,8 @@ def _say_counts(judged: JudgedPlan, shown: int) -> None:
     plan, counts = judged.plan, judged.plan.counts()
     if not plan.drifted:
         number = len(plan.matches)
-        output.say(f"No changes. {number} pod{'s are' if number != 1 else ' is'} as the database asks.")
+        suspended = f", {judged.suspended_in_sync} of them suspended" if judged.suspended_in_sync else ""
+        output.say(f"No changes. {number} pod{'s are' if number != 1 else ' is'} as the database asks{suspended}.")
         return
     others = [
         f"{counts[kind]} {_AHEAD.get(kind, f'to {kind}')}"

@@ -13,6 +13,7 @@ from syncctl.cli.looks import Colour
 from syncctl.cli.options import CLUSTER, DATABASE, Format, Output, with_settings
 from syncctl.cli.output import Column, View
 from syncctl.cli.selection import AlgorithmOption, ClientOption, StepOption, which_steps
+from syncctl.cli.suspensions import say_in_force
 from syncctl.cli.watching import Watch
 from syncctl.cli.words import printable
 from syncctl.core.health import HealthStatus
@@ -50,10 +51,12 @@ def _age(pod: ObservedPod | None) -> str:
 COLOURS: dict[str, Colour] = {
     Sync.IN_SYNC: "green",
     Sync.OUT_OF_SYNC: "yellow",
+    Sync.SUSPENDED: "cyan",
     Sync.HELD: "cyan",
     Sync.UNKNOWN: "red",
     HealthStatus.HEALTHY: "green",
     HealthStatus.PROGRESSING: "yellow",
+    HealthStatus.STOPPED: "cyan",
     HealthStatus.DEGRADED: "red",
     HealthStatus.MISSING: "red",
 }
@@ -172,6 +175,7 @@ def _show(found: Status, output_format: Format) -> None:
     if output_format in (Format.TABLE, Format.WIDE):
         if found.rows:
             output.say(summary(found.rows))
+        say_in_force(list({row.suspension.id: row.suspension for row in found.rows if row.suspension}.values()))
         output.say(f"Cluster: {found.cluster}")
 
 

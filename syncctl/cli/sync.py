@@ -260,7 +260,7 @@ class _Screen:
         if self._format not in (Format.JSON, Format.YAML):
             with _going_on_unread():
                 # What the guard refuses is in the log.
-                show_plan(judged, self._format, self._former, refusals=False)
+                show_plan(judged, self._format, self._former, logged=True)
         # What waits, is in conflict or held is no work: a bar that began with it would stand still near its end.
         self._left = {id(step): step.name for step in judged.plan.drifted if step.kind in ACTING and not step.held}
         if self._bar and self._left:

@@ -7,7 +7,7 @@ import socket
 from syncctl.core.changes import Author
 from syncctl.db.engine import Engine, author_of, written_by
 
-__all__ = ["Author", "actor_of", "default_actor", "trigger", "user_at_host", "user_name", "written_by"]
+__all__ = ["Author", "actor_of", "author_of", "default_actor", "trigger", "user_at_host", "user_name", "written_by"]
 
 
 def user_name() -> str:

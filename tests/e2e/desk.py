@@ -21,7 +21,8 @@ from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient
 from syncctl.core.report import Outcome, Report, Result
 from syncctl.db.engine import writing
 from syncctl.db.snapshot import read_snapshot
-from syncctl.operations import algorithms, clients
+from syncctl.operations import algorithms, clients, suspensions
+from syncctl.operations.author import Author, written_by
 from syncctl.operations.planning import PassOptions
 from syncctl.operations.sync import Witness, sync_once
 from syncctl.settings import Settings
@@ -68,6 +69,21 @@ class Desk:
 
     def delete(self, name: str = "acme") -> None:
         clients.delete_client(self.engine, name)
+
+    def suspend(
+        self, client: str | None = "acme", *algorithms: str, hours: float | None = 2, stops: bool = False
+    ) -> None:
+        """Suspend a client, or the fleet, for so many hours, None for ever."""
+        engine = written_by(self.engine, Author("anna@desk7", "test", "the exchange asked"))
+        chosen = [Algorithm(word) for word in algorithms]
+        target = suspensions.find_target(engine, client, chosen)[0] if client else suspensions.Target()
+        suspensions.suspend(
+            engine, target, lambda _: self.now() + timedelta(hours=hours) if hours else None, stops=stops
+        )
+
+    def resume(self, client: str | None = "acme") -> None:
+        target = suspensions.find_suspended(self.engine, client, ()) if client else suspensions.Target()
+        suspensions.resume(self.engine, suspensions.to_resume(self.engine, target))
 
     def sql(self, statement: str, **values: Any) -> None:
         """Write to the database behind everybody's back."""

@@ -66,7 +66,8 @@ def test_a_pass_does_what_the_table_says(desk: Desk, row: Row) -> None:
     pod, options = SCENARIOS[str(row)](desk)
     outcome = outcome_of(desk.run(**options), pod, row.step)
     assert (outcome.step.kind, outcome.step.cause) == (row.step, row.cause)
-    assert outcome.result is RESULTS[outcome.step.kind], outcome.detail
+    kept_stopped = outcome.step.cause is Cause.STOPPED and outcome.step.observed is None
+    assert outcome.result is (Result.SUSPENDED if kept_stopped else RESULTS[outcome.step.kind]), outcome.detail
 
 
 def test_every_scenario_is_of_a_row_and_every_cause_has_one() -> None:
@@ -298,6 +299,21 @@ def _(desk: Desk) -> tuple[str, dict[str, object]]:
     desk.started()
     desk.api.create_pod(a_pod("vwap-once-more", fleet=desk.fleet, client_id=client.id))
     return "vwap-once-more", {"allow_pods": frozenset({"vwap-once-more"})}
+
+
+@brings_about("yes, there, and a suspension stops it")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod = vwap(desk.add())
+    desk.started()
+    desk.suspend(stops=True)
+    return pod, {}
+
+
+@brings_about("yes, the same, and none")
+def _(desk: Desk) -> tuple[str, dict[str, object]]:
+    pod = vwap(desk.add())
+    desk.suspend(stops=True)
+    return pod, {}
 
 
 @brings_about("no, running or finished")
