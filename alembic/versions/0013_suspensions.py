@@ -1,6 +1,6 @@
 """Leave clients, or the fleet, alone until some time
 
-Replacements name the pod that they replace: one that was begun is told by that from one that only was to begin.
+Replacements name the pods that make way: one that was begun is told by that from one that only was to begin.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,6 @@ branch_labels = None
 depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-EMPTY = sa.text("''")
 
 
 def upgrade():
@@ -38,8 +37,7 @@ def upgrade():
         sqlite_autoincrement=True,
     )
     op.add_column("passes", sa.Column("suspended_down", sa.Integer, nullable=False, server_default="0"))
-    for name in ("pod", "uid"):
-        op.add_column("begun_replacements", sa.Column(name, sa.Text, nullable=False, server_default=EMPTY))
+    op.add_column("begun_replacements", sa.Column("uids", sa.Text, nullable=False, server_default=sa.text("''")))
 
 
 def downgrade():

@@ -35,21 +35,31 @@ _BACK = (Result.CREATED, Result.REPLACED, Result.UPDATED)
 def to_begin(plan: Plan, now: datetime) -> dict[PodKey, Begun]:
     """Return the replacements that a plan begins; one of a pod that has ended stops no process."""
     return {
-        step.key: Begun(now, step.cause is not Cause.FINISHED, step.cause.value, step.pod.name, step.pod.uid)
+        step.key: Begun(
+            now,
+            step.cause is not Cause.FINISHED,
+            step.cause.value,
+            frozenset(pod.uid for pod in plan.claims.get(step.key, ())),
+        )
         for step in plan.drifted
         if step.key is not None and _begins(step)
     }
 
 
 def still_away(desired: DesiredState, plan: Plan) -> dict[PodKey, Begun]:
-    """Return the begun replacements that are still wanted, by an invalid row too, and have no live pod."""
-    living = {wanted.key for wanted, _ in plan.matches}
-    living |= {
-        step.key
-        for step in plan.drifted
-        if step.key and step.observed and not step.observed.terminating and step.cause is not Cause.UNIDENTIFIED
-    }
-    return {key: each for key, each in desired.begun.items() if key not in living and desired.asks_for(key)}
+    """Return the begun replacements that are still wanted, by an invalid row too, and whose successor nobody has seen.
+
+    That is a live pod, or one that is on its way out by now and is none of those that made way.
+    """
+    back = {wanted.key for wanted, _ in plan.matches}
+    for step in plan.drifted:
+        pod, key = step.observed, step.key
+        begun = desired.begun.get(key) if key else None
+        if key is None or pod is None or begun is None or step.cause is Cause.UNIDENTIFIED:
+            continue
+        if not pod.terminating or (begun.uids and pod.uid not in begun.uids):
+            back.add(key)
+    return {key: each for key, each in desired.begun.items() if key not in back and desired.asks_for(key)}
 
 
 def to_forget(report: Report, known: Iterable[PodKey]) -> set[PodKey]:

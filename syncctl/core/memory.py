@@ -23,14 +23,14 @@ class BackOff(Struct, frozen=True):
 class Begun(Struct, frozen=True):
     """A replacement that some pass has begun: from when on, whether the old pod was a process that ran, and for what.
 
-    `cause` is that of the step, `pod` and `uid` name the old pod; all are "" in what an older version has stored.
+    `cause` is that of the step, `uids` are those of all pods that make way: "" and none in what an older version has
+    stored.
     """
 
     at: datetime
     stopped: bool
     cause: str = ""
-    pod: str = ""
-    uid: str = ""
+    uids: frozenset[str] = frozenset()
 
 
 class Home(Struct, frozen=True):

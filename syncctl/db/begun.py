@@ -15,7 +15,9 @@ def read_begun(connection: Connection, *conditions: ColumnElement[bool]) -> dict
     table = begun_replacements
     rows = connection.execute(select(table).where(*conditions))
     return {
-        PodKey(row.client_id, Algorithm(row.algorithm)): Begun(row.begun_at, row.stopped, row.cause, row.pod, row.uid)
+        PodKey(row.client_id, Algorithm(row.algorithm)): Begun(
+            row.begun_at, row.stopped, row.cause, frozenset(row.uids.split())
+        )
         for row in rows
     }
 
@@ -30,8 +32,7 @@ def store_begun(connection: Connection, begun: Mapping[PodKey, Begun]) -> None:
             "begun_at": each.at,
             "stopped": each.stopped,
             "cause": each.cause,
-            "pod": each.pod,
-            "uid": each.uid,
+            "uids": " ".join(sorted(each.uids)),
         }
         for key, each in begun.items()
     ]

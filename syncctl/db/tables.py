@@ -208,8 +208,8 @@ back_offs = Table(
 )
 
 # Replacements that a pass has begun and no pass has seen through: from before the old pod is told to go until the new
-# one is there. `stopped` tells whether a process ran in the old one, which `pod` and `uid` name, "" in older rows, and
-# `begun_at` for how long there has been none.
+# one is there. `stopped` tells whether a process ran in the old one, `begun_at` for how long there has been none.
+# `uids`, with spaces between them, are those of all that makes way; "" in rows that do not know.
 begun_replacements = Table(
     "begun_replacements",
     metadata,
@@ -218,8 +218,7 @@ begun_replacements = Table(
     Column("begun_at", UtcDateTime, nullable=False),
     Column("stopped", Boolean, nullable=False),
     Column("cause", String(20), nullable=False, server_default=_EMPTY),
-    Column("pod", Text, nullable=False, server_default=_EMPTY),
-    Column("uid", Text, nullable=False, server_default=_EMPTY),
+    Column("uids", Text, nullable=False, server_default=_EMPTY),
 )
 
 # What passes are to leave alone, or stop: the fleet when `client_id` is null, all of a client's algorithms when

@@ -20,7 +20,7 @@ from .builders import BEGUN, NOW, a_client, desired_by, key, pod_of
 
 LEAVING = "2026-03-02T14:30:30Z"
 RESTARTED = a_client(7, restart_generation=3)
-OLD = "vwap-107", "uid-of-vwap-107"
+OLD = frozenset({"uid-of-vwap-107"})
 
 
 def planned(wanted: Client, *pods: ObservedPod, begun: bool = False) -> Plan:
@@ -38,15 +38,15 @@ def reported(plan: Plan, result: Result, **fields: Any) -> Report:
 @pytest.mark.parametrize(
     ("wanted", "pod", "begins"),
     [
-        pytest.param(RESTARTED, pod_of(), Begun(NOW, True, "restart-asked", *OLD), id="a replacement"),
+        pytest.param(RESTARTED, pod_of(), Begun(NOW, True, "restart-asked", OLD), id="a replacement"),
         pytest.param(
             a_client(cpu="2"),
             pod_of(),
-            Begun(NOW, True, "resources-differ", *OLD),
+            Begun(NOW, True, "resources-differ", OLD),
             id="a resize, which may come to one",
         ),
         pytest.param(
-            a_client(), pod_of(phase="Failed"), Begun(NOW, False, "finished", *OLD), id="of a pod that has ended"
+            a_client(), pod_of(phase="Failed"), Begun(NOW, False, "finished", OLD), id="of a pod that has ended"
         ),
         pytest.param(a_client(image="desk/vwap:2"), pod_of(), None, id="an image in place"),
         pytest.param(a_client(name="other"), pod_of(), None, id="metadata"),
@@ -68,7 +68,21 @@ def test_a_plan_begins_what_tells_an_old_pod_to_go_and_makes_a_new_one(
 def test_what_was_begun_before_is_not_begun_again_while_it_is_away() -> None:
     assert to_begin(planned(RESTARTED, begun=True), NOW) == {}
     assert to_begin(planned(RESTARTED, pod_of(deleted_at=LEAVING), begun=True), NOW) == {}
-    assert to_begin(planned(RESTARTED, pod_of(), begun=True), NOW) == {key(7): Begun(NOW, True, "restart-asked", *OLD)}
+    assert to_begin(planned(RESTARTED, pod_of(), begun=True), NOW) == {key(7): Begun(NOW, True, "restart-asked", OLD)}
+
+
+def test_what_is_begun_names_every_pod_that_makes_way() -> None:
+    beside = pod_of(name="vwap-9", uid="another", deleted_at=LEAVING)
+    (begun,) = to_begin(planned(RESTARTED, pod_of(), beside), NOW).values()
+    assert begun.uids == OLD | {"another"}
+
+
+@pytest.mark.parametrize(("uid", "away"), [("uid-of-vwap-107", True), ("its successor", False)])
+def test_a_successor_that_was_seen_is_back_though_it_is_on_its_way_out(uid: str, away: bool) -> None:
+    begun = {key(7): Begun(NOW, True, "restart-asked", OLD)}
+    plan = make_plan(desired_by(RESTARTED, begun=begun), [pod_of(uid=uid, deleted_at=LEAVING)], NOW, Others())
+    assert (key(7) in plan.away) is away
+    assert to_forget(reported(plan, Result.WAITING), begun) == (set() if away else {key(7)})
 
 
 # Afterwards

@@ -25,7 +25,7 @@ from syncctl.operations.apply import _HELD
 from .builders import NOW, RULES, a_client, a_suspension, desired_by, facts_of, key, pod_of
 
 LEAVING = "2026-03-02T14:30:30Z"
-GONE = Begun(NOW, True, "restart-asked", "vwap-107", "uid-of-vwap-107")
+GONE = Begun(NOW, True, "restart-asked", frozenset({"uid-of-vwap-107"}))
 CRASHED: dict[str, Any] = {"phase": "Failed"}
 OTHER = a_client(image="desk/vwap:2")
 LAX = replace(RULES, orphan_percent=100.0)
@@ -152,7 +152,7 @@ def test_an_ended_pod_whose_ids_have_moved_is_left_where_either_key_is_suspended
         pytest.param(GONE, (pod_of(deleted_at=LEAVING),), False, [("wait", "terminating", "")], id="it is going"),
         pytest.param(GONE, (pod_of(),), False, [("replace", "restart-asked", "suspended")], id="a row alone"),
         pytest.param(
-            replace(GONE, uid=""), (), False, [("create", "replacement-begun", "suspended")], id="of an older"
+            replace(GONE, uids=frozenset()), (), False, [("create", "replacement-begun", "suspended")], id="of an older"
         ),
         pytest.param(GONE, (), True, [("create", "stopped", "suspended")], id="unless it is stopped"),
     ],

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from syncctl.core.errors import DatabaseError
 from syncctl.core.model import Algorithm, PodKey
 from syncctl.core.suspensions import NO_SUSPENSIONS, Suspension
-from syncctl.db.changelog import find_changes
+from syncctl.db.changelog import find_changes, removals
 from syncctl.db.engine import reading, writing
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.suspensions import end_suspensions, find_suspensions, insert_suspension, read_in_force
@@ -61,6 +61,16 @@ def test_it_is_the_databases_clock_that_ends_one(engine: Engine) -> None:
         assert [each.id for each in find_suspensions(connection, ended=True)] == [lasts.id - 1]
 
 
+def test_a_fleet_without_any_is_not_asked_for_them(engine: Engine) -> None:
+    asked: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    read_snapshot(engine, consume_restarts=False)
+    assert not any("suspensions.reason" in statement for statement in asked)
+    store(engine)
+    read_snapshot(engine, consume_restarts=False)
+    assert any("suspensions.reason" in statement for statement in asked)
+
+
 def test_one_is_ended_once(engine: Engine) -> None:
     one = store(engine)
     with writing(engine) as connection:
@@ -76,6 +86,14 @@ def test_rows_of_clients_may_go_and_what_was_said_of_them_stays(engine: Engine) 
         how = "TRUNCATE clients CASCADE" if engine.dialect.name == "postgresql" else "DELETE FROM clients"
         connection.execute(text(how))
     assert of_the_snapshot(engine) == [one.id]
+
+
+def test_what_becomes_of_a_suspension_says_nothing_of_how_a_client_went(engine: Engine) -> None:
+    store(engine)
+    with writing(engine) as connection:
+        connection.execute(text("DELETE FROM suspensions"))
+        assert [change.op for change in find_changes(connection, table="suspensions")] == ["delete", "insert"]
+        assert removals(connection, [7]) == []
 
 
 def test_each_is_in_the_change_log_of_its_client(engine: Engine) -> None:

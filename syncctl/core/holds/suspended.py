@@ -6,7 +6,7 @@ the end of the suspension.
 
 from syncctl.core.facts import Facts, Held, Rules
 from syncctl.core.holds.guard import is_persons_word
-from syncctl.core.steps import ACTING, Cause, Hold, HoldKind, Plan, Step
+from syncctl.core.steps import Cause, Hold, HoldKind, Plan, Step, StepKind
 
 
 def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:  # noqa: ARG001 - the signature of a hold
@@ -16,21 +16,22 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:  # noqa: ARG001 - the 
     holds = {}
     for step in plan.drifted:
         found = facts.suspensions.of(step.key)
-        if found is None or step.held is not None or step.kind not in ACTING:
-            continue
-        if is_persons_word(step) or (step.cause is Cause.STOPPED and step.observed is not None):
-            continue
-        if not found.stops and _is_begun(step, plan, facts):
+        if found is None or _goes_through(step) or _is_begun(step, plan, facts):
             continue
         holds[step.name] = Hold(HoldKind.SUSPENDED, found.words)
     return Held(holds)
 
 
+def _goes_through(step: Step) -> bool:
+    """Whether it ends what a person has stopped, by the client's row or by a suspension, which the guard may judge."""
+    return is_persons_word(step) or (step.cause is Cause.STOPPED and step.kind is StepKind.DELETE)
+
+
 def _is_begun(step: Step, plan: Plan, facts: Facts) -> bool:
-    """Whether it makes the successor of a pod that was told to go: that one has gone, and not merely a row says so."""
+    """Whether it makes the successor of a pod that was told to go: that has gone, and not merely a row says so."""
     if step.cause is not Cause.REPLACEMENT_BEGUN or step.key is None:
         return False
     begun = facts.begun.get(step.key)
-    if begun is None or not begun.uid:
+    if begun is None or not begun.uids:
         return False
-    return all(each.observed is None or each.observed.uid != begun.uid for each in plan.drifted)
+    return all(each.observed is None or each.observed.uid not in begun.uids for each in plan.drifted)
