@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncctl.core.exits import exit_code_of_report
@@ -144,6 +144,10 @@ class PassRun:
         """Read the rows as they are at this moment: nothing changes them between the pass's reading and this."""
         self.judged = judged
         self.rows = self.as_read or read_rows(self.database)
+        self.rows.at = judged.facts.read_at
+        # SQLite knows milliseconds; a saved plan is looked at twice, and the clock may step in between.
+        if not self.options.expected_digest and self.rows.at < self.began_at - timedelta(milliseconds=1):
+            raise Violation(f"judged suspensions by {self.rows.at}, and the pass began at {self.began_at}")
         self.on_plan(self)
 
     def settled(self, outcome: Outcome) -> None:
@@ -382,6 +386,8 @@ class Judge:
         wanted = run.rows.wanted.get(key) if key else None
         if key is None or not self.ours(record.labels) or wanted is None or wanted.name != record.name:
             raise Violation(f"created {record.name}, for which no row asks")
+        if run.rows.suspended(key) and not self._finishes(run, key):
+            raise Violation(f"created {record.name}, which is suspended")
         if self.identity(run.rows, record).by_environment != key:
             raise Violation(f"created {record.name} with the environment of {self.identity(run.rows, record)}")
         for other in self.pods():
@@ -405,6 +411,7 @@ class Judge:
             return
         cause, guarded = self._why(run, previous)
         run.deleted[previous.uid] = cause
+        self._leaves_alone(run, previous, "deleted")
         if guarded or cause == "switched off":
             self._guarded(run, previous, cause)
         if cause in ("orphan", "switched off", "second", "ended"):
@@ -447,7 +454,7 @@ class Judge:
             raise Violation(f"deleted {name}, of which nothing says whose it is")
         if not self._mine(run, who.key):
             raise Violation(f"deleted {name} of a client of another shard")
-        if who.key in rows.invalid:
+        if who.key in rows.invalid and not rows.stopped(who.key):
             raise Violation(f"deleted {name} of an invalid client")
         if other := self._moved(run, who.key):
             raise Violation(f"deleted {name}, and {other.name} may be of {who.key} too")
@@ -460,15 +467,34 @@ class Judge:
             return ("switched off", False) if sure else ("orphan", True)
         return self._replaced(run, seen, rows.wanted[who.key], who)
 
+    def _finishes(self, run: PassRun, key: Key) -> bool:
+        """Whether what was told to go for this one is known by its uid, and has gone; and nothing has it stopped."""
+        uids = run.rows.begun.get(key, set())
+        there = {record.uid for record in run.listed.values()}
+        return bool(uids) and uids.isdisjoint(there) and not run.rows.stopped(key)
+
+    def _leaves_alone(self, run: PassRun, pod: Record, done: str) -> None:
+        """What is suspended is touched by no pass, but for what a person has stopped, by a suspension or by its row."""
+        rows, ours = run.rows, self.ours(pod.labels)
+        who = self.identity(rows, pod)
+        keys = who.claims if ours else {rows.named(pod.name)}
+        if not any(map(rows.suspended, keys)):
+            return
+        key = who.key if ours else rows.named(pod.name)
+        if key is None or done != "deleted" or not rows.switched_off(key):
+            raise Violation(f"{done} {pod.name}, which is suspended")
+        if not (rows.stopped(key) or who.agrees or not ours or _has_ended(pod)):
+            raise Violation(f"deleted {pod.name}, which is suspended, and not surely switched off")
+
     def _adopted(self, run: PassRun, seen: Record) -> str:
         rows, key = run.rows, run.rows.named(seen.name)
         if not run.options.adopt or not _is_adoptable(seen) or key is None:
             raise Violation(f"deleted {seen.name}, a pod of somebody else")
-        if key in rows.invalid:
+        if key in rows.invalid and not rows.stopped(key):
             raise Violation(f"deleted {seen.name} of an invalid client")
         if not self._mine(run, key):
             raise Violation(f"deleted {seen.name} of a client of another shard")
-        if key not in rows.wanted:
+        if key not in rows.wanted or rows.stopped(key):
             if not rows.switched_off(key):
                 raise Violation(f"deleted {seen.name}, whose client nobody knows")
             return "switched off"
@@ -548,15 +574,14 @@ class Judge:
             if self.ours(record.labels) and not self.selected(run, record) and not record.terminating:
                 who = self.identity(run.rows, record)
                 if who.key is not None and self._mine(run, who.key) and not _has_ended(record):
-                    found |= {record.uid} if self._suspicion(run, record, who, run.options.policy) else set()
+                    found |= {record.uid} if self._suspicion(run, record, who) else set()
         return found
 
     def _settled(self, run: PassRun) -> None:
         """Note what a pass has seen the end of; whether one settled it that lost its lease only the rows tell."""
         if run.killed or run.error:
             return
-        # What its policy leaves alone it has found all the same, and not seen the end of.
-        kinds, switched_off, _ = self._suspects(run, Policy.SYNC)
+        kinds, switched_off, _ = self._suspects(run)
         for kind, buckets in self._latched.items():
             if kind not in run.refuses and (not kinds[kind] or run.deleted.keys() & kinds[kind]):
                 settled = set(run.options.shard.buckets)
@@ -595,14 +620,12 @@ class Judge:
             if pod.uid in uids:
                 raise Violation(f"deleted {pod.name} ({cause}), one of {len(uids)} of {live} pods ({kind})")
 
-    def _suspects(self, run: PassRun, policy: Policy | None = None) -> tuple[dict[str, set[str]], set[str], int]:
+    def _suspects(self, run: PassRun) -> tuple[dict[str, set[str]], set[str], int]:
         """Return whom nobody's word ends, by kind, and whom somebody's does; of what runs, and at the least.
 
-        Of what the pass may end by its policy, or by another.
-
+        The former whatever its policy leaves alone, and whatever is suspended: it has found that all the same.
         The last number is how many pods live, at the most.
         """
-        policy = policy or run.options.policy
         kinds: dict[str, set[str]] = {"orphan": set(), "unsure": set()}
         switched_off: set[str] = set()
         live = 0
@@ -614,9 +637,9 @@ class Judge:
                 who = self.identity(run.rows, record)
                 if who.key is None or not self._mine(run, who.key) or _has_ended(record):
                     continue
-                if kind := self._suspicion(run, record, who, policy):
+                if kind := self._suspicion(run, record, who):
                     kinds[kind].add(record.uid)
-                elif who.agrees and run.rows.switched_off(who.key) and policy is Policy.SYNC:
+                elif who.agrees and run.rows.switched_off(who.key) and run.options.policy is Policy.SYNC:
                     switched_off.add(record.uid)
             elif run.options.adopt and _is_adoptable(record) and (key := run.rows.named(record.name)):
                 live += 1
@@ -624,17 +647,16 @@ class Judge:
                 switched_off |= {record.uid} if mine else set()
         return kinds, switched_off, live
 
-    def _suspicion(self, run: PassRun, record: Record, who: Identity, policy: Policy) -> str:
+    def _suspicion(self, run: PassRun, record: Record, who: Identity) -> str:
         """Say what kind of deletion that of this pod would be, "" when it is none or is somebody's word."""
         key = who.key
         assert key is not None
         if self._moved(run, key):
             return ""
         if run.rows.orphaned(key) or (run.rows.switched_off(key) and not who.agrees):
-            kind = "orphan" if run.rows.orphaned(key) else "unsure"
-            return kind if policy is Policy.SYNC else ""
+            return "orphan" if run.rows.orphaned(key) else "unsure"
         wanted = run.rows.wanted.get(key)
-        if wanted is None or policy is Policy.CREATE_ONLY:
+        if wanted is None or run.rows.stopped(key):
             return ""
         if run.rows.unset and any(step.key == key and step.cause == "client-invalid" for step in _steps(run)):
             # Without the fleet's settings a client that names no image is invalid.
@@ -660,7 +682,7 @@ class Judge:
         away = sum(
             self._mine(run, key) and not self._is_back(run, key)
             for key, number in self.stopped.items()
-            if number != run.number
+            if number != run.number and not run.rows.suspended(key)
         )
         share = int((self._suspects(run)[2] + away) * run.limits.replace_percent / 100)
         budget = max(0, max(PACE_AT_LEAST, share) - away)
@@ -679,6 +701,8 @@ class Judge:
     def _patched(self, run: PassRun, previous: Record, record: Record) -> None:
         if not self.ours(previous.labels):
             raise Violation(f"patched {previous.name}, a pod of somebody else")
+        if not run.created[record.name]:
+            self._leaves_alone(run, previous, "patched")
         who = self.identity(run.rows, previous)
         if who.key is None:
             raise Violation(f"patched {previous.name}, which is of {sorted(who.claims) or 'nobody'}")
@@ -737,7 +761,9 @@ class Judge:
         if sum(counts.values()) != len(plan.steps) or sum(plan.counts().values()) != len(plan.steps):
             raise Violation("the numbers do not add up")
         shown = Counter(outcome.result for outcome in report.outcomes)
-        shown[Result.UNCHANGED] += len(plan.in_sync)
+        left = sum(run.rows.suspended(step.key) for step in plan.in_sync)
+        shown[Result.UNCHANGED] += len(plan.in_sync) - left
+        shown[Result.SUSPENDED] += left
         if any(counts[result] != shown[result] for result in Result):
             raise Violation("the counts are not those of the outcomes")
         accounted = Counter(id(step) for step in plan.steps)
@@ -764,7 +790,8 @@ class Judge:
         """Every pod of ours and every key that is wanted has its step."""
         steps = _steps(run)
         named = Counter(step.observed.uid for step in steps if step.observed is not None)
-        claimed: set[Key] = set()
+        # What a suspension stops has a step for each pod of it, the Go service's and another shard's too.
+        claimed: set[Key] = {step.key for step in steps if step.key and run.rows.stopped(step.key)}
         for record in run.listed.values():
             if self.selected(run, record):
                 claimed |= self.identity(run.rows, record).claims
@@ -786,10 +813,28 @@ class Judge:
         for outcome in report.outcomes:
             if outcome.step.observed is not None:
                 results[outcome.step.observed.uid] = outcome
+        self._names_what_is_down(run, report)
         for record in run.listed.values():
             why = self._waits_for_somebody(run, record, results.get(record.uid))
             if why and code not in (4, 5, 6, 130, 143):
                 raise Violation(f"exit code {int(code)}, and {record.name} {why}")
+
+    def _names_what_is_down(self, run: PassRun, report: Report) -> None:
+        """A frozen process that is not there is a problem of the pass; one that was stopped is none."""
+        claimed: set[Key] = set()
+        for record in run.listed.values():
+            claimed |= self._claims(run, record)
+        for outcome in report.outcomes:
+            step = outcome.step
+            if step.key is None or step.observed is not None or not run.rows.suspended(step.key):
+                continue
+            down = step.key in run.rows.wanted and step.key not in claimed and not run.rows.stopped(step.key)
+            # What was begun another pass may have seen through since this one has read of it.
+            named = outcome in report.problems or run.rivals
+            if down and not self._finishes(run, step.key) and not named:
+                raise Violation(f"{step.name} is suspended and not there, and that is no problem: {outcome}")
+            if run.rows.stopped(step.key) and outcome.result is Result.SUSPENDED and outcome in report.problems:
+                raise Violation(f"{step.name} was stopped by a suspension, and that is a problem: {outcome}")
 
     def _waits_for_somebody(self, run: PassRun, record: Record, outcome: Outcome | None) -> str:
         rows, ended = run.rows, _has_ended(record)
@@ -808,6 +853,8 @@ class Judge:
             if not ended and (outcome is None or outcome.result is not Result.CONFLICT):
                 raise Violation(f"{record.name} is of {sorted(who.claims)}, and that is not said: {outcome}")
             return "" if ended else f"is of {sorted(who.claims)}"
+        if outcome is not None and outcome.result is Result.SUSPENDED:
+            return "has ended and is suspended" if ended and who.key in rows.wanted else ""
         held = outcome is not None and outcome.step.held is not None and outcome.result is Result.DEFERRED
         if not held or not ended or not who.agrees or run.options.policy is Policy.CREATE_ONLY:
             return ""
@@ -856,7 +903,7 @@ class Judge:
     def _true(self, run: PassRun, outcome: Outcome) -> None:
         """What is said of a step has happened, and what is said to be left alone was."""
         step, result = outcome.step, outcome.result
-        if step.held is not None and result not in (Result.REFUSED, Result.DEFERRED):
+        if step.held is not None and result not in (Result.REFUSED, Result.DEFERRED, Result.SUSPENDED):
             raise Violation(f"{step.name} was held and is said to be {result}")
         pod = run.listed.get(step.observed.uid) if step.observed is not None else None
         if pod is not None and not pod.terminating and self._is_to_stop(run, pod):
@@ -867,7 +914,7 @@ class Judge:
         left = result is Result.FAILED and pod is not None and pod.uid not in run.deleted
         if left and refused and "left as it is" not in outcome.detail:
             raise Violation(f"{step.name} was left as it is, and that is not said: {outcome.detail}")
-        alone = result in (Result.UNCHANGED, Result.REFUSED)
+        alone = result in (Result.UNCHANGED, Result.REFUSED, Result.SUSPENDED)
         if alone and step.observed is not None and step.observed.uid in run.deleted:
             raise Violation(f"{step.name} is said to be {result} and was told to go")
         if result is Result.DELETED and step.observed is not None:

@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,7 @@ Key = tuple[int, str]
 Json = dict[str, Any]
 
 _REVISION = re.compile(r'TEMPLATE, value: "(\d*)"')
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _NAME = re.compile(r"(vwap|vmap|twap|hft)-([1-9][0-9]*)")
 
 
@@ -72,6 +73,16 @@ class StoredBackOff:
         return max(0.0, min((self.until - now).total_seconds(), 300.0 * 2 ** min(self.failures - 1, 6)))
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSuspension:
+    """A word to leave something alone: None for the fleet, or for all algorithms; for ever when it has no end."""
+
+    client: int | None
+    algorithm: str | None
+    stops: bool
+    ends_at: datetime | None
+
+
 @dataclass(slots=True)
 class Rows:
     """The rows at one moment, and what they mean.
@@ -90,7 +101,11 @@ class Rows:
     generations: dict[int, int] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
     back_offs: dict[Key, StoredBackOff] = field(default_factory=dict)
-    begun: set[Key] = field(default_factory=set)
+    # With the uids of the pods that make way.
+    begun: dict[Key, set[str]] = field(default_factory=dict)
+    # Those that nobody has ended; and the moment, by the database, at which the others are over.
+    suspensions: list[StoredSuspension] = field(default_factory=list)
+    at: datetime = _NEVER
     by_status: dict[int, int] = field(default_factory=dict)
     former: dict[int, str] = field(default_factory=dict)
     latched: set[tuple[str, int]] = field(default_factory=set)
@@ -105,8 +120,27 @@ class Rows:
         client = self.by_status.get(int(found[2])) if found else None
         return None if found is None or client is None else (client, "vwap" if found[1] == "vmap" else found[1])
 
+    def _covering(self, key: Key | None) -> list[StoredSuspension]:
+        return [
+            one
+            for one in self.suspensions
+            if (one.ends_at is None or one.ends_at > self.at)
+            and (one.client is None or (key is not None and one.client == key[0]))
+            and (one.algorithm is None or (key is not None and one.algorithm == key[1]))
+        ]
+
+    def suspended(self, key: Key | None) -> bool:
+        """Whether it is to be left alone, or to be stopped and kept stopped."""
+        return bool(self._covering(key))
+
+    def stopped(self, key: Key | None) -> bool:
+        """Whether a suspension has it stopped."""
+        return any(one.stops for one in self._covering(key))
+
     def switched_off(self, key: Key) -> bool:
         """Whether a person has said that this pod is to go."""
+        if self.stopped(key):
+            return True
         if key[0] in self.known:
             return key not in self.wanted and key not in self.invalid
         return key[0] not in self.clients and key[0] in self.deleted
@@ -129,7 +163,20 @@ def read_rows(path: str) -> Rows:
                 "SELECT client_id, algorithm, failures, until, made_of, pod FROM back_offs"
             )
         }
-        rows.begun = set(connection.execute("SELECT client_id, algorithm FROM begun_replacements"))
+        rows.begun = {
+            (client, algorithm): set(uids.split())
+            for client, algorithm, uids in connection.execute(
+                "SELECT client_id, algorithm, uids FROM begun_replacements"
+            )
+        }
+        rows.suspensions = [
+            StoredSuspension(
+                client, algorithm, bool(stops), None if ends is None else datetime.fromisoformat(f"{ends}+00:00")
+            )
+            for client, algorithm, stops, ends in connection.execute(
+                "SELECT client_id, algorithm, stops, ends_at FROM suspensions WHERE ended_at IS NULL"
+            )
+        ]
         rows.latched = set(connection.execute("SELECT kind, bucket FROM guard_latches"))
         rows.adopted = dict(connection.execute("SELECT id, client_id FROM adopted_algorithm_status"))
         tombs = connection.execute("SELECT algorithm_status_id, client_id, client_name FROM deleted_clients").fetchall()

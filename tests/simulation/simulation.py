@@ -177,7 +177,9 @@ class Simulation:
         # A plan of a shard cannot be saved, as the command line says.
         if self._chance.random() < 0.1 and options.shard == WHOLE:
             options = self._saved_plan(options)
-        self._pass(options, weather, incidents)
+        if self._pass(options, weather, incidents).killed and self._chance.random() < 0.9:
+            # In mid-replacement, as often as not.
+            self._happen(World.suspend)
 
     def _saved_plan(self, options: PassOptions) -> PassOptions:
         judged = plan_sync(
@@ -268,6 +270,8 @@ class Simulation:
         if run.report:
             for outcome in run.report.outcomes:
                 self.covered[f"steps {outcome.step.kind} {outcome.step.cause} {outcome.result}"] += 1
+                if outcome.result is Result.CREATED and run.rows.suspended(outcome.step.key):
+                    self.covered["replacements finished while suspended"] += 1
             self.covered["steps keep in-sync unchanged"] += len(run.report.plan.in_sync)
 
     def _recorded(self, run: PassRun) -> None:
@@ -561,14 +565,14 @@ class Simulation:
                 raise Violation(f"a pass over a fleet that is as it should be wrote {quiet.writes}")
         rows = read_rows(str(self._path))
         # What an invalid row asks for is not made, and stays known until somebody mends the row.
-        if begun := rows.begun - rows.invalid:
+        if begun := rows.begun.keys() - rows.invalid:
             raise Violation(f"replacements are remembered that are seen through: {begun}")
 
     def _passes_needed(self) -> int:
         """Two, one more while what was begun is made, and those for which pacing and back-off put replacements off."""
         rows = read_rows(str(self._path))
         wanted = len(rows.wanted)
-        budget = max(10, int(wanted * self._limits.replace_percent / 100)) - len(rows.begun & rows.invalid)
+        budget = max(10, int(wanted * self._limits.replace_percent / 100)) - len(rows.begun.keys() & rows.invalid)
         longest = [back_off.longest_wait(self._database.time()) for key, back_off in rows.back_offs.items()
                    if key in rows.wanted]  # fmt: skip
         waits = math.ceil(max(longest, default=0.0) / PASS_EVERY)
@@ -598,6 +602,8 @@ EVERYTHING = frozenset(
     | {f"fault {kind} after" for kind in (*_AFTER_ONLY, *_EITHER)}
     | {"rounds of shards", "failovers", "signals", "statements that hung", "leases lost", "passes killed"}
     | {"adopted fleets", "work of the Go service", "passes kept out by the lease"}
+    | {"steps create missing suspended", "steps create stopped suspended", "steps delete stopped deleted"}
+    | {"steps replace finished suspended", "steps delete orphan suspended"}
 )
 """What is to have come to pass in a run over many seeds."""
 

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from sqlalchemy import Engine, text
 from syncctl.core.errors import ClientExists
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
 from syncctl.db.engine import writing
-from syncctl.operations import algorithms, clients
+from syncctl.operations import algorithms, clients, suspensions
+from syncctl.operations.author import Author, written_by
 from syncctl.sandbox import ANNOTATION, NAMESPACES, PODS, DeleteOptions, Kubelet, Record, Store
 from syncctl.sandbox.http.messages import Request
 from syncctl.sandbox.objects import Event
@@ -542,6 +544,36 @@ class World:
         self._store.create(PODS, NAMESPACE, body)
         return f"somebody made {name} with {labels}"
 
+    # Suspensions
+
+    def suspend(self) -> str:
+        """Somebody leaves a client, a part of it or the fleet alone, or stops a client, for some time."""
+        algorithms: tuple[Algorithm, ...] = ()
+        client, stops = None, False
+        if self._chance.random() < 0.8:
+            client, stops = self._client(), self._chance.random() < 0.4
+            algorithms = (self._chance.choice(list(Algorithm)),) if self._chance.random() < 0.4 else ()
+        seconds = self._chance.choice((20.0, 310.0, 310.0, 1500.0, 86400.0, None))
+        suspensions.suspend(
+            written_by(self._engine, Author("anna", "simulation", "the exchange asked")),
+            suspensions.Target(client, None if client is None else f"client {client}", algorithms),
+            lambda now: None if seconds is None else now + timedelta(seconds=seconds),
+            stops=stops,
+        )
+        whose = "the fleet" if client is None else f"{'/'.join(algorithms) or 'all'} of client {client}"
+        return f"{'stopped' if stops else 'suspended'} {whose} for {seconds} s"
+
+    def resume(self) -> str:
+        found = self._sql("SELECT id FROM suspensions WHERE ended_at IS NULL")
+        if not found:
+            raise NothingThere
+        one = self._chance.choice(found)["id"]
+        self._end_suspensions(f"id = {one}")
+        return f"ended suspension {one}"
+
+    def _end_suspensions(self, which: str) -> None:
+        self._sql(f"UPDATE suspensions SET ended_at = '2026-01-01 00:00:00' WHERE ended_at IS NULL AND {which}")
+
     # The cluster
 
     def change_kubelet(self) -> str:
@@ -632,6 +664,7 @@ class World:
         self.quota, self.webhook_away, self.go_service_runs = None, 0.0, False
         self.takes_away = self._judge.takes_away = ""
         self._sql("UPDATE fleet SET fleet_name = 'default'")
+        self._end_suspensions("true")
         if self._chance.random() < 0.5:
             self.put_ids_back()
         rows = read_rows(self._database)
@@ -663,13 +696,13 @@ class World:
         (4, start_go_service), (2, start_go_service_for_all), (1, start_go_service_for_good), (1, stop_go_service),
         (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (1, compact),
         (2, switch_mirror), (2, change_policy),
-        (2, skew), (2, step_database_clock),
+        (2, skew), (2, step_database_clock), (8, suspend), (3, resume),
     )  # fmt: skip
     """With weights."""
     DURING_A_PASS: tuple[Callable[["World"], str], ...] = (
         add_client, update_client, flip_flags, restart, delete_client, lose_client, lose_many, spoil_client, renumber,
         change_template, play_fate, play_fate, delete_pod, delete_pod, lose_node, take_name, change_kubelet, compact,
-        skew, change_quota, lose_webhook, lose_webhook,
+        skew, change_quota, lose_webhook, lose_webhook, suspend, resume,
     )  # fmt: skip
     """What changes nobody's identity behind the back of a pass that has just looked."""
 
