@@ -122,6 +122,8 @@ class Report(Struct, frozen=True):
             if outcome.result in (Result.FAILED, Result.CONFLICT)
             or is_left_duplicate(outcome.step)
             or outcome.step.is_down
+            # An ended pod that is left keeps another key waiting, which nobody has suspended.
+            or (outcome.step.cause is Cause.IDS_MOVED and outcome.result is Result.SUSPENDED)
             or outcome.step.cause in (Cause.CLIENT_INVALID, Cause.STUCK)
             or (outcome.step.held is not None and outcome.step.held.kind in _PROBLEMS)
         )

@@ -140,9 +140,11 @@ def test_an_ended_pod_whose_ids_have_moved_is_left_where_either_key_is_suspended
     # By its name it is of client 7, by its environment of client 8.
     moved = replace(pod_of(a_client(8)), name="vwap-107", phase="Failed")
     for client in (7, 8):
-        steps = judged([a_suspension(client)], a_client(7), a_client(8), pods=(moved,)).plan.drifted
-        (deletion,) = [step for step in steps if step.kind is StepKind.DELETE]
+        plan = judged([a_suspension(client)], a_client(7), a_client(8), pods=(moved,))
+        (deletion,) = [step for step in plan.plan.drifted if step.kind is StepKind.DELETE]
         assert deletion.held is not None
+        # And what has to wait for it, and is not suspended itself, does not run: somebody should look.
+        assert deletion in [problem.step for problem in reported(plan).problems]
 
 
 @pytest.mark.parametrize(

@@ -824,13 +824,18 @@ class Judge:
         claimed: set[Key] = set()
         for record in run.listed.values():
             claimed |= self._claims(run, record)
+        # What has ended and may be either of two keys is left where one is suspended, and that is said of it.
+        said = {each.step.observed.uid for each in report.problems if each.step.observed is not None}
+        blocked: set[Key] = set()
+        for record in run.listed.values():
+            blocked |= self.identity(run.rows, record).claims if record.uid in said else set()
         for outcome in report.outcomes:
             step = outcome.step
             if step.key is None or step.observed is not None or not run.rows.suspended(step.key):
                 continue
             down = step.key in run.rows.wanted and step.key not in claimed and not run.rows.stopped(step.key)
             # What was begun another pass may have seen through since this one has read of it.
-            named = outcome in report.problems or run.rivals
+            named = outcome in report.problems or run.rivals or step.key in blocked
             if down and not self._finishes(run, step.key) and not named:
                 raise Violation(f"{step.name} is suspended and not there, and that is no problem: {outcome}")
             if run.rows.stopped(step.key) and outcome.result is Result.SUSPENDED and outcome in report.problems:
