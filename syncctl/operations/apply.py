@@ -6,13 +6,14 @@ and start take.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from syncctl.core import names
 from syncctl.core.drift import differences
 from syncctl.core.errors import ClusterError, LeaseLost, PodNotFound, PodRejected
+from syncctl.core.heed import Heed, Heeded
 from syncctl.core.manifest import evidence, pod_marks
 from syncctl.core.model import ObservedPod
 from syncctl.core.report import Outcome, Result
@@ -22,7 +23,8 @@ from syncctl.kube.cluster import Cluster
 from syncctl.operations.admission import Admission, Fields
 from syncctl.operations.brake import Brake
 from syncctl.operations.clock import SYSTEM, Clock
-from syncctl.operations.making import BATCH, Making
+from syncctl.operations.heeding import BATCH, Heeding, batched, left
+from syncctl.operations.making import Making
 
 AHEAD = BATCH // 2
 """Steps of a batch that may still be under way when the next is confirmed: no thread waits for the last of a batch."""
@@ -48,7 +50,7 @@ def apply_plan(
     *,
     concurrency: int,
     brake: Brake,
-    confirm_lease: Callable[[], None],
+    heeding: Heeding,
     on_outcome: Callable[[Outcome], None],
     clock: Clock = SYSTEM,
 ) -> tuple[Outcome, ...]:
@@ -59,13 +61,13 @@ def apply_plan(
         cluster: where.
         concurrency: requests at a time.
         brake: asked before each step; the rest is deferred once it says stop.
-        confirm_lease: called before each batch of writes; raises LeaseLost.
+        heeding: asked before each batch of writes, and at the end about all that was written.
         on_outcome: called from this thread as each outcome becomes known.
         clock: times the pods' graces.
     """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="apply") as pool:
         outcomes = {}
-        for outcome in _Apply(plan, cluster, brake, confirm_lease, pool, concurrency, clock).run():
+        for outcome in _Apply(plan, cluster, brake, heeding, pool, concurrency, clock).run():
             outcomes[id(outcome.step)] = outcome
             on_outcome(outcome)
     return tuple(outcomes[id(step)] for step in plan.drifted)
@@ -79,7 +81,7 @@ class _Apply:
         plan: Plan,
         cluster: Cluster,
         brake: Brake,
-        confirm_lease: Callable[[], None],
+        heeding: Heeding,
         pool: ThreadPoolExecutor,
         concurrency: int,
         clock: Clock,
@@ -87,13 +89,13 @@ class _Apply:
         self._plan = plan
         self._cluster = cluster
         self._brake = brake
-        self._confirm_lease = confirm_lease
+        self._heeding = heeding
         self._pool = pool
         self._clock = clock
         # Asked once: what is not answered is done without.
         asking = cluster.working_under(brake.check_lease, lambda _seconds: False)
         self._admission = Admission(plan.blueprint, cluster, asking)
-        self._making = Making(plan, cluster, brake, self._confirmed, pool, concurrency, clock)
+        self._making = Making(plan, cluster, brake, heeding, pool, concurrency, clock)
         # Updates that the server or the node will not make in place.
         self._to_replace: deque[Step] = deque()
 
@@ -106,26 +108,45 @@ class _Apply:
                 yield Outcome(step, _WITHOUT_WORK[step.kind])
             else:
                 to_do[step.kind].append(step)
+        written: list[Step] = []
         for kind, work in ((StepKind.DELETE, self._delete), (StepKind.UPDATE, self._update)):
-            yield from filter(None, self._each(work, to_do[kind]))
-        yield from self._making.run(to_do[StepKind.CREATE], to_do[StepKind.REPLACE] + list(self._to_replace))
+            for outcome in filter(None, self._each(work, to_do[kind])):
+                written += [outcome.step] if outcome.result is Result.UPDATED else []
+                yield outcome
+        for outcome in self._making.run(to_do[StepKind.CREATE], to_do[StepKind.REPLACE] + list(self._to_replace)):
+            written += [outcome.step] if outcome.result in (Result.CREATED, Result.REPLACED, Result.UPDATED) else []
+            yield outcome
+        for batch in batched(written, BATCH):
+            yield from self._stop_unwanted(batch)
 
-    def _confirmed(self) -> bool:
-        """Ask the database whether the lease is still ours."""
+    def _stop_unwanted(self, written: Sequence[Step]) -> Iterator[Outcome]:
+        """Ask once more about what was written, and stop what is not wanted by now."""
+        if self._brake.reason() or not self._heeding.confirmed(written):
+            return
+        words = [(step, word) for step in written if (word := self._heeding.of_written(step))]
+        yield from self._pool.map(lambda found: self._stop(*found), words)
+
+    def _stop(self, step: Step, word: Heeded) -> Outcome:
+        pod = self._making.made.get(step.wanted.key) or step.pod
         try:
-            self._confirm_lease()
+            self._cluster.delete_pod(pod.name, pod.uid)
         except LeaseLost as error:
             self._brake.lost(error)
-        return self._brake.lease_lost is None
+            return Outcome(step, Result.FAILED, f"{word.why}, and it runs: {error.message}")
+        except ClusterError as error:
+            return Outcome(step, Result.FAILED, f"{word.why}, and it runs: {error.message}")
+        return Outcome(step, Result.DELETED, word.why)
 
     def _each(self, work: _Work, steps: list[Step]) -> Iterator[Outcome | None]:
         """Do the work for each step, a batch at a time, until the brake says stop; what is left is deferred."""
 
-        def guarded(step: Step) -> Outcome | None:
+        def guarded(step: Step, word: Heeded | None) -> Outcome | None:
             if stop := self._brake.reason():
                 return Outcome(step, Result.DEFERRED, stop)
+            if word is not None and word.what is not Heed.STOP:
+                return left(step, word)
             try:
-                return work(step)
+                return self._delete(step, word.why) if word else work(step)
             except LeaseLost as error:
                 self._brake.lost(error)
                 return Outcome(step, Result.DEFERRED, error.message)
@@ -135,21 +156,22 @@ class _Apply:
         under_way: deque[Future[Outcome | None]] = deque()
         try:
             for start in range(0, len(steps), BATCH):
+                batch = steps[start : start + BATCH]
                 if not self._brake.reason():
-                    self._confirmed()
-                under_way.extend(self._pool.submit(guarded, step) for step in steps[start : start + BATCH])
+                    self._heeding.confirmed(batch)
+                under_way.extend(self._pool.submit(guarded, step, self._heeding.word(step)) for step in batch)
                 while len(under_way) > AHEAD:
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
         finally:
             # After something that nobody foresaw, nothing more is begun.
-            for left in under_way:
-                left.cancel()
+            for future in under_way:
+                future.cancel()
 
-    def _delete(self, step: Step) -> Outcome:
+    def _delete(self, step: Step, why: str = "") -> Outcome:
         self._cluster.delete_pod(step.pod.name, step.pod.uid)
-        return Outcome(step, Result.DELETED)
+        return Outcome(step, Result.DELETED, why)
 
     def _update(self, step: Step) -> Outcome | None:
         if step.cause is Cause.BUCKET_DIFFERS:

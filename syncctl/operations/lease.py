@@ -6,10 +6,11 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from syncctl.core.errors import DatabaseError, DatabaseUnavailable, LeaseHeld, LeaseLost
 from syncctl.core.shard import WHOLE, Shard
-from syncctl.db.engine import Engine, reading, writing
+from syncctl.db.engine import Connection, Engine, reading, writing
 from syncctl.db.lease import (
     TERM,
     Lease,
@@ -26,6 +27,8 @@ from syncctl.operations.clock import SYSTEM, Clock
 __all__ = ["HeldLease", "Lease", "lease_status", "list_leases", "revoke_lease"]
 
 log = logging.getLogger("syncctl")
+
+T = TypeVar("T")
 
 RENEW_EVERY = TERM.total_seconds() / 4
 RETRY_EVERY = 2.0
@@ -123,8 +126,8 @@ class HeldLease:
         if self._lost:
             raise LeaseLost(self._lost, "`syncctl lease status` tells who has it; the next pass goes on from here")
 
-    def confirm(self) -> None:
-        """Ask the database whether the lease is still held, and renew it: before each batch of writes.
+    def confirm(self, read: Callable[[Connection], T]) -> T:
+        """Ask the database whether the lease is still held, renew it, and read something: before each batch of writes.
 
         Raises:
             LeaseLost
@@ -132,34 +135,39 @@ class HeldLease:
         self.check()
         try:
             try:
-                self._renew()
+                found = self._renew(read)
             except DatabaseUnavailable:
                 # One connection that broke is not yet a database that is away.
-                self._renew()
+                found = self._renew(read)
         except DatabaseError as error:
             # It may well be ours still, but nobody can say; what is not begun now, the next pass begins.
             self._lost = f"the lease cannot be confirmed: {error.message}"
+            self.check()
+            raise
         self.check()
+        return found
 
     def _renew_for_ever(self) -> None:
         pause = RENEW_EVERY
         while not self._ended.wait(pause):
             try:
-                self._renew()
+                self._renew(lambda _connection: None)
                 pause = RENEW_EVERY
             except DatabaseError:
                 pause = RETRY_EVERY
             if self._lost:
                 return
 
-    def _renew(self) -> None:
+    def _renew(self, read: Callable[[Connection], T]) -> T:
         asked_at = self._clock.boottime()
         with writing(self._engine) as connection:
             renewed = renew_lease(connection, self._taken)
+            found = read(connection)
         if renewed:
             self._extend(asked_at)
         else:
             self._lost = "the lease was lost: it expired, was released or is another's"
+        return found
 
     def _extend(self, asked_at: float) -> None:
         # From before the question, so that this clock is never behind the database's.

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from syncctl.core import names
 from syncctl.core.model import ObservedPod, PodKey
+from syncctl.core.steps import Step
 from syncctl.operations.parts import Item
 
 GRACE_MARGIN = 10.0
@@ -52,6 +53,15 @@ class Leaving:
         for start in range(0, len(clients), CLIENTS_A_LOOK):
             self._lists += 1
             yield clients[start : start + CLIENTS_A_LOOK]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of all that wait."""
+        return [item.step for item in self._items.values()]
+
+    def take(self, step: Step) -> Item:
+        """Take one that is not waited for any longer."""
+        return self._items.pop(step.key)
 
     def unheard(self, now: float, wish: float) -> None:
         """Hear that a list has failed, and for how many seconds the server wishes that nobody looks."""

@@ -17,36 +17,29 @@ and it is tried for as long as that may be of use.
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Any
 
 from syncctl.core.begun import refused
 from syncctl.core.errors import ClusterError, ClusterUnavailable, LeaseLost
-from syncctl.core.model import ObservedPod
+from syncctl.core.heed import Heed
+from syncctl.core.model import ObservedPod, PodKey
 from syncctl.core.report import Outcome, Result
-from syncctl.core.steps import Cause, Plan, Step, StepKind
+from syncctl.core.steps import Cause, Plan, Step
 from syncctl.kube.cluster import Cluster
 from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF, a_while
 from syncctl.operations.brake import Brake
 from syncctl.operations.clock import Clock
+from syncctl.operations.heeding import Heeding, left
 from syncctl.operations.leaving import Leaving
 from syncctl.operations.parts import Item, Parts
+from syncctl.operations.requests import Requests
 from syncctl.operations.room import Room
 from syncctl.operations.waiting import MAKING, NOT_BEGUN, SUCCESSORS, Place, Waiting
 
-BATCH = 100
-"""Steps between two questions to the database whether the lease is still ours."""
 LONGEST_WISH = 60.0
 """Seconds of a Retry-After that are obeyed. Nobody waits for them but one pod, which may be down meanwhile."""
-LISTEN = 0.1
-"""Seconds to wait for an answer before the brake and the clock are asked again."""
 
-NOT_TAKEN = "left as it is, for its successor would not be taken: {}"
-DOWN = "nothing runs until the next pass makes it: {}"
 STILL_THERE = "its old pod is still terminating; the next pass goes on"
-NO_ROOM = "not begun, for the quota has no room for a successor"
 
 
 class Making:
@@ -57,7 +50,7 @@ class Making:
         plan: Plan,
         cluster: Cluster,
         brake: Brake,
-        confirmed: Callable[[], bool],
+        heeding: Heeding,
         pool: ThreadPoolExecutor,
         threads: int,
         clock: Clock,
@@ -68,13 +61,13 @@ class Making:
             plan: tells what has a claim to each key.
             cluster: where.
             brake: says when nothing more is begun, and when nothing is gone on with.
-            confirmed: asked before each batch of writes; False when the lease is lost, which the brake knows by then.
+            heeding: asked before each batch of writes and while old pods are waited for.
             pool: of as many threads, each for one request at a time, as `threads` says.
             clock: times the pods' graces and the refusals' retries.
         """
         self._claims = plan.claims
         parts = Parts(plan, cluster.working_under(brake.check_lease, lambda _seconds: False), clock)
-        self._look, self._admission = parts.look, parts.admission
+        self._look, self._stop, self._admission = parts.look, parts.stop, parts.admission
         self._part: dict[Place, Callable[[Item], bool | Outcome | None]] = {
             **dict.fromkeys(MAKING, parts.make),
             **dict.fromkeys((Place.END, Place.TIGHT), parts.end),
@@ -82,17 +75,15 @@ class Making:
             Place.ASK: parts.ask,
         }
         self._brake = brake
-        self._confirmed = confirmed
-        self._pool = pool
+        self._heeding = heeding
+        self.made: dict[PodKey, ObservedPod] = {}
+        self._heeded: list[Outcome] = []
+        self._requests = Requests(pool)
         self._threads = threads
         self._clock = clock
         self._room, self._waiting, self._leaving = Room(), Waiting(), Leaving()
         self._told_before_look = False
-        # Requests, and what goes on when they are answered.
-        self._under_way: dict[Future[Any], Callable[[Future[Any]], Iterator[Outcome]]] = {}
-        self._answers: SimpleQueue[Future[Any]] = SimpleQueue()
-        self._retrying = self._makes = self._left_of_batch = 0
-        self._batch: tuple[StepKind, bool] | None = None
+        self._retrying = self._makes = 0
 
     def run(self, creations: list[Step], replacements: list[Step]) -> Iterator[Outcome]:
         """Carry out steps, in this order as far as nothing is refused; yield what became of each when it is known."""
@@ -104,17 +95,21 @@ class Making:
             self._waiting.add(Place.ASK, Item(step, self._claims[step.key] if step.key else ()))
         while True:
             yield from self._give_up()
-            if not self._begin():
+            begins = self._begin()
+            yield from self._heeded
+            self._heeded = []
+            if not begins:
                 continue
-            if self._under_way:
-                yield from self._hear()
+            if self._requests:
+                yield from self._requests.hear()
             elif not self._waiting and not self._leaving:
                 return
             elif self._is_stale():
                 yield from self._leave(SUCCESSORS, "")
-                yield from self._leave(NOT_BEGUN, NO_ROOM)
+                yield from self._leave(NOT_BEGUN, "not begun, for the quota has no room for a successor")
             else:
-                self._brake.wait(self._next_moment() - self._clock.monotonic())
+                look_at = self._leaving.look_at if self._leaving else math.inf
+                self._brake.wait(min(look_at, self._waiting.next_moment) - self._clock.monotonic())
 
     # What is left to the next pass
 
@@ -135,9 +130,9 @@ class Making:
     def _failed(self, place: Place, item: Item, words: str) -> Outcome:
         self._room.end(item, taken=False)
         if place is Place.ASK:
-            words = NOT_TAKEN.format(words)
+            words = f"left as it is, for its successor would not be taken: {words}"
         elif place in (Place.FRESH, Place.AGAIN) and item.made is None:
-            words = DOWN.format(words)
+            words = f"nothing runs until the next pass makes it: {words}"
         return Outcome(item.step, Result.FAILED, words)
 
     def _stop_waiting(self, items: list[Item], why: str) -> Iterator[Outcome]:
@@ -155,15 +150,11 @@ class Making:
 
     # What comes next
 
-    def _next_moment(self) -> float:
-        look_at = self._leaving.look_at if self._leaving else math.inf
-        return min(look_at, self._waiting.next_moment)
-
     def _begin(self) -> bool:
         """Send as many requests as there are threads for; False when the brake has something to say to that."""
         now = self._clock.monotonic()
         self._waiting.wake(now)
-        while len(self._under_way) < self._threads:
+        while len(self._requests) < self._threads:
             place = next(filter(self._may_come, Place), None)
             if place is not Place.FRESH and self._begin_look(now):
                 continue
@@ -172,6 +163,19 @@ class Making:
             if place is not Place.GONE and not self._may_write(place):
                 return False
             self._begin_part(place, self._waiting.take(place))
+        return True
+
+    def _heed(self, place: Place, item: Item) -> bool:
+        """Whether something else becomes of an item, for what was said of it since the plan was made."""
+        ended = place in SUCCESSORS
+        word = self._heeding.word(item.step, ended=ended)
+        if word is None or place is Place.GONE:
+            return False
+        if word.what is Heed.STOP and (item.sent or (item.step.observed and not ended)):
+            self._requests.send(partial(self._stop, item, word.why), partial(self._settle, Place.END, item))
+        else:
+            self._room.end(item, taken=False)
+            self._heeded.append(left(item.step, word, ended=ended))
         return True
 
     def _may_come(self, place: Place) -> bool:
@@ -189,37 +193,24 @@ class Making:
         return place is not Place.END or not self._room.closed
 
     def _may_write(self, place: Place) -> bool:
-        """Ask the database before each batch of the same kind, then the brake again: asking may have taken long."""
-        item = self._waiting.first(place)
-        batch = (item.step.kind, place in MAKING) if item else None
-        if batch != self._batch or not self._left_of_batch:
-            if not self._confirmed():
-                return False
-            self._batch, self._left_of_batch = batch, BATCH
-        self._left_of_batch -= 1
+        """Ask the database before each batch of the same kind, then the brake: asking may have taken long."""
+        step = self._waiting.next_steps(place, 1)[0]
+        if not self._heeding.may_write((step.kind, place in MAKING), step, partial(self._waiting.next_steps, place)):
+            return False
+        if place is Place.AGAIN:
+            self._heeding.listen([step])
         return not (self._brake.over() if place in SUCCESSORS else self._brake.reason())
 
     def _begin_part(self, place: Place, item: Item) -> None:
+        if self._heed(place, item):
+            return
         if place is Place.TIGHT:
             self._room.begin(item)
         self._retrying += place is Place.AGAIN
         self._makes += place in MAKING
-        self._send(partial(self._part[place], item), partial(self._settle, place, item))
-
-    def _send(self, part: Callable[[], Any], then: Callable[[Future[Any]], Iterator[Outcome]]) -> None:
-        future = self._pool.submit(part)
-        self._under_way[future] = then
-        future.add_done_callback(self._answers.put)
+        self._requests.send(partial(self._part[place], item), partial(self._settle, place, item))
 
     # What is answered
-
-    def _hear(self) -> Iterator[Outcome]:
-        """Wait for an answer, though not for long, and go on with all that are there."""
-        with suppress(Empty):
-            future = self._answers.get(timeout=LISTEN)
-            while True:
-                yield from self._under_way.pop(future)(future)
-                future = self._answers.get_nowait()
 
     def _settle(self, place: Place, item: Item, future: Future[bool | Outcome | None]) -> Iterator[Outcome]:
         self._retrying -= place is Place.AGAIN
@@ -235,6 +226,8 @@ class Making:
         else:
             item.refusals = None
             if isinstance(came, Outcome):
+                if item.made:
+                    self.made[item.step.wanted.key] = item.made
                 self._room.end(item, taken=came.result is not Result.CONFLICT)
                 self._leaving.look_soon(self._clock.monotonic())
                 yield came
@@ -276,9 +269,16 @@ class Making:
         # A signal ends the waiting, after one more look.
         told = self._brake.signal != 0
         lists = list(self._leaving.lists_due(now, at_once=told))
+        if lists:
+            self._heeding.listen(self._leaving.steps)
+            for step in self._leaving.steps:
+                # What is suspended by now was told to go before.
+                if word := self._heeding.word(step, ended=True):
+                    self._room.end(self._leaving.take(step), taken=False)
+                    self._heeded.append(left(step, word, ended=True))
         for clients in lists:
             self._told_before_look = told
-            self._send(partial(self._look, clients), partial(self._looked, clients))
+            self._requests.send(partial(self._look, clients), partial(self._looked, clients))
         return bool(lists)
 
     def _looked(self, clients: list[int], future: Future[list[ObservedPod]]) -> Iterator[Outcome]:

@@ -84,6 +84,19 @@ class Parts:
         found = ((pod, self._cluster.get_pod(pod.name)) for pod in item.claims)
         return not any(there and there.uid == pod.uid for pod, there in found)
 
+    def stop(self, item: Item, why: str) -> Outcome:
+        """Tell the pod to go for good: that of the step, or the one that was made for it, should it be there."""
+        pod = item.made if item.sent else item.step.observed
+        if item.sent and pod is None:
+            # Its creation was sent, and nobody said what came of it.
+            found = self._cluster.get_pod(item.step.wanted.name)
+            mine = found is not None and names.environment_key(found.environment) == item.step.key
+            pod = found if mine and found and found.uid not in {claim.uid for claim in item.claims} else None
+        if pod is None:
+            return Outcome(item.step, Result.DEFERRED, why)
+        self._cluster.delete_pod(pod.name, pod.uid)
+        return Outcome(item.step, Result.DELETED, why)
+
     def make(self, item: Item) -> Outcome:
         """Create the pod."""
         step = item.step

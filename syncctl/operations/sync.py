@@ -36,6 +36,7 @@ from syncctl.operations.apply import apply_plan
 from syncctl.operations.author import Author, default_actor, trigger, user_at_host, user_name, written_by
 from syncctl.operations.brake import PATIENCE, Brake
 from syncctl.operations.clock import SYSTEM, Clock
+from syncctl.operations.heeding import heeding_of
 from syncctl.operations.lease import HeldLease
 from syncctl.operations.planning import PassOptions, Planning, removals_in
 from syncctl.settings import Settings
@@ -188,7 +189,7 @@ class _Pass:
             self.cluster,
             concurrency=self.settings.concurrency,
             brake=self.brake,
-            confirm_lease=self.lease.confirm,
+            heeding=heeding_of(judged, self.engine, self.lease, self.brake, self.options.policy),
             on_outcome=self.witness.settled,
             clock=self.clock,
         )

@@ -4,8 +4,9 @@ import heapq
 import math
 from collections import deque
 from enum import Enum
-from itertools import count
+from itertools import count, islice
 
+from syncctl.core.steps import Step
 from syncctl.operations.parts import Item
 
 
@@ -51,6 +52,10 @@ class Waiting:
         """Return who is next there; None when nobody is ready."""
         queue = self._ready[place]
         return queue[0] if queue else None
+
+    def next_steps(self, place: Place, number: int) -> list[Step]:
+        """Return the steps of those that are next there, so many at the most."""
+        return [item.step for item in islice(self._ready[place], number)]
 
     def take(self, place: Place) -> Item:
         """Take who is next there."""

@@ -22,6 +22,10 @@ A_MOMENT = timedelta(seconds=20)
 """How far the test's clock and the database's may be apart, and how long a slow machine may take."""
 
 
+def nothing(_connection: object) -> None:
+    """Read nothing with the question."""
+
+
 def acquire(engine: Engine, holder: str = "host-a, process 1") -> db.Lease:
     with writing(engine) as connection:
         found = db.acquire_lease(connection, holder)
@@ -269,7 +273,7 @@ def test_a_pass_holds_it_from_entering_to_leaving(engine: Engine) -> None:
         found = lease_status(engine)
         assert re.fullmatch(r".+, process \d+", found.holder or "")
         held.check()
-        held.confirm()
+        held.confirm(nothing)
     assert lease_status(engine).holder is None
 
 
@@ -290,7 +294,7 @@ def test_a_second_pass_does_not_even_enter(engine: Engine) -> None:
 
 def test_confirming_renews_it(engine: Engine, held: HeldLease) -> None:
     age(engine, TERM - 20)
-    held.confirm()
+    held.confirm(nothing)
     until = lease_status(engine).expires_at
     assert until
     assert until - datetime.now(UTC) > db.TERM - A_MOMENT
@@ -309,13 +313,13 @@ def test_once_lost_it_stays_lost(engine: Engine, held: HeldLease, boottime: Tick
     boottime.seconds += TERM
     for _ in range(2):
         with pytest.raises(LeaseLost):
-            held.confirm()
+            held.confirm(nothing)
         with pytest.raises(LeaseLost):
             held.check()
     # Not even asking again makes it ours: the row was not renewed.
     boottime.seconds -= TERM
     with pytest.raises(LeaseLost):
-        held.confirm()
+        held.confirm(nothing)
 
 
 def test_a_renewal_counts_from_before_it_was_asked_for(engine: Engine, held: HeldLease, boottime: Ticking) -> None:
@@ -324,7 +328,7 @@ def test_a_renewal_counts_from_before_it_was_asked_for(engine: Engine, held: Hel
         boottime.seconds += 30 if statement.startswith("UPDATE lease") else 0
 
     event.listen(engine, "after_cursor_execute", slow)
-    held.confirm()
+    held.confirm(nothing)
     event.remove(engine, "after_cursor_execute", slow)
     began = 1000.0
     boottime.seconds = began + TERM - SAFETY - 0.001
@@ -343,7 +347,7 @@ def test_a_lost_lease_cannot_be_confirmed(engine: Engine, held: HeldLease, how: 
     if how == "taken by another":
         acquire(engine, "host-b")
     with pytest.raises(LeaseLost, match="the lease was lost: it expired, was released or is another's"):
-        held.confirm()
+        held.confirm(nothing)
     with pytest.raises(LeaseLost):
         held.check()
 
@@ -360,7 +364,7 @@ def test_a9_a_token_that_came_again_after_a_failover_is_not_taken_for_ones_own(e
         fail_over(engine)
         assert acquire(engine, "host-b").token == 1
         with pytest.raises(LeaseLost, match="the lease was lost"):
-            first.confirm()
+            first.confirm(nothing)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("the pass's own")], ids=["done", "failed"])
@@ -395,7 +399,7 @@ def test_one_connection_that_breaks_does_not_cost_the_lease(engine: Engine, held
             raise engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
 
     event.listen(engine, "before_cursor_execute", break_once)
-    held.confirm()
+    held.confirm(nothing)
     event.remove(engine, "before_cursor_execute", break_once)
     assert broken
 
@@ -406,7 +410,7 @@ def test_a_database_that_is_away_cannot_confirm_it(engine: Engine, held: HeldLea
 
     event.listen(engine, "before_cursor_execute", away)
     with pytest.raises(LeaseLost, match="the lease cannot be confirmed: "):
-        held.confirm()
+        held.confirm(nothing)
     event.remove(engine, "before_cursor_execute", away)
     with pytest.raises(LeaseLost):
         held.check()
@@ -484,7 +488,7 @@ def test_a10_a_live_holder_loses_nothing_when_the_clock_is_set_back(engine: Engi
         for _ in range(2):
             set_clock_back(engine, 3600)
             refused(engine)
-            held.confirm()
+            held.confirm(nothing)
             assert ends_in(engine) <= db.TERM
         assert (lease_status(engine).nonce, lease_status(engine).token) == (before.nonce, before.token)
     assert lease_status(engine).holder is None
@@ -495,7 +499,7 @@ def test_a10_who_took_the_lease_while_the_clock_was_ahead_and_died_keeps_nobody_
         set_clock_back(engine, -3600)
         acquire(engine, "host-b")
         with pytest.raises(LeaseLost):
-            first.confirm()
+            first.confirm(nothing)
     set_clock_back(engine, 3600)
     refused(engine)
     age(engine, TERM)
@@ -520,8 +524,8 @@ def test_it_works_when_every_transaction_has_another_connection(changing: Engine
     connections = []
     event.listen(changing, "connect", lambda *_: connections.append(True))
     with HeldLease(changing) as held:
-        held.confirm()
-        held.confirm()
+        held.confirm(nothing)
+        held.confirm(nothing)
         with pytest.raises(LeaseHeld):
             acquire(changing)
     assert lease_status(changing).holder is None

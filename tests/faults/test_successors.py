@@ -25,7 +25,7 @@ from syncctl.db.engine import connect, writing
 from syncctl.kube.transport import ATTEMPTS, LONGEST_BACK_OFF
 from syncctl.operations.brake import OVERTIME, PATIENCE
 from syncctl.operations.leaving import GRACE_MARGIN
-from syncctl.operations.making import NO_ROOM, STILL_THERE
+from syncctl.operations.making import STILL_THERE
 from syncctl.operations.planning import PassOptions
 from syncctl.sandbox import PODS
 from syncctl.sandbox.http.messages import Request
@@ -38,6 +38,7 @@ from .world import NAMESPACE, TO_DO, World, add_rows, change_row
 DEADLINE = 150.0
 CONTENTION = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified; please try again'
 AWAY = 'failed calling webhook "w.desk.example.com": dial tcp 10.0.0.7:443: connect: connection refused'
+NO_ROOM = "not begun, for the quota has no room for a successor"
 DOWN = "nothing runs until the next pass makes it: cannot create pod "
 NOT_TAKEN = "left as it is, for its successor would not be taken: cannot create pod "
 STATUSES = [*range(400, 432), 451, *range(500, 512), 520, 599]

@@ -97,6 +97,8 @@ class PassRun:
     rows: Rows = field(default_factory=Rows)
     # What it has read, when the database has lost that since.
     as_read: Rows | None = None
+    # What the rows were when it confirmed its lease last, and asked what is said of what it is about to write.
+    said: Rows | None = None
     selector: str = ""
     listed: dict[str, Record] = field(default_factory=dict)
     judged: JudgedPlan | None = None
@@ -388,6 +390,8 @@ class Judge:
             raise Violation(f"created {record.name}, for which no row asks")
         if run.rows.suspended(key) and not self._finishes(run, key):
             raise Violation(f"created {record.name}, which is suspended")
+        if run.said is not None and (run.said.switched_off(key) or run.said.orphaned(key)):
+            raise Violation(f"created {record.name}, and the rows had not asked for it a batch before")
         if self.identity(run.rows, record).by_environment != key:
             raise Violation(f"created {record.name} with the environment of {self.identity(run.rows, record)}")
         for other in self.pods():
@@ -438,6 +442,10 @@ class Judge:
         if run.options.policy is not Policy.SYNC and run.options.policy is not Policy.UPSERT_ONLY:
             raise Violation(f"deleted {name} under --policy {run.options.policy}")
         seen = run.listed.get(pod.uid)
+        if self._is_off_by_now(run, pod) and (seen is not None or run.created[name]):
+            if run.options.policy is not Policy.SYNC:
+                raise Violation(f"deleted {name} under --policy {run.options.policy}")
+            return "switched off", False
         if seen is None:
             raise Violation(f"deleted {name}, a pod that was not there when the pods were listed")
         who, ended = self.identity(rows, seen), seen.phase in ("Failed", "Succeeded")
@@ -481,10 +489,21 @@ class Judge:
         if not any(map(rows.suspended, keys)):
             return
         key = who.key if ours else rows.named(pod.name)
+        if done == "deleted" and self._is_off_by_now(run, pod):
+            return
         if key is None or done != "deleted" or not rows.switched_off(key):
             raise Violation(f"{done} {pod.name}, which is suspended")
         if not (rows.stopped(key) or who.agrees or not ours or _has_ended(pod)):
             raise Violation(f"deleted {pod.name}, which is suspended, and not surely switched off")
+
+    def _is_off_by_now(self, run: PassRun, pod: Record) -> bool:
+        """Whether somebody has said, since this pass has read the rows, that this pod is to go; and surely that one."""
+        now = read_rows(run.database)
+        now.at = self._database_time()
+        who = self.identity(now, pod)
+        key = who.key
+        was = key is not None and (run.rows.switched_off(key) or run.rows.orphaned(key))
+        return key is not None and not was and now.switched_off(key) and self._mine(run, key)
 
     def _adopted(self, run: PassRun, seen: Record) -> str:
         rows, key = run.rows, run.rows.named(seen.name)
@@ -701,8 +720,6 @@ class Judge:
     def _patched(self, run: PassRun, previous: Record, record: Record) -> None:
         if not self.ours(previous.labels):
             raise Violation(f"patched {previous.name}, a pod of somebody else")
-        if not run.created[record.name]:
-            self._leaves_alone(run, previous, "patched")
         who = self.identity(run.rows, previous)
         if who.key is None:
             raise Violation(f"patched {previous.name}, which is of {sorted(who.claims) or 'nobody'}")
@@ -718,6 +735,8 @@ class Judge:
             ) or (before["spec"] != after["spec"]):
                 raise Violation(f"patched more than the bucket of {previous.name} of a client of another shard")
             return
+        if not run.created[record.name]:
+            self._leaves_alone(run, previous, "patched")
         # A resize comes before the patch that puts edited labels back: what it left alone it did not make another's.
         relabelled = key_of(record.labels) != key_of(previous.labels)
         if who.key not in run.rows.wanted or (relabelled and key_of(record.labels) != who.key):
@@ -781,7 +800,9 @@ class Judge:
         for name, uid in run.successors.items():
             self._brought_back(run, report, name, uid)
         expected = sum(outcome.result in (Result.CREATED, Result.REPLACED) for outcome in report.outcomes)
-        uncertain = sum(outcome.result is Result.FAILED for outcome in report.outcomes)
+        # What is stopped in the end was made as well as not.
+        unsure = (Result.FAILED, Result.DELETED)
+        uncertain = sum(outcome.result in unsure and outcome.step.desired is not None for outcome in report.outcomes)
         # A name counts once: when the answer was lost, and somebody has removed the pod since, it is made once more.
         if not run.rivals and not expected <= len(run.created) <= expected + uncertain:
             raise Violation(f"{expected} pods said to be created and {dict(run.created)} were")
@@ -859,7 +880,8 @@ class Judge:
                 raise Violation(f"{record.name} is of {sorted(who.claims)}, and that is not said: {outcome}")
             return "" if ended else f"is of {sorted(who.claims)}"
         if outcome is not None and outcome.result is Result.SUSPENDED:
-            return "has ended and is suspended" if ended and who.key in rows.wanted else ""
+            down = ended and who.key in rows.wanted and rows.suspended(who.key)
+            return "has ended and is suspended" if down else ""
         held = outcome is not None and outcome.step.held is not None and outcome.result is Result.DEFERRED
         if not held or not ended or not who.agrees or run.options.policy is Policy.CREATE_ONLY:
             return ""
@@ -889,6 +911,9 @@ class Judge:
     def _brought_back(self, run: PassRun, report: Report, name: str, uid: str) -> None:
         """What was ended for something new is tried as long as there is time, whatever refuses it for the moment."""
         tried = run.attempts.get(name)
+        if any(each.step.name == name and "meanwhile" in each.detail for each in report.outcomes):
+            # Nobody wants it any more.
+            return
         gone = not any(one.uid == uid for one in self.pods())
         if not tried or not tried[-1][1] or not gone or run.rivals or report.lease_lost or run.created[name]:
             return

@@ -479,6 +479,10 @@ class Simulation:
         if not statement.startswith("UPDATE lease"):
             return
         self._leases_before = self._leases()
+        if self._running and statement.startswith("UPDATE lease SET expires_at") and self._running[-1].judged:
+            said = read_rows(str(self._path))
+            said.at = self._database.time()
+            self._running[-1].said = said
         if self._running and statement.startswith("UPDATE lease SET expires_at") and self._running[-1].lost:
             self._running[-1].asked_since = True
 
