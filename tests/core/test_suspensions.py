@@ -16,6 +16,7 @@ from syncctl.core.model import Algorithm, Client, ObservedPod
 from syncctl.core.others import Others
 from syncctl.core.plan import make_plan
 from syncctl.core.report import Outcome, Report, Result, unhealthy
+from syncctl.core.shard import Shard
 from syncctl.core.status import StatusRow, Sync, status_rows
 from syncctl.core.steps import Cause, HoldKind, StepKind
 from syncctl.core.suspensions import Suspension, suspensions_of
@@ -145,6 +146,17 @@ def test_an_ended_pod_whose_ids_have_moved_is_left_where_either_key_is_suspended
         assert deletion.held is not None
         # And what has to wait for it, and is not suspended itself, does not run: somebody should look.
         assert deletion in [problem.step for problem in reported(plan).problems]
+
+
+@pytest.mark.parametrize("word", [a_suspension(), a_suspension(8), a_suspension(8, stops=True)])
+def test_a_pod_is_handed_to_its_shard_whatever_is_suspended(word: Suspension) -> None:
+    """Nobody else finds it, so nobody else could stop it."""
+    shard = Shard(0, 3)
+    lost = pod_of(a_client(8))
+    found = suspensions_of([word])
+    plan = make_plan(desired_by(suspensions=found, shard=shard), [lost], NOW, Others())
+    (step,) = judge(plan, facts_of(suspensions=found, shard=shard), RULES).plan.drifted
+    assert (step.cause, step.held) == (Cause.BUCKET_DIFFERS, None)
 
 
 @pytest.mark.parametrize(

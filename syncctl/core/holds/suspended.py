@@ -23,8 +23,12 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:  # noqa: ARG001 - the 
 
 
 def _goes_through(step: Step) -> bool:
-    """Whether it ends what a person has stopped, by the client's row or by a suspension, which the guard may judge."""
-    return is_persons_word(step) or (step.cause is Cause.STOPPED and step.kind is StepKind.DELETE)
+    """Whether it ends what a person has stopped, by the client's row or by a suspension, which the guard may judge.
+
+    Or lets the shard find the pod that takes care of it: one that nobody finds nobody can stop.
+    """
+    stops = is_persons_word(step) or (step.cause is Cause.STOPPED and step.kind is StepKind.DELETE)
+    return stops or step.cause is Cause.BUCKET_DIFFERS
 
 
 def _is_begun(step: Step, plan: Plan, facts: Facts) -> bool:
