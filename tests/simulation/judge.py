@@ -882,6 +882,8 @@ class Judge:
         if outcome is not None and outcome.result is Result.SUSPENDED:
             down = ended and who.key in rows.wanted and rows.suspended(who.key)
             return "has ended and is suspended" if down else ""
+        if rows.stopped(who.key):
+            return ""
         held = outcome is not None and outcome.step.held is not None and outcome.result is Result.DEFERRED
         if not held or not ended or not who.agrees or run.options.policy is Policy.CREATE_ONLY:
             return ""
