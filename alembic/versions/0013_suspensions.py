@@ -1,4 +1,4 @@
-"""Leave clients, or the fleet, alone until some time
+"""Leave clients, or the fleet, alone until some time; stop clients past the limit of stops
 
 Replacements name the pods that make way: one that was begun is told by that from one that only was to begin.
 """
@@ -35,6 +35,13 @@ def upgrade():
         sa.CheckConstraint("reason <> ''", name="reason"),
         sa.CheckConstraint("client_id IS NOT NULL OR (algorithm IS NULL AND NOT stops)", name="of_fleet"),
         sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "allowed_stops",
+        sa.Column("client_id", ID, primary_key=True, autoincrement=False),
+        sa.Column("at", UtcDateTime, nullable=False),
+        sa.Column("by", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("client_id", name="pk_allowed_stops"),
     )
     op.add_column("passes", sa.Column("suspended_down", sa.Integer, nullable=False, server_default="0"))
     op.add_column("begun_replacements", sa.Column("uids", sa.Text, nullable=False, server_default=sa.text("''")))

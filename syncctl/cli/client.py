@@ -1,4 +1,4 @@
-"""syncctl client: add, update, delete, get, list, restart, suspend, resume; log, revert, undelete."""
+"""syncctl client: add, update, delete, get, list, restart, stop, revert, suspend, resume, log, undelete."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,15 +12,15 @@ from syncctl.cli.changes import LimitOption, SinceOption, within
 from syncctl.cli.clientview import say_how_to_name, say_of, show_changed, view_of, warn_without_image
 from syncctl.cli.forecast import forecast, forecast_restart
 from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, Reference, References, in_place_of, with_settings
+from syncctl.cli.stopping import revert, stop
 from syncctl.cli.suspensions import resume_client, say_suspended, suspend_client
 from syncctl.cli.switches import with_switches
-from syncctl.cli.words import printable
 from syncctl.cli.writing import with_author
 from syncctl.core.errors import UsageError
 from syncctl.core.model import Algorithm, ClientChanges, NewClient
 from syncctl.core.validation import TEXTS, Text
 from syncctl.operations import clients
-from syncctl.operations.changes import list_changes, revert_change, undelete_client
+from syncctl.operations.changes import list_changes, undelete_client
 from syncctl.operations.connect import Engine, open_engine
 from syncctl.operations.suspensions import in_force
 from syncctl.settings import Settings
@@ -35,6 +35,8 @@ app = typer.Typer(
 
 app.command("suspend")(suspend_client)
 app.command("resume")(resume_client)
+app.command("stop")(stop)
+app.command("revert")(revert)
 
 
 def with_texts(words: Callable[[str, Text], str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -216,37 +218,6 @@ def log(
     """
     found = list_changes(open_engine(settings), client=reference, within=within(since), limit=limit)
     output.show_list(CHANGES, found, output_format, "No changes.")
-
-
-@app.command()
-@with_settings(*DATABASE, *AUTHOR)
-@with_author
-def revert(
-    engine: Engine,
-    reference: Reference,
-    change: Annotated[
-        int | None, typer.Option("--change", min=1, metavar="NUMBER", help="Which; without, the last")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Do so although a later change has touched the same fields")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what that would be, and change nothing")] = False,
-    output_format: Output = Format.TABLE,
-) -> None:
-    """Take back one change of a client, as a new change. It is judged like any other.
-
-    \b
-    Example:
-      syncctl client revert acme --change 412 --dry-run
-    """
-    undone, before, client = revert_change(engine, reference, change, past_later=force, dry_run=dry_run)
-    done = "would revert" if dry_run else "reverted"
-    output.say(printable(f"{done} change {undone.id} by {undone.who}: {undone.what}"))
-    suspensions = in_force(engine)
-    output.show_changed(
-        view_of(suspensions), client, output_format, f"change {undone.id} of client {client.id} was reverted"
-    )
-    output.say(forecast(before, client, suspensions))
 
 
 @app.command()

@@ -54,7 +54,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Facts(Struct, frozen=True, kw_only=True):
     """What is known beside the plan. It stays in memory for as long as the pass goes on, so no clients are in it.
 
-    `home` and the six after it are what earlier passes have left to be known, see Snapshot; `read_at` is when that
+    `home` and the seven after it are what earlier passes have left to be known, see Snapshot; `read_at` is when that
     was read, by the database's clock, and `now` the moment that pods are judged at. `cluster` says which cluster and
     namespace the plan is for, `namespace` the latter alone, `here` is the same as a fleet's home; None when nobody has
     asked, or may know. `elsewhere` is what the other shards have counted. `settings` are the fleet's own, None while
@@ -74,6 +74,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     suspensions: Suspensions = NO_SUSPENSIONS
     latches: Mapping[GuardKind, Latch] = {}
     allowances: frozenset[Allowance] = frozenset()
+    allowed_stops: frozenset[int] = frozenset()
     here: Home | None = None
     elsewhere: Counts = NOBODY_ELSE
     settings: FleetSettings | None = None

@@ -22,10 +22,11 @@ class Wish(StrEnum):
 
 
 class Said(Struct, frozen=True):
-    """The rows' wish, and what suspends the key."""
+    """The rows' wish, what suspends the key, and whether a person has let its stop pass the limit."""
 
     wish: Wish
     suspension: Suspension | None = None
+    may_pass: bool = False
 
 
 class Heed(StrEnum):

@@ -22,7 +22,8 @@ class Snapshot(Struct, frozen=True):
     may still be at work in it. `latches` holds what the guard refuses until further notice, `allowances` what a person
     has let pass it and no pass has done yet.
     `settings` are the fleet's own, None as long as nobody has set them since an upgrade. `suspensions` are all that are
-    in force at that moment, those of other shards too.
+    in force at that moment, those of other shards too. `allowed_stops` are the clients whose stops a person has let
+    pass switch_off_limit.
     """
 
     fleet: str
@@ -39,3 +40,4 @@ class Snapshot(Struct, frozen=True):
     allowances: frozenset[Allowance] = frozenset()
     settings: FleetSettings | None = None
     suspensions: Suspensions = NO_SUSPENSIONS
+    allowed_stops: frozenset[int] = frozenset()

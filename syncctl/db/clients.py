@@ -4,7 +4,7 @@ Every function works in the transaction of the connection that it is given and n
 core has judged it. Each change of a client or its algorithms moves updated_at to `now`, an aware time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from syncctl.core.model import Algorithm, Client, ClientChanges, NewClient, Tomb
 from syncctl.core.names import NAME_PREFIX
 from syncctl.core.validation import is_id
 from syncctl.db.ids import IdUsedBefore, pass_known_ids, refuse_used_ids
-from syncctl.db.rows import client_of, select_clients
+from syncctl.db.rows import batches, client_of, select_clients
 from syncctl.db.tables import algorithm_status, clients, deleted_clients
 from syncctl.db.times import parse_time
 
@@ -150,6 +150,14 @@ def set_algorithms(connection: Connection, client_id: int, flags: Mapping[Algori
     if changed.rowcount == 0:
         connection.execute(insert(algorithm_status).values(client_id=client_id, **values))
     return get_client(connection, client_id)
+
+
+def switch_off(connection: Connection, client_ids: Sequence[int], now: datetime) -> None:
+    """Switch everything off that these clients run."""
+    for batch in batches(client_ids):
+        off = {algorithm.value: False for algorithm in Algorithm}
+        connection.execute(update(algorithm_status).where(algorithm_status.c.client_id.in_(batch)).values(off))
+        connection.execute(update(clients).where(clients.c.id.in_(batch)).values(updated_at=now))
 
 
 def request_restart(connection: Connection, client_id: int, now: datetime) -> Client:

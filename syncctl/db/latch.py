@@ -11,12 +11,12 @@ from syncctl.core.memory import Allowance, GuardKind, Latch
 from syncctl.core.shard import Shard
 from syncctl.core.steps import Step
 from syncctl.db.rows import batches
-from syncctl.db.tables import guard_allowances, guard_latches
+from syncctl.db.tables import allowed_stops, guard_allowances, guard_latches
 
 
 def is_anything() -> ColumnElement[bool]:
     """Return what tells, in any query, whether there is anything to read here: there hardly ever is."""
-    return or_(exists().select_from(guard_latches), exists().select_from(guard_allowances))
+    return or_(*(exists().select_from(table) for table in (guard_latches, guard_allowances, allowed_stops)))
 
 
 def read_latches(connection: Connection, *conditions: ColumnElement[bool]) -> dict[GuardKind, Latch]:

@@ -36,10 +36,12 @@ from syncctl.db.fleet import SETTINGS, settings_of
 from syncctl.db.home import home_of
 from syncctl.db.latch import is_anything, read_allowances, read_latches
 from syncctl.db.rows import batches, client_of, of_shard, select_clients
+from syncctl.db.stops import read_allowed_stops
 from syncctl.db.suspensions import is_any, read_in_force
 from syncctl.db.tables import (
     adopted_algorithm_status,
     algorithm_status,
+    allowed_stops,
     begun_replacements,
     clients,
     deleted_clients,
@@ -128,6 +130,11 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
         latches=read_latches(connection, *of_shard(guard_latches.c.bucket, shard)) if row.is_guarded else {},
         allowances=(
             read_allowances(connection, *of_shard(guard_allowances.c.client_id, shard))
+            if row.is_guarded
+            else frozenset()
+        ),
+        allowed_stops=(
+            read_allowed_stops(connection, *of_shard(allowed_stops.c.client_id, shard))
             if row.is_guarded
             else frozenset()
         ),

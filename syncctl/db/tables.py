@@ -4,6 +4,8 @@ Names and types of `clients` and `algorithm_status` are those of the Go service,
 SQL written for it goes on working: `INSERT INTO clients (client_name) VALUES ('acme')` makes a whole client.
 """
 
+from typing import Any
+
 import msgspec
 from sqlalchemy import (
     JSON,
@@ -49,6 +51,13 @@ _OF_SETTINGS = {str: Text, int: Integer, float: Double, bool: Boolean}
 def _sqlite_types(rule: str) -> CheckConstraint:
     """Demand of SQLite what a column's type means elsewhere: by itself it takes 'two' for a number and any length."""
     return CheckConstraint(rule, name="types").ddl_if(dialect="sqlite")
+
+
+def _of_step(*, of_nobody: bool) -> tuple[Column[Any], ...]:
+    """Return what is kept of a step; whether it may be of a pod that names no client."""
+    whose = Column("client_id", _Id, nullable=of_nobody), Column("algorithm", Text, nullable=of_nobody)
+    words = (Column(name, Text, nullable=False) for name in ("step", "cause", "result", "reason"))
+    return Column("pod", Text, nullable=False), Column("uid", Text), *whose, *words
 
 
 # ids name pods, so neither table may ever use one again: AUTOINCREMENT keeps SQLite from doing so.
@@ -102,9 +111,8 @@ deleted_clients = Table(
 
 # Exactly one row: pods carry its uuid, so that a wrong or an empty database owns none. `home` is the uid of the
 # namespace in which they are made, `home_name` its address for a person; both are null until a pass knows. `go_service`
-# tells that these tables were the Go service's and that nobody has said yet that it is gone for good. The columns after
-# that are the fleet's own settings, see core/fleet.py: all are null as long as nobody has set them since the upgrade
-# from a syncctl that read them from each process's environment.
+# tells that these tables were the Go service's, and nobody has said yet that it is gone for good. The others are the
+# fleet's own settings, see core/fleet.py: null until somebody sets them after an upgrade from where there were none.
 fleet = Table(
     "fleet",
     metadata,
@@ -132,33 +140,26 @@ passes = Table(
     Column("counts", _Json, nullable=False),
     Column("error", Text),
     Column("shard", String(20), nullable=False, server_default="0/1"),
-    Column("problems", Integer, nullable=False, server_default="0"),
-    Column("unhealthy", Integer, nullable=False, server_default="0"),
-    Column("suspended_down", Integer, nullable=False, server_default="0"),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("problems", "unhealthy", "suspended_down")
+    ),
     Column("trigger", String(10), nullable=False, server_default=_EMPTY),
     Column("digest", String(64), nullable=False, server_default=_EMPTY),
     sqlite_autoincrement=True,
 )
 
-# What a pass has done, step by step.
 pass_steps = Table(
     "pass_steps",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("pass_id", _Id, ForeignKey("passes.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("pod", Text, nullable=False),
-    Column("uid", Text),
-    Column("client_id", _Id),
-    Column("algorithm", Text),
-    Column("step", Text, nullable=False),
-    Column("cause", Text, nullable=False),
-    Column("result", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    *_of_step(of_nobody=True),
     sqlite_autoincrement=True,
 )
 
-# What passes have left undone, stored by the first that did, which may be forgotten by now, and true of all that follow
-# until `ended_by`, the first that found it otherwise. The digest tells whether a later pass means the same.
+# What passes have left undone: stored by the first that did, which may be forgotten by now, and true until `ended_by`,
+# the first that found it otherwise. The digest tells whether a later pass means the same.
 standing_steps = Table(
     "standing_steps",
     metadata,
@@ -166,20 +167,12 @@ standing_steps = Table(
     Column("first_pass", _Id, nullable=False),
     Column("ended_by", _Id, ForeignKey("passes.id", ondelete="CASCADE"), index=True),
     Column("digest", String(16), nullable=False),
-    Column("pod", Text, nullable=False),
-    Column("uid", Text),
-    Column("client_id", _Id, nullable=False),
-    Column("algorithm", Text, nullable=False),
-    Column("step", Text, nullable=False),
-    Column("cause", Text, nullable=False),
-    Column("result", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    *_of_step(of_nobody=False),
     sqlite_autoincrement=True,
 )
 
 # A row for each shard, named K/N; 0/1 is the whole fleet, and locked before any other is changed. Who may write to the
-# cluster; every acquisition has a higher token and a nonce of its own. With it, what the guards of the other shards
-# have to know.
+# cluster, by a token that grows and a nonce; and what the guards of the other shards have to know.
 lease = Table(
     "lease",
     metadata,
@@ -194,8 +187,8 @@ lease = Table(
     Column("nonce", Text),
 )
 
-# How often in a row a key's pod has been replaced because it had ended, until when the next replacement has to wait, a
-# digest of what those pods were made of, and the uid of the last of them; "" in rows that do not know.
+# How often in a row a key's pod has been replaced because it had ended, until when the next one has to wait, a digest
+# of what those pods were made of, and the uid of the last one; "" in rows that do not know.
 back_offs = Table(
     "back_offs",
     metadata,
@@ -234,8 +227,7 @@ suspensions = Table(
     Column("reason", Text, nullable=False),
     Column("started_at", UtcDateTime, nullable=False, server_default=func.current_timestamp()),
     Column("started_by", Text, nullable=False),
-    Column("ends_at", UtcDateTime),
-    Column("ended_at", UtcDateTime),
+    *(Column(name, UtcDateTime) for name in ("ends_at", "ended_at")),
     *(Column(name, Text) for name in ("ended_by", "end_reason")),
     CheckConstraint("reason <> ''", name="reason"),
     CheckConstraint("client_id IS NOT NULL OR (algorithm IS NULL AND NOT stops)", name="of_fleet"),
@@ -252,13 +244,22 @@ guard_latches = Table(
     Column("found_by", Text, nullable=False),
 )
 
-# Pods that a person has let pass the guard and that no pass has told to go yet.
+# Pods that a person let pass the guard, until a pass has told them to go.
 guard_allowances = Table(
     "guard_allowances",
     metadata,
     Column("pod", Text, primary_key=True),
     Column("uid", Text, primary_key=True),
     Column("client_id", _Id, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", Text, nullable=False),
+)
+
+# Clients whose stops a person let pass the guard's limit, until a pass has carried them out.
+allowed_stops = Table(
+    "allowed_stops",
+    metadata,
+    Column("client_id", _Id, primary_key=True, autoincrement=False),
     Column("at", UtcDateTime, nullable=False),
     Column("by", Text, nullable=False),
 )

@@ -1,6 +1,6 @@
 """What was changed and by whom; take a change back, and bring a deleted client back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from syncctl.db import changelog
 from syncctl.db import clients as rows
 from syncctl.db.engine import Connection, Engine, author_of, reading, writing, written_by
 from syncctl.db.tables import changes
-from syncctl.operations.clients import change_client
+from syncctl.operations.clients import change_client, find_all
 
 _SETTABLE = {field.name for field in fields(ClientChanges)}
 _SUSPENSIONS = "suspensions"
@@ -63,41 +63,63 @@ def id_of_client(engine: Engine, reference: str) -> int:
         return known_client(connection, reference)
 
 
-def revert_change(
-    engine: Engine, reference: str, number: int | None, *, past_later: bool = False, dry_run: bool = False
-) -> tuple[Change, Client, Client]:
-    """Take back one change of a client, by default its last: a new change, through the same validation.
+def revert_changes(
+    engine: Engine, references: Sequence[str], number: int | None, *, past_later: bool = False, dry_run: bool = False
+) -> list[tuple[Change, Client, Client]]:
+    """Take back one change of each client, by default its last: new changes, through the same validation; all, or none.
 
     Args:
-        engine: with the author of the new change; its reason says which change it takes back.
-        reference: the client.
-        number: the change, as `syncctl client log` lists it.
+        engine: with the author of the new changes; its reason says which changes it takes back.
+        references: the clients. Of several, the changes have to be of one command of one person.
+        number: the change, as `syncctl client log` lists it; of one client.
         past_later: do so although a later change touched the same fields.
         dry_run: change nothing.
 
     Returns:
-        The change, the client as it was, and as it is then.
+        Of each client its change, the client as it was, and as it is then.
 
     Raises:
-        InvalidInput: the change is none of that client's, or cannot be taken back; says why.
+        InvalidInput: a change is none of that client's, or cannot be taken back; says why.
         ClientNotFound, ClientExists
     """
     with reading(engine) as connection:
-        client = rows.find_client(connection, reference)
-        change = _change_to_revert(connection, client, number)
-    engine = _saying(engine, f"reverts change {change.id}")
-    given, flags = _as_before(change)
-    with writing(engine) as connection:
-        before = rows.get_client(connection, client.id, lock=True)
-        if not past_later:
-            _refuse_later(connection, change)
-        trial = connection.begin_nested()
-        after = change_client(connection, before, given, flags)
-        if dry_run:
-            trial.rollback()
-        else:
-            trial.commit()
-    return change, before, after
+        found = find_all(connection, references)
+        undone = {client.id: _change_to_revert(connection, client, number) for client in found}
+    _refuse_mixed(found, undone)
+    numbers = sorted(change.id for change in undone.values())
+    said = f"change {numbers[0]}" if len(numbers) == 1 else f"changes {numbers[0]} to {numbers[-1]}"
+    done = []
+    with writing(_saying(engine, f"reverts {said}")) as connection:
+        for client_id in sorted(undone):
+            before = rows.get_client(connection, client_id, lock=True)
+            given, flags = _as_before(undone[client_id])
+            if not past_later:
+                _refuse_later(connection, undone[client_id])
+            trial = connection.begin_nested()
+            after = change_client(connection, before, given, flags)
+            if dry_run:
+                trial.rollback()
+            else:
+                trial.commit()
+            done.append((undone[client_id], before, after))
+    return done
+
+
+def _refuse_mixed(found: Sequence[Client], undone: Mapping[int, Change]) -> None:
+    """Refuse to take back at once what was not done at once: the last change of one may be of something else."""
+    first = undone[found[0].id]
+    problems = [
+        f"the last change of {client.name} is another: {change.what}, by {change.who} with `{change.via}`"
+        for client in found
+        if (change := undone[client.id]) and (change.actor, change.via, change.reason) != _by(first)
+    ]
+    if problems:
+        what = f"`{first.via}` by {first.who}, the last change of {found[0].name}"
+        raise InvalidInput(what, problems, "take these back one by one, each with its --change")
+
+
+def _by(change: Change) -> tuple[str | None, str | None, str | None]:
+    return change.actor, change.via, change.reason
 
 
 def undelete_client(engine: Engine, reference: str) -> Client:

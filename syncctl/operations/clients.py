@@ -13,6 +13,7 @@ from syncctl.core.validation import CHECKS, client_problems
 from syncctl.db import clients as rows
 from syncctl.db.engine import Connection, Engine, reading, writing
 from syncctl.db.fleet import read_settings
+from syncctl.db.stops import allow_stops
 from syncctl.operations.author import actor_of
 
 
@@ -119,13 +120,35 @@ def restart_clients(engine: Engine, references: Sequence[str | int]) -> list[Cli
         return [rows.request_restart(connection, client.id, now) for client in found]
 
 
+def stop_clients(engine: Engine, references: Sequence[str] | None) -> list[Client]:
+    """Switch off everything that these clients run, all clients when None: of all, or of none.
+
+    The next pass stops their pods whatever switch_off_limit says; the permission lasts until that is done.
+
+    Returns:
+        The clients that had anything switched on, as they were.
+
+    Raises:
+        ClientNotFound
+    """
+    with writing(engine) as connection:
+        named = list(rows.list_clients(connection)) if references is None else find_all(connection, references)
+        # Nobody else may switch one on in between; by id, so that of two who lock several none waits for ever.
+        found = [rows.get_client(connection, client_id, lock=True) for client_id in sorted(each.id for each in named)]
+        running = [client for client in found if client.algorithms and client.algorithms.on]
+        rows.switch_off(connection, [client.id for client in running], datetime.now(UTC))
+        allow_stops(connection, [client.id for client in found], actor_of(engine))
+        return running
+
+
 def find_clients(engine: Engine, references: Sequence[str | int]) -> list[Client]:
-    """Return these clients, each once. Raises ClientNotFound, which names all that are not there."""
+    """Return these clients; as find_all does."""
     with reading(engine) as connection:
-        return _found(connection, references)
+        return find_all(connection, references)
 
 
-def _found(connection: Connection, references: Sequence[str | int]) -> list[Client]:
+def find_all(connection: Connection, references: Sequence[str | int]) -> list[Client]:
+    """Return these clients, each once. Raises ClientNotFound, which names all that are not there."""
     found: dict[int, Client] = {}
     missing = []
     for reference in references:
@@ -141,7 +164,7 @@ def _found(connection: Connection, references: Sequence[str | int]) -> list[Clie
 
 def _locked(connection: Connection, references: Sequence[str | int]) -> list[Client]:
     """Return these clients, locked by their ids' order: of two who lock several, none waits for the other for ever."""
-    found = _found(connection, references)
+    found = find_all(connection, references)
     locked = {client_id: rows.get_client(connection, client_id, lock=True) for client_id in sorted(c.id for c in found)}
     return [locked[client.id] for client in found]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from syncctl.core.errors import DatabaseError, LeaseLost
 from syncctl.core.facts import Policy
 from syncctl.core.heed import Heed, Heeded, Said, heeded
-from syncctl.core.holds.guard import is_persons_word
+from syncctl.core.holds.guard import is_allowed_stop, is_persons_word
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import PodKey
 from syncctl.core.report import Outcome, Result
-from syncctl.core.steps import Plan, Step
+from syncctl.core.steps import Step
 from syncctl.db.engine import Engine, reading
 from syncctl.db.said import read_said
 from syncctl.operations.brake import Brake
@@ -27,11 +27,11 @@ _RESULTS = {Heed.SUSPEND: Result.SUSPENDED, Heed.LEAVE: Result.DEFERRED, Heed.ST
 class Heeding:
     """The batches of one pass's writes, and what is said of their keys meanwhile. For the caller's thread alone."""
 
-    def __init__(self, plan: Plan, brake: Brake, confirm: Ask, ask: Ask, *, may_stop: bool, stop_limit: int) -> None:
+    def __init__(self, stops: int, brake: Brake, confirm: Ask, ask: Ask, *, may_stop: bool, stop_limit: int) -> None:
         """Prepare a pass.
 
         Args:
-            plan: what a person has stopped in it counts for the limit too.
+            stops: how many the plan has that count for the limit.
             brake: is told when the lease is lost.
             confirm: asks whether the lease is still ours, and what is said of these keys; raises LeaseLost.
             ask: asks the latter alone; raises DatabaseError.
@@ -43,7 +43,7 @@ class Heeding:
         self._ask = ask
         self._may_stop = may_stop
         self._limit = stop_limit
-        self._stops = sum(step.held is None and is_persons_word(step) for step in plan.drifted)
+        self._stops = stops
         self._said: Mapping[PodKey, Said] = {}
         self._is_deaf = False
         self._kind: object = None
@@ -87,20 +87,22 @@ class Heeding:
         found = heeded(step, self._said.get(step.key) if step.key else None, ended=ended)
         if found is None or found.what is not Heed.STOP or ended or step.observed is None:
             return found
-        return self._counted(found)
+        return self._counted(found, step)
 
     def of_written(self, step: Step) -> Heeded | None:
         """Return the word to stop what this pass has made or changed; None when it may stay, or has to."""
         found = heeded(step, self._said.get(step.key) if step.key else None, ended=True)
         if found is None or found.what is not Heed.STOP:
             return None
-        counted = self._counted(found)
+        counted = self._counted(found, step)
         return counted if counted.what is Heed.STOP else None
 
-    def _counted(self, found: Heeded) -> Heeded:
+    def _counted(self, found: Heeded, step: Step) -> Heeded:
         """Return the word to stop a process, or to leave it where no more may be stopped by this pass."""
         if not self._may_stop:
             return Heeded(Heed.LEAVE, f"{found.why}; the next pass that may stop it does")
+        if step.key and self._said[step.key].may_pass:
+            return found
         if self._limit and self._stops >= self._limit:
             return Heeded(Heed.LEAVE, f"{found.why}; switch_off_limit is {self._limit}, and the next pass judges it")
         self._stops += 1
@@ -117,9 +119,13 @@ def heeding_of(judged: JudgedPlan, engine: Engine, lease: HeldLease, brake: Brak
     def confirm(keys: Collection[PodKey]) -> Mapping[PodKey, Said]:
         return lease.confirm(lambda connection: read_said(connection, keys))
 
-    settings = judged.facts.settings
-    limit = settings.switch_off_limit if settings else 0
-    return Heeding(judged.plan, brake, confirm, ask, may_stop=policy is Policy.SYNC, stop_limit=limit)
+    facts = judged.facts
+    stops = sum(
+        step.held is None and is_persons_word(step) and not is_allowed_stop(step, facts.allowed_stops)
+        for step in judged.plan.drifted
+    )
+    limit = facts.settings.switch_off_limit if facts.settings else 0
+    return Heeding(stops, brake, confirm, ask, may_stop=policy is Policy.SYNC, stop_limit=limit)
 
 
 def batched(steps: Sequence[Step], size: int) -> Iterator[Sequence[Step]]:

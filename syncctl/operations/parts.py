@@ -93,7 +93,8 @@ class Parts:
             mine = found is not None and names.environment_key(found.environment) == item.step.key
             pod = found if mine and found and found.uid not in {claim.uid for claim in item.claims} else None
         if pod is None:
-            return Outcome(item.step, Result.DEFERRED, why)
+            # The old one of a replacement was told to go by this pass.
+            return Outcome(item.step, Result.DELETED if item.claims else Result.DEFERRED, why)
         self._cluster.delete_pod(pod.name, pod.uid)
         return Outcome(item.step, Result.DELETED, why)
 

@@ -147,6 +147,7 @@ class Planning:
             suspensions=rows.suspensions,
             latches=rows.latches,
             allowances=rows.allowances,
+            allowed_stops=rows.allowed_stops,
             settings=rows.settings,
             claims=self._claims,
         )

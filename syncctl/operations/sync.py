@@ -16,7 +16,7 @@ from syncctl.core.exits import ExitCode, exit_code_of_error, exit_code_of_report
 from syncctl.core.facts import Counts
 from syncctl.core.holds.guard import allowance_of
 from syncctl.core.judge import JudgedPlan
-from syncctl.core.latch import to_disallow, to_latch, to_settle
+from syncctl.core.latch import stops_done, to_disallow, to_latch, to_settle
 from syncctl.core.others import unclaimed
 from syncctl.core.records import PassRecord
 from syncctl.core.report import Outcome, Report, Result, unhealthy
@@ -31,6 +31,7 @@ from syncctl.db.latch import forget_allowances, settle_latches, store_allowances
 from syncctl.db.lease import publish_counts
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.spawned import catch_up_spawned, record_spawned
+from syncctl.db.stops import forget_stops
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.apply import apply_plan
 from syncctl.operations.author import Author, default_actor, trigger, user_at_host, user_name, written_by
@@ -235,6 +236,7 @@ class _Pass:
                 settle_latches(connection, to_settle(report, facts.latches), facts.shard)
                 allowances = facts.allowances | set(map(allowance_of, judged.notes.allowed))
                 forget_allowances(connection, to_disallow(report, allowances))
+                forget_stops(connection, stops_done(report, facts.allowed_stops), facts.read_at)
             record = replace(
                 self._record(exit_code_of_report(report), report.summary, report.counts()),
                 problems=len(report.problems),

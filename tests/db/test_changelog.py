@@ -29,7 +29,7 @@ from syncctl.db.spawned import record_spawned
 from syncctl.db.tables import changes, deleted_clients
 from syncctl.operations import clients
 from syncctl.operations.algorithms import set_algorithms
-from syncctl.operations.changes import list_changes, revert_change, undelete_client
+from syncctl.operations.changes import list_changes, revert_changes, undelete_client
 
 ANNA = Author("anna@desk7", "syncctl client update", "the exchange asked")
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -44,6 +44,11 @@ def desk(engine: Engine) -> Engine:
 @pytest.fixture
 def acme(desk: Engine) -> Client:
     return clients.add_client(desk, NewClient("acme", image="a:1", algorithms=frozenset({Algorithm.VWAP})))
+
+
+def revert_change(engine: Engine, client: str, number: int | None, **options: bool) -> tuple[Change, Client, Client]:
+    (done,) = revert_changes(engine, [client], number, **options)
+    return done
 
 
 def told(engine: Engine, **which: object) -> list[tuple[str, str]]:

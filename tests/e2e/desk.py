@@ -64,6 +64,10 @@ class Desk:
     def switch(self, name: str = "acme", **flags: bool) -> None:
         algorithms.set_algorithms(self.engine, name, {Algorithm(word): on for word, on in flags.items()})
 
+    def switch_off(self) -> None:
+        """Switch the only algorithm of the usual client off."""
+        self.switch(vwap=False)
+
     def restart(self, name: str = "acme") -> None:
         clients.restart_client(self.engine, name)
 

@@ -659,10 +659,11 @@ class Judge:
                 if kind := self._suspicion(run, record, who):
                     kinds[kind].add(record.uid)
                 elif who.agrees and run.rows.switched_off(who.key) and run.options.policy is Policy.SYNC:
-                    switched_off.add(record.uid)
+                    switched_off |= set() if who.key[0] in run.rows.allowed_stops else {record.uid}
             elif run.options.adopt and _is_adoptable(record) and (key := run.rows.named(record.name)):
                 live += 1
                 mine = self._mine(run, key) and run.rows.switched_off(key) and not self._moved(run, key)
+                mine = mine and key[0] not in run.rows.allowed_stops
                 switched_off |= {record.uid} if mine else set()
         return kinds, switched_off, live
 
@@ -856,7 +857,8 @@ class Judge:
                 continue
             down = step.key in run.rows.wanted and step.key not in claimed and not run.rows.stopped(step.key)
             # What was begun another pass may have seen through since this one has read of it.
-            named = outcome in report.problems or run.rivals or step.key in blocked
+            named = outcome in report.problems or outcome.result is Result.REFUSED
+            named = named or run.rivals or step.key in blocked
             if down and not self._finishes(run, step.key) and not named:
                 raise Violation(f"{step.name} is suspended and not there, and that is no problem: {outcome}")
             if run.rows.stopped(step.key) and outcome.result is Result.SUSPENDED and outcome in report.problems:
@@ -972,7 +974,9 @@ class Judge:
         """Stop means stop: what a person has switched off or deleted goes at once, however many they are."""
         if outcome.step.kind is not StepKind.DELETE:
             raise Violation(f"{outcome.step.name} is switched off, and the step is {outcome.step.kind}")
-        limited = (run.limits.switch_off_limit and not run.rows.unset) or run.options.policy is not Policy.SYNC
+        key = outcome.step.key
+        passes = run.rows.unset or (key is not None and key.client_id in run.rows.allowed_stops)
+        limited = (run.limits.switch_off_limit and not passes) or run.options.policy is not Policy.SYNC
         if outcome.step.held is not None and not limited:
             raise Violation(f"{outcome.step.name} is switched off, and was held: {outcome.step.held.why}")
 

@@ -103,6 +103,8 @@ class Rows:
     back_offs: dict[Key, StoredBackOff] = field(default_factory=dict)
     # With the uids of the pods that make way.
     begun: dict[Key, set[str]] = field(default_factory=dict)
+    # Clients whose stops may pass the limit.
+    allowed_stops: set[int] = field(default_factory=set)
     # Those that nobody has ended; and the moment, by the database, at which the others are over.
     suspensions: list[StoredSuspension] = field(default_factory=list)
     at: datetime = _NEVER
@@ -177,6 +179,7 @@ def read_rows(path: str) -> Rows:
                 "SELECT client_id, algorithm, stops, ends_at FROM suspensions WHERE ended_at IS NULL"
             )
         ]
+        rows.allowed_stops = {number for (number,) in connection.execute("SELECT client_id FROM allowed_stops")}
         rows.latched = set(connection.execute("SELECT kind, bucket FROM guard_latches"))
         rows.adopted = dict(connection.execute("SELECT id, client_id FROM adopted_algorithm_status"))
         tombs = connection.execute("SELECT algorithm_status_id, client_id, client_name FROM deleted_clients").fetchall()

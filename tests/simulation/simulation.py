@@ -568,6 +568,8 @@ class Simulation:
             if quiet.writes:
                 raise Violation(f"a pass over a fleet that is as it should be wrote {quiet.writes}")
         rows = read_rows(str(self._path))
+        if rows.allowed_stops:
+            raise Violation(f"stops are allowed that are carried out: {rows.allowed_stops}")
         # What an invalid row asks for is not made, and stays known until somebody mends the row.
         if begun := rows.begun.keys() - rows.invalid:
             raise Violation(f"replacements are remembered that are seen through: {begun}")

@@ -188,6 +188,12 @@ class World:
         self._sql("UPDATE algorithm_status SET vwap = true, hft = true")
         return "switched vwap and hft on everywhere"
 
+    def stop_clients(self) -> str:
+        """The red button, for some or for all."""
+        some = None if self._chance.random() < 0.3 else [str(self._client()), str(self._client())]
+        found = clients.stop_clients(self._engine, some)
+        return f"stopped {[client.id for client in found]}"
+
     def restart(self) -> str:
         client = self._client()
         if client not in read_rows(self._database).asked:
@@ -696,13 +702,13 @@ class World:
         (4, start_go_service), (2, start_go_service_for_all), (1, start_go_service_for_good), (1, stop_go_service),
         (3, take_name), (4, change_kubelet), (3, change_quota), (2, lose_webhook), (1, compact),
         (2, switch_mirror), (2, change_policy),
-        (2, skew), (2, step_database_clock), (8, suspend), (3, resume),
+        (2, skew), (2, step_database_clock), (8, suspend), (3, resume), (2, stop_clients),
     )  # fmt: skip
     """With weights."""
     DURING_A_PASS: tuple[Callable[["World"], str], ...] = (
         add_client, update_client, flip_flags, restart, delete_client, lose_client, lose_many, spoil_client, renumber,
         change_template, play_fate, play_fate, delete_pod, delete_pod, lose_node, take_name, change_kubelet, compact,
-        skew, change_quota, lose_webhook, lose_webhook, suspend, resume,
+        skew, change_quota, lose_webhook, lose_webhook, suspend, resume, stop_clients,
     )  # fmt: skip
     """What changes nobody's identity behind the back of a pass that has just looked."""
 

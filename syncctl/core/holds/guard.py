@@ -88,6 +88,11 @@ def is_persons_word(step: Step) -> bool:
     return step.kind is StepKind.DELETE and asked_for and not step.unsure
 
 
+def is_allowed_stop(step: Step, allowed_stops: Collection[int]) -> bool:
+    """Whether a person has let the stops of the step's client pass the limit."""
+    return step.key is not None and step.key.client_id in allowed_stops
+
+
 def allowance_of(step: Step) -> Allowance:
     """Return by what a pod is allowed to go that passes the guard."""
     return Allowance(step.name, step.pod.uid)
@@ -145,7 +150,7 @@ def _suspicious(plan: Plan, facts: Facts, rules: Rules, by_name: Collection[Step
             why = _why(words, rules if over else None, latch)
             gone = f": {facts.vanished}" if facts.vanished else ""
             groups.append(_Group(steps, words, f"{share} {counted.measured}{gone}", why))
-    free = (step for step in plan.drifted if step.held is None)
+    free = (step for step in plan.drifted if step.held is None and not is_allowed_stop(step, facts.allowed_stops))
     asked_for = _not_among(allowances, filter(is_persons_word, free))
     switched_off = [step for step in asked_for if step not in by_name]
     if rules.switch_off_limit and len(switched_off) > rules.switch_off_limit:
