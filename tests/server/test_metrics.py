@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from starlette.testclient import TestClient
 
 from syncctl.core.exits import ExitCode
 from syncctl.core.records import PassRecord
 from syncctl.db.engine import writing
 from syncctl.db.history import record_pass
+from syncctl.db.tables import suspensions
 
 START = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -32,6 +33,7 @@ def record(
     *,
     problems: int = 0,
     unhealthy: int = 0,
+    suspended_down: int = 0,
     **counts: int,
 ) -> None:
     """Leave the record of a pass that took 7 seconds."""
@@ -39,7 +41,8 @@ def record(
     ended = began + timedelta(seconds=7)
     with writing(engine) as connection:
         error = "no cluster" if code is ExitCode.ERROR else None
-        said = PassRecord(began, ended, "host", "who", "1", "said", code, counts, error, shard, problems, unhealthy)
+        seen = problems, unhealthy, suspended_down
+        said = PassRecord(began, ended, "host", "who", "1", "said", code, counts, error, shard, *seen)
         record_pass(connection, said, keep_days=3650)
 
 
@@ -158,3 +161,22 @@ def test_two_servers_in_one_process_count_for_themselves(api: TestClient, engine
     other = caller(engine, settings)  # type: ignore[arg-type]
     api.get("/api/client")
     assert ("syncctl_http_requests_total", "GET", "/api/client", "200") not in figures(other)
+
+
+def test_suspensions_are_counted_with_the_oldest_and_what_is_down_under_them(api: TestClient, engine: Engine) -> None:
+    found = figures(api)
+    assert found["syncctl_suspensions",] == 0
+    assert found["syncctl_oldest_suspension_timestamp_seconds",] == 0
+    # How many are down a pass has to have seen.
+    assert ("syncctl_suspended_pods_down",) not in found
+    for minute, ends in ((0, None), (-7, None), (-60, START)):
+        with writing(engine) as connection:
+            began = START + timedelta(minutes=minute)
+            values = {"reason": "asked", "started_at": began, "started_by": "anna", "ends_at": ends}
+            connection.execute(insert(suspensions).values(values))
+    record(engine, 0, ExitCode.INCOMPLETE, problems=3, suspended_down=2)
+    found = figures(api)
+    assert found["syncctl_suspensions",] == 2
+    assert found["syncctl_oldest_suspension_timestamp_seconds",] == (START - timedelta(minutes=7)).timestamp()
+    assert found["syncctl_suspended_pods_down",] == 2
+    assert found["syncctl_pods_in_trouble", "problem"] == 3

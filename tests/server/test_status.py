@@ -56,6 +56,18 @@ def test_each_algorithm_is_shown_as_the_command_line_shows_it(
     ]
     assert json.loads(runner.invoke(command_line, ["status", "-o", "json"]).stdout) == items
     assert api.get(f"/api/status?client_id={client_id}").json()["items"] == items[2:]
+    # What is suspended is a word of its own, here as there.
+    for line in ("acme", "initech --stop"):
+        asked = ["client", "suspend", *line.split(), "--until", "2h", "--reason", "the exchange asked"]
+        assert runner.invoke(command_line, asked).exit_code == 0
+    items = api.get("/api/status").json()["items"]
+    assert [(item["sync"], item["health"]["status"]) for item in items] == [
+        ("suspended", "progressing"),
+        ("in sync", "progressing"),
+        ("suspended", "stopped"),
+    ]
+    assert [item["suspension"] and item["suspension"]["stops"] for item in items] == [False, None, True]
+    assert json.loads(runner.invoke(command_line, ["status", "-o", "json"]).stdout) == items
     assert api.get("/api/status?client_id=99").status_code == 404
 
 
