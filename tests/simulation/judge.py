@@ -858,7 +858,9 @@ class Judge:
             down = step.key in run.rows.wanted and step.key not in claimed and not run.rows.stopped(step.key)
             # What was begun another pass may have seen through since this one has read of it.
             named = outcome in report.problems or outcome.result is Result.REFUSED
-            named = named or run.rivals or step.key in blocked
+            # Under a policy that deletes nothing, what has to go first stays as ever.
+            left = outcome.result is Result.WAITING and run.options.policy is not Policy.SYNC
+            named = named or run.rivals or step.key in blocked or left
             if down and not self._finishes(run, step.key) and not named:
                 raise Violation(f"{step.name} is suspended and not there, and that is no problem: {outcome}")
             if run.rows.stopped(step.key) and outcome.result is Result.SUSPENDED and outcome in report.problems:
