@@ -192,9 +192,11 @@ def say_in_force(found: Sequence[Suspension]) -> None:
 def say_suspended(engine: Engine, found: Sequence[Client]) -> None:
     """Say of clients that are told to stop what is suspended of them, and that it goes through all the same."""
     suspended = operations.in_force(engine)
-    for client in found:
-        for each in suspended.of_client(client.id):
-            output.say(printable(f"note: {each.what} is suspended {each.words}; a stop goes through all the same"))
+    covering = {each.id: each for client in found for each in suspended.of_client(client.id)}
+    for each in list(covering.values())[:MOST]:
+        output.say(printable(f"note: {each.what} is suspended {each.words}; a stop goes through all the same"))
+    if len(covering) > MOST:
+        output.say(f"and {len(covering) - MOST} more: `syncctl suspensions`")
 
 
 def _refuse_without(engine: Engine, until: str) -> None:

@@ -19,11 +19,12 @@ from syncctl.core.model import ObservedPod
 from syncctl.core.report import Outcome, Result
 from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
+from syncctl.db.rows import batches
 from syncctl.kube.cluster import Cluster
 from syncctl.operations.admission import Admission, Fields
 from syncctl.operations.brake import Brake
 from syncctl.operations.clock import SYSTEM, Clock
-from syncctl.operations.heeding import BATCH, Heeding, batched, left
+from syncctl.operations.heeding import BATCH, Heeding, left
 from syncctl.operations.making import Making
 
 AHEAD = BATCH // 2
@@ -116,7 +117,7 @@ class _Apply:
         for outcome in self._making.run(to_do[StepKind.CREATE], to_do[StepKind.REPLACE] + list(self._to_replace)):
             written += [outcome.step] if outcome.result in (Result.CREATED, Result.REPLACED, Result.UPDATED) else []
             yield outcome
-        for batch in batched(written, BATCH):
+        for batch in batches(written, BATCH):
             yield from self._stop_unwanted(batch)
 
     def _stop_unwanted(self, written: Sequence[Step]) -> Iterator[Outcome]:

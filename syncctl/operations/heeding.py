@@ -1,7 +1,7 @@
 """What a pass hears of while it works: with each question whether the lease is still its own, and while it waits."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from syncctl.core.errors import DatabaseError, LeaseLost
 from syncctl.core.facts import Policy
@@ -126,11 +126,6 @@ def heeding_of(judged: JudgedPlan, engine: Engine, lease: HeldLease, brake: Brak
     )
     limit = facts.settings.switch_off_limit if facts.settings else 0
     return Heeding(stops, brake, confirm, ask, may_stop=policy is Policy.SYNC, stop_limit=limit)
-
-
-def batched(steps: Sequence[Step], size: int) -> Iterator[Sequence[Step]]:
-    """Yield them in their order, so many at a time."""
-    return (steps[start : start + size] for start in range(0, len(steps), size))
 
 
 def left(step: Step, word: Heeded, *, ended: bool = False) -> Outcome:
