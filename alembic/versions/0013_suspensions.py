@@ -39,6 +39,7 @@ def upgrade():
     op.create_table(
         "allowed_stops",
         sa.Column("client_id", ID, primary_key=True, autoincrement=False),
+        sa.Column("nonce", sa.String(16), nullable=False),
         sa.Column("at", UtcDateTime, nullable=False),
         sa.Column("by", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("client_id", name="pk_allowed_stops"),

@@ -74,7 +74,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     suspensions: Suspensions = NO_SUSPENSIONS
     latches: Mapping[GuardKind, Latch] = {}
     allowances: frozenset[Allowance] = frozenset()
-    allowed_stops: frozenset[int] = frozenset()
+    allowed_stops: Mapping[int, str] = {}
     here: Home | None = None
     elsewhere: Counts = NOBODY_ELSE
     settings: FleetSettings | None = None

@@ -39,16 +39,16 @@ def to_settle(report: Report, latches: Iterable[GuardKind]) -> set[GuardKind]:
     return {kind for kind in latches if settled(results.get(kind, set()))}
 
 
-def stops_done(report: Report, allowed: Collection[int]) -> set[int]:
-    """Return the clients whose allowed stops are carried out, or not asked for any more."""
+def stops_done(report: Report, allowed: Mapping[int, str]) -> dict[int, str]:
+    """Return the allowed stops that are carried out, or not asked for any more."""
     if report.lease_lost or not allowed:
-        return set()
+        return {}
     left = {
         outcome.step.key.client_id
         for outcome in report.outcomes
         if outcome.result in _NOT_DONE and is_persons_word(outcome.step) and outcome.step.key
     }
-    return set(allowed) - left
+    return {client_id: nonce for client_id, nonce in allowed.items() if client_id not in left}
 
 
 def to_disallow(report: Report, allowances: Collection[Allowance]) -> set[Allowance]:

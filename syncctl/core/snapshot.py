@@ -23,7 +23,7 @@ class Snapshot(Struct, frozen=True):
     has let pass it and no pass has done yet.
     `settings` are the fleet's own, None as long as nobody has set them since an upgrade. `suspensions` are all that are
     in force at that moment, those of other shards too. `allowed_stops` are the clients whose stops a person has let
-    pass switch_off_limit.
+    pass switch_off_limit, each with what tells that word from a later one.
     """
 
     fleet: str
@@ -40,4 +40,4 @@ class Snapshot(Struct, frozen=True):
     allowances: frozenset[Allowance] = frozenset()
     settings: FleetSettings | None = None
     suspensions: Suspensions = NO_SUSPENSIONS
-    allowed_stops: frozenset[int] = frozenset()
+    allowed_stops: Mapping[int, str] = {}

@@ -134,9 +134,7 @@ def _read(connection: Connection, shard: Shard, *, forget_revived: bool = False)
             else frozenset()
         ),
         allowed_stops=(
-            read_allowed_stops(connection, *of_shard(allowed_stops.c.client_id, shard))
-            if row.is_guarded
-            else frozenset()
+            read_allowed_stops(connection, *of_shard(allowed_stops.c.client_id, shard)) if row.is_guarded else {}
         ),
         settings=settings_of(row),
         suspensions=read_in_force(connection, row.now) if row.is_suspended else NO_SUSPENSIONS,

@@ -186,7 +186,6 @@ lease = Table(
     Column("counted_at", UtcDateTime),
     Column("nonce", Text),
 )
-
 # How often in a row a key's pod has been replaced because it had ended, until when the next one has to wait, a digest
 # of what those pods were made of, and the uid of the last one; "" in rows that do not know.
 back_offs = Table(
@@ -255,11 +254,12 @@ guard_allowances = Table(
     Column("by", Text, nullable=False),
 )
 
-# Clients whose stops a person let pass the guard's limit, until a pass has carried them out.
+# Clients whose stops a person let pass the guard's limit, until a pass that read the same nonce has carried them out.
 allowed_stops = Table(
     "allowed_stops",
     metadata,
     Column("client_id", _Id, primary_key=True, autoincrement=False),
+    Column("nonce", String(16), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("by", Text, nullable=False),
 )

@@ -236,7 +236,7 @@ class _Pass:
                 settle_latches(connection, to_settle(report, facts.latches), facts.shard)
                 allowances = facts.allowances | set(map(allowance_of, judged.notes.allowed))
                 forget_allowances(connection, to_disallow(report, allowances))
-                forget_stops(connection, stops_done(report, facts.allowed_stops), facts.read_at)
+                forget_stops(connection, stops_done(report, facts.allowed_stops))
             record = replace(
                 self._record(exit_code_of_report(report), report.summary, report.counts()),
                 problems=len(report.problems),
