@@ -140,15 +140,14 @@ passes = Table(
     Column("counts", _Json, nullable=False),
     Column("error", Text),
     Column("shard", String(20), nullable=False, server_default="0/1"),
-    *(
-        Column(name, Integer, nullable=False, server_default="0")
-        for name in ("problems", "unhealthy", "suspended_down")
-    ),
+    *(Column(name, Integer, nullable=False, server_default="0") for name in ("problems", "unhealthy")),
     Column("trigger", String(10), nullable=False, server_default=_EMPTY),
     Column("digest", String(64), nullable=False, server_default=_EMPTY),
+    Column("suspended_down", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
+# What a pass has done, step by step.
 pass_steps = Table(
     "pass_steps",
     metadata,

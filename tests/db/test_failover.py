@@ -98,6 +98,6 @@ def test_a9_who_took_the_lease_in_the_seconds_that_a_failover_lost_learns_that_i
         pair.fail_over()
         assert take(pair.engine) == token
         with pytest.raises(LeaseLost, match="the lease was lost"):
-            first.confirm()
+            first.confirm(lambda _connection: None)
     assert lease_status(pair.engine).held
     assert lease_status(pair.engine).holder == "host-b, process 2"

@@ -81,7 +81,7 @@ def test_b2_who_waits_takes_the_lease_as_soon_as_it_is_given_back(engine: Engine
     with waiting.lease(LONGER_THAN_A_TERM) as held:
         assert 20.0 <= waiting.seconds <= 21.0
         assert not held.took_over
-        held.confirm()
+        held.confirm(lambda _connection: None)
         assert lease_status(engine).holder != "host-b, process 2"
     assert lease_status(engine).holder is None
 
