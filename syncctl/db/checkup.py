@@ -1,11 +1,8 @@
 """What can be wrong with a database that answers."""
 
-from datetime import datetime
-
 from sqlalchemy import Connection, func, literal, select
 
 from syncctl.db.tables import metadata
-from syncctl.db.times import database_time
 
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _ONLY_READ = {"changes": ("SELECT",), "adopted_algorithm_status": ("SELECT",)}
@@ -28,9 +25,3 @@ def server_version(connection: Connection) -> str:
         return f"SQLite {connection.execute(select(func.sqlite_version())).scalar_one()}"
     version = connection.execute(select(func.current_setting("server_version"))).scalar_one()
     return f"Postgres {str(version).split()[0]}"
-
-
-def clock_of(connection: Connection) -> datetime:
-    """Return the database's time."""
-    now: datetime = connection.execute(select(database_time())).scalar_one()
-    return now

@@ -17,7 +17,7 @@ from syncctl.core.errors import DatabaseError
 from syncctl.core.facts import Counts
 from syncctl.core.shard import WHOLE, Shard, parse_shard
 from syncctl.db.tables import lease
-from syncctl.db.times import database_time
+from syncctl.db.times import clock_of
 
 TERM = timedelta(seconds=60)
 """How long a lease lasts without being renewed: how long a killed pass keeps the next one out, at the most."""
@@ -66,7 +66,7 @@ def _read(connection: Connection) -> tuple[tuple[Lease, ...], datetime]:
     columns = (lease.c.name, lease.c.holder, lease.c.token, lease.c.acquired_at, lease.c.expires_at, lease.c.nonce)
     rows = connection.execute(select(*columns)).all()
     # Asked after the rows are: none that was renewed at the last moment may seem to end later than it can.
-    now = _now(connection)
+    now = clock_of(connection)
     leases = [
         Lease(holder, token, acquired_at, expires_at, expires_at is None or expires_at <= now, parse_shard(name), nonce)
         for name, holder, token, acquired_at, expires_at, nonce in rows
@@ -126,7 +126,7 @@ def _cut(connection: Connection, leases: tuple[Lease, ...], latest: datetime) ->
 
 def renew_lease(connection: Connection, mine: Lease) -> bool:
     """Extend the lease by a term from now. False when it has expired, was released or is another's: it is lost."""
-    now = _now(connection)
+    now = clock_of(connection)
     valid = lease.c.holder.is_not(None) & (lease.c.expires_at > now)
     return connection.execute(update(lease).where(_still(mine), valid).values(expires_at=now + TERM)).rowcount == 1
 
@@ -138,7 +138,7 @@ def release_lease(connection: Connection, mine: Lease) -> None:
 
 def end_lease(connection: Connection, mine: Lease) -> None:
     """Let the lease expire now, if it is nobody else's by now; whoever takes it next makes up the record."""
-    connection.execute(update(lease).where(_still(mine)).values(expires_at=_now(connection)))
+    connection.execute(update(lease).where(_still(mine)).values(expires_at=clock_of(connection)))
 
 
 def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
@@ -148,7 +148,7 @@ def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
     if found.held:
         # The holder stays named, as that of any lease that was not given back: if it was dead, its record is missing.
         highest = connection.execute(select(func.max(lease.c.token))).scalar_one()
-        values = {"token": highest + 1, "nonce": None, "expires_at": _now(connection)}
+        values = {"token": highest + 1, "nonce": None, "expires_at": clock_of(connection)}
         connection.execute(update(lease).where(lease.c.name == str(shard)).values(values))
     return found
 
@@ -156,7 +156,7 @@ def take_away_lease(connection: Connection, shard: Shard = WHOLE) -> Lease:
 def publish_counts(connection: Connection, shard: Shard, mine: Counts) -> Counts:
     """Store what the other shards have to know of this one, and return what they know, in one step for all."""
     _lock(connection)
-    now, is_mine = _now(connection), lease.c.name == str(shard)
+    now, is_mine = clock_of(connection), lease.c.name == str(shard)
     values = {
         "live": case((is_mine, mine.live), else_=lease.c.live),
         "orphans": case((is_mine, mine.orphans), else_=lease.c.orphans),
@@ -169,7 +169,7 @@ def publish_counts(connection: Connection, shard: Shard, mine: Counts) -> Counts
 
 def read_counts(connection: Connection, shard: Shard) -> Counts:
     """Return the sum of what the other shards of this number of shards have counted lately."""
-    fresh = lease.c.counted_at > _now(connection) - FRESH
+    fresh = lease.c.counted_at > clock_of(connection) - FRESH
     others = lease.c.name.like(f"%/{shard.of}") & (lease.c.name != str(shard))
     live, orphans = connection.execute(
         select(func.coalesce(func.sum(lease.c.live), 0), func.coalesce(func.sum(lease.c.orphans), 0)).where(
@@ -187,7 +187,3 @@ def _still(mine: Lease) -> ColumnElement[bool]:
 def _lock(connection: Connection) -> None:
     """Let nobody else change any lease until the end of the transaction."""
     connection.execute(select(lease.c.name).where(lease.c.name == str(WHOLE)).with_for_update())
-
-
-def _now(connection: Connection) -> datetime:
-    return connection.execute(select(database_time())).scalar_one()

@@ -7,10 +7,10 @@ from sqlalchemy import Column, ColumnElement, Connection, exists, literal, null,
 from syncctl.core.heed import Said, Wish
 from syncctl.core.model import Algorithm, PodKey
 from syncctl.core.suspensions import NO_SUSPENSIONS
-from syncctl.db.checkup import clock_of
 from syncctl.db.rows import batches
 from syncctl.db.suspensions import is_any, read_in_force
 from syncctl.db.tables import algorithm_status, allowed_stops, clients, deleted_clients
+from syncctl.db.times import clock_of
 
 
 def read_said(connection: Connection, keys: Collection[PodKey]) -> dict[PodKey, Said]:

@@ -29,9 +29,8 @@ def read_in_force(connection: Connection, now: datetime) -> Suspensions:
     return suspensions_of(found) if found else NO_SUSPENSIONS
 
 
-def find_suspensions(connection: Connection, *, ended: bool = False) -> Iterator[Suspension]:
+def find_suspensions(connection: Connection, now: datetime, *, ended: bool = False) -> Iterator[Suspension]:
     """Yield those that are in force, or that have ended: what ends first, or has ended last, comes first."""
-    now = connection.execute(select(database_time())).scalar_one()
     if ended:
         query = select(suspensions).where(or_(_TABLE.ended_at.is_not(None), _TABLE.ends_at <= now))
         found = [_suspension_of(row) for row in connection.execute(query)]

@@ -185,6 +185,7 @@ lease = Table(
     Column("counted_at", UtcDateTime),
     Column("nonce", Text),
 )
+
 # How often in a row a key's pod has been replaced because it had ended, until when the next one has to wait, a digest
 # of what those pods were made of, and the uid of the last one; "" in rows that do not know.
 back_offs = Table(

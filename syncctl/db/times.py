@@ -7,7 +7,7 @@ is no time at all. None of that may end a pass, so what cannot be read becomes L
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy import Connection, DateTime, Dialect, Text, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -64,3 +64,9 @@ def _of_postgres(*_: Any, **__: Any) -> str:
 @compiles(database_time, "sqlite")
 def _of_sqlite(*_: Any, **__: Any) -> str:
     return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
+def clock_of(connection: Connection) -> datetime:
+    """Return the database's time."""
+    now: datetime = connection.execute(select(database_time())).scalar_one()
+    return now

@@ -9,11 +9,12 @@ from syncctl.core.checkup import Finding, State
 from syncctl.core.errors import ClusterError, SyncctlError
 from syncctl.core.fleet import command_to_set, contradictions
 from syncctl.core.snapshot import Snapshot
-from syncctl.db.checkup import clock_of, missing_rights, server_version
+from syncctl.db.checkup import missing_rights, server_version
 from syncctl.db.engine import Engine, reading
 from syncctl.db.history import last_success
 from syncctl.db.schema import check_schema, read_revision
 from syncctl.db.snapshot import read_snapshot
+from syncctl.db.times import clock_of
 from syncctl.db.triggers import missing
 from syncctl.kube.api import ApiCluster
 from syncctl.kube.looking import full_quotas

@@ -9,7 +9,8 @@ from syncctl.core.suspensions import Suspension
 from syncctl.db.clients import count_clients
 from syncctl.db.engine import Engine, reading
 from syncctl.db.history import last_pass, last_plans, last_success
-from syncctl.db.suspensions import find_suspensions
+from syncctl.db.suspensions import read_in_force
+from syncctl.db.times import clock_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,5 @@ def read_figures(engine: Engine) -> Figures:
             problems=sum(each.problems for each in plans) if plans else None,
             unhealthy=sum(each.unhealthy for each in plans) if plans else None,
             suspended_down=sum(each.suspended_down for each in plans) if plans else None,
-            suspensions=tuple(find_suspensions(connection)),
+            suspensions=read_in_force(connection, clock_of(connection)).in_force,
         )

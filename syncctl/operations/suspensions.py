@@ -10,9 +10,9 @@ from syncctl.core.model import Algorithm, Client, PodKey
 from syncctl.core.suspensions import Suspension, Suspensions
 from syncctl.db import clients as rows
 from syncctl.db.changelog import name_of
-from syncctl.db.checkup import clock_of
 from syncctl.db.engine import Connection, Engine, author_of, reading, writing
 from syncctl.db.suspensions import end_suspensions, find_suspensions, insert_suspension, read_in_force
+from syncctl.db.times import clock_of
 from syncctl.operations.author import actor_of
 from syncctl.operations.changes import known_client
 
@@ -54,7 +54,7 @@ def list_suspensions(engine: Engine, *, ended: bool = False, within: timedelta |
     """Return those in force, or those that have ended; `within` narrows the former to what ends within that time."""
     with reading(engine) as connection:
         now = clock_of(connection)
-        found = list(find_suspensions(connection, ended=ended))
+        found = list(find_suspensions(connection, now, ended=ended))
     return [each for each in found if within is None or (each.ends_at is not None and each.ends_at - now <= within)]
 
 

@@ -12,6 +12,7 @@ from syncctl.db.changelog import find_changes, removals
 from syncctl.db.engine import reading, writing
 from syncctl.db.snapshot import read_snapshot
 from syncctl.db.suspensions import end_suspensions, find_suspensions, insert_suspension, read_in_force
+from syncctl.db.times import clock_of
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 
@@ -58,7 +59,7 @@ def test_it_is_the_databases_clock_that_ends_one(engine: Engine) -> None:
     lasts = store(engine, ends_at=datetime.now(UTC) + timedelta(hours=1))
     assert of_the_snapshot(engine) == [lasts.id]
     with reading(engine) as connection:
-        assert [each.id for each in find_suspensions(connection, ended=True)] == [lasts.id - 1]
+        assert [each.id for each in find_suspensions(connection, clock_of(connection), ended=True)] == [lasts.id - 1]
 
 
 def test_a_fleet_without_any_is_not_asked_for_them(engine: Engine) -> None:
