@@ -132,9 +132,8 @@ def stop_clients(engine: Engine, references: Sequence[str] | None) -> list[Clien
         ClientNotFound
     """
     with writing(engine) as connection:
-        named = list(rows.list_clients(connection)) if references is None else find_all(connection, references)
-        # Nobody else may switch one on in between; by id, so that of two who lock several none waits for ever.
-        found = [rows.get_client(connection, client_id, lock=True) for client_id in sorted(each.id for each in named)]
+        # Nobody else may switch one on in between.
+        found = rows.lock_clients(connection) if references is None else _locked(connection, references)
         running = [client for client in found if client.algorithms and client.algorithms.on]
         rows.switch_off(connection, [client.id for client in running], datetime.now(UTC))
         allow_stops(connection, [client.id for client in found], actor_of(engine))
@@ -163,9 +162,11 @@ def find_all(connection: Connection, references: Sequence[str | int]) -> list[Cl
 
 
 def _locked(connection: Connection, references: Sequence[str | int]) -> list[Client]:
-    """Return these clients, locked by their ids' order: of two who lock several, none waits for the other for ever."""
+    """Return these clients, locked. Raises ClientNotFound."""
     found = find_all(connection, references)
-    locked = {client_id: rows.get_client(connection, client_id, lock=True) for client_id in sorted(c.id for c in found)}
+    locked = {client.id: client for client in rows.lock_clients(connection, [client.id for client in found])}
+    if gone := [str(client.id) for client in found if client.id not in locked]:
+        raise ClientNotFound(*gone)
     return [locked[client.id] for client in found]
 
 
