@@ -16,7 +16,7 @@ from syncctl.core.desired import DesiredState
 from syncctl.core.errors import ClusterError, QuotaExceeded
 from syncctl.core.memory import Begun
 from syncctl.core.model import PodKey
-from syncctl.core.report import Report, Result
+from syncctl.core.report import AS_ASKED, Report, Result
 from syncctl.core.steps import Cause, Plan, Step, StepKind
 
 SAME_WORDS = 60.0
@@ -28,8 +28,6 @@ MALFORMED_TRIES = 3
 """How often a pod is asked for that the API server calls malformed. It is the same pod each time, but what is laid over
 it (defaults, a mutating webhook) may be mended meanwhile."""
 _MALFORMED = (400, 422)
-
-_BACK = (Result.CREATED, Result.REPLACED, Result.UPDATED)
 
 
 def to_begin(plan: Plan, now: datetime) -> dict[PodKey, Begun]:
@@ -76,7 +74,7 @@ def to_forget(report: Report, known: Iterable[PodKey]) -> set[PodKey]:
         step = outcome.step
         # With the lease in its hands, a pass puts off only what it has not begun.
         put_off = outcome.result is Result.DEFERRED and _begins(step)
-        if step.key is not None and (outcome.result in _BACK or put_off):
+        if step.key is not None and (outcome.result in AS_ASKED or put_off):
             left.discard(step.key)
     return (begins | set(known)) - left
 

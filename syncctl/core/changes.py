@@ -88,7 +88,7 @@ class Change(Struct, frozen=True):
     @property
     def _of_suspension(self) -> str:
         after = self.after or {}
-        if self.op == "update" and after.keys() == {"ended_at", "ended_by", "end_reason"} & after.keys():
+        if self.op == "update" and after.keys() <= {"ended_at", "ended_by", "end_reason"}:
             return f"suspension {self.row_id} ended"
         if self.op == "update":
             return f"suspension {self.row_id}: {', '.join(_difference(*field) for field in self.fields)}"

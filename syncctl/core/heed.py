@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from syncctl.core.holds.guard import is_persons_word
+from syncctl.core.holds.suspended import goes_through
 from syncctl.core.steps import Cause, Step, StepKind
 from syncctl.core.suspensions import Suspension
 
@@ -50,12 +50,12 @@ def heeded(step: Step, said: Said | None, *, ended: bool) -> Heeded | None:
     `ended` tells that its old pod was told to go already: then a suspension lets its successor come, unless it stops.
     A row that has vanished is no word of anybody: of such a key nothing is made, and nothing ended.
     """
-    if said is None or step.key is None or step.cause is Cause.BUCKET_DIFFERS:
+    if said is None or step.key is None or goes_through(step):
         return None
     suspension, word = said.suspension, None
+    suspended = Heeded(Heed.SUSPEND, f"suspended meanwhile {suspension.words}") if suspension else None
     if step.kind is StepKind.DELETE:
-        goes = is_persons_word(step) or step.cause is Cause.STOPPED or suspension is None
-        return None if goes or suspension is None else Heeded(Heed.SUSPEND, f"suspended meanwhile {suspension.words}")
+        return suspended
     if said.wish is Wish.VANISHED:
         return Heeded(Heed.LEAVE, "its row has vanished meanwhile")
     if said.wish is Wish.DELETED:
@@ -67,6 +67,4 @@ def heeded(step: Step, said: Said | None, *, ended: bool) -> Heeded | None:
     if word:
         # What rests on a name or an environment alone the guard has to judge.
         return Heeded(Heed.LEAVE if step.unsure else Heed.STOP, word)
-    if suspension is not None and not (ended or step.cause is Cause.REPLACEMENT_BEGUN):
-        return Heeded(Heed.SUSPEND, f"suspended meanwhile {suspension.words}")
-    return None
+    return None if ended or step.cause is Cause.REPLACEMENT_BEGUN else suspended

@@ -34,7 +34,9 @@ class Result(StrEnum):
 # Named in every summary line, also when there are none: what a person greps for.
 _ALWAYS_NAMED = {Result.CREATED, Result.REPLACED, Result.DELETED, Result.UNCHANGED, Result.WAITING}
 
-_DONE = {Result.CREATED, Result.REPLACED, Result.UPDATED, Result.DELETED}
+AS_ASKED = frozenset({Result.CREATED, Result.REPLACED, Result.UPDATED})
+"""After these a pod is there as the rows ask, by this pass."""
+_DONE = AS_ASKED | {Result.DELETED}
 _NUMBERS = re.compile("[0-9]+")
 _BEYOND = re.compile("[,;:]")
 
@@ -129,12 +131,6 @@ class Report(Struct, frozen=True):
         )
 
 
-def _stays(step: Step) -> bool:
-    """Whether there is a pod that is suspended, and runs."""
-    held = step.held is not None and step.held.kind is HoldKind.SUSPENDED
-    return held and step.observed is not None and not step.observed.finished
-
-
 def unhealthy(plan: Plan, now: datetime) -> tuple[tuple[str, Health], ...]:
     """Return, by name, the health of pods in trouble that are in sync, being resized or suspended.
 
@@ -142,6 +138,7 @@ def unhealthy(plan: Plan, now: datetime) -> tuple[tuple[str, Health], ...]:
     """
     # Of the others, nearly all, there is nothing to be judged.
     doubtful = [pod for _, pod in plan.matches if pod.unready or pod.phase != "Running"]
-    doubtful += [step.pod for step in plan.drifted if step.cause is Cause.RESIZING or _stays(step)]
+    left = [step.observed for step in plan.drifted if step.cause is Cause.RESIZING or step.is_suspended]
+    doubtful += [pod for pod in left if pod is not None and not pod.finished]
     judged = ((pod.name, pod_health(pod, now)) for pod in doubtful)
     return tuple((name, health) for name, health in judged if health.code is HealthCode.DEGRADED)

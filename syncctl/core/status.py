@@ -10,7 +10,7 @@ from syncctl.core import names
 from syncctl.core.health import MISSING, STOPPED, Health, HealthStatus, pod_health
 from syncctl.core.judge import JudgedPlan
 from syncctl.core.model import Client
-from syncctl.core.steps import ACTING, Cause, HoldKind, Step
+from syncctl.core.steps import ACTING, Cause, Step
 from syncctl.core.suspensions import Suspension
 
 
@@ -53,8 +53,7 @@ class StatusRow:
 
     @property
     def _is_done_or_refused(self) -> bool:
-        held = self.step.held
-        return self.step.kind in ACTING and (held is None or held.kind is not HoldKind.SUSPENDED)
+        return self.step.kind in ACTING and not self.step.is_suspended
 
     @property
     def is_unhealthy(self) -> bool:

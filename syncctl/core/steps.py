@@ -136,11 +136,15 @@ class Step(Struct, frozen=True, gc=False):
         return self.kind in (StepKind.CREATE, StepKind.REPLACE) or self.cause is Cause.RESOURCES_DIFFER
 
     @property
+    def is_suspended(self) -> bool:
+        """Whether a suspension keeps it from being carried out."""
+        return self.held is not None and self.held.kind is HoldKind.SUSPENDED
+
+    @property
     def is_down(self) -> bool:
         """Whether it would bring back what does not run, and is suspended; what a suspension stops is not down."""
-        suspended = self.held is not None and self.held.kind is HoldKind.SUSPENDED
         gone = self.observed is None or self.observed.finished
-        return suspended and gone and self.desired is not None and self.cause is not Cause.STOPPED
+        return self.is_suspended and gone and self.desired is not None and self.cause is not Cause.STOPPED
 
     @property
     def only_rewritten(self) -> bool:

@@ -6,7 +6,7 @@ and start take.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ from syncctl.core.errors import ClusterError, LeaseLost, PodNotFound, PodRejecte
 from syncctl.core.heed import Heed, Heeded
 from syncctl.core.manifest import evidence, pod_marks
 from syncctl.core.model import ObservedPod
-from syncctl.core.report import Outcome, Result
+from syncctl.core.report import AS_ASKED, Outcome, Result
 from syncctl.core.shard import bucket_of
 from syncctl.core.steps import Cause, HoldKind, Plan, Step, StepKind
 from syncctl.db.rows import batches
@@ -109,16 +109,18 @@ class _Apply:
                 yield Outcome(step, _WITHOUT_WORK[step.kind])
             else:
                 to_do[step.kind].append(step)
-        written: list[Step] = []
-        for kind, work in ((StepKind.DELETE, self._delete), (StepKind.UPDATE, self._update)):
-            for outcome in filter(None, self._each(work, to_do[kind])):
-                written += [outcome.step] if outcome.result is Result.UPDATED else []
-                yield outcome
-        for outcome in self._making.run(to_do[StepKind.CREATE], to_do[StepKind.REPLACE] + list(self._to_replace)):
-            written += [outcome.step] if outcome.result in (Result.CREATED, Result.REPLACED, Result.UPDATED) else []
+        written = []
+        for outcome in self._carried_out(to_do):
+            if outcome.result in AS_ASKED:
+                written.append(outcome.step)
             yield outcome
         for batch in batches(written, BATCH):
             yield from self._stop_unwanted(batch)
+
+    def _carried_out(self, to_do: Mapping[StepKind, list[Step]]) -> Iterator[Outcome]:
+        for kind, work in ((StepKind.DELETE, self._delete), (StepKind.UPDATE, self._update)):
+            yield from filter(None, self._each(work, to_do[kind]))
+        yield from self._making.run(to_do[StepKind.CREATE], to_do[StepKind.REPLACE] + list(self._to_replace))
 
     def _stop_unwanted(self, written: Sequence[Step]) -> Iterator[Outcome]:
         """Ask once more about what was written, and stop what is not wanted by now."""
@@ -131,10 +133,9 @@ class _Apply:
         pod = self._making.made.get(step.wanted.key) or step.pod
         try:
             self._cluster.delete_pod(pod.name, pod.uid)
-        except LeaseLost as error:
-            self._brake.lost(error)
-            return Outcome(step, Result.FAILED, f"{word.why}, and it runs: {error.message}")
-        except ClusterError as error:
+        except (LeaseLost, ClusterError) as error:
+            if isinstance(error, LeaseLost):
+                self._brake.lost(error)
             return Outcome(step, Result.FAILED, f"{word.why}, and it runs: {error.message}")
         return Outcome(step, Result.DELETED, word.why)
 
@@ -156,8 +157,7 @@ class _Apply:
 
         under_way: deque[Future[Outcome | None]] = deque()
         try:
-            for start in range(0, len(steps), BATCH):
-                batch = steps[start : start + BATCH]
+            for batch in batches(steps, BATCH):
                 if not self._brake.reason():
                     self._heeding.confirmed(batch)
                 under_way.extend(self._pool.submit(guarded, step, self._heeding.word(step)) for step in batch)

@@ -110,8 +110,8 @@ def _refuse_mixed(found: Sequence[Client], undone: Mapping[int, Change]) -> None
     first = undone[found[0].id]
     problems = [
         f"the last change of {client.name} is another: {change.what}, by {change.who} with `{change.via}`"
-        for client in found
-        if (change := undone[client.id]) and (change.actor, change.via, change.reason) != _by(first)
+        for client, change in ((client, undone[client.id]) for client in found)
+        if _by(change) != _by(first)
     ]
     if problems:
         what = f"`{first.via}` by {first.who}, the last change of {found[0].name}"

@@ -84,18 +84,20 @@ class Heeding:
 
     def word(self, step: Step, *, ended: bool = False) -> Heeded | None:
         """Return what becomes of a step instead, by what was heard last; what is to be stopped counts from here on."""
-        found = heeded(step, self._said.get(step.key) if step.key else None, ended=ended)
-        if found is None or found.what is not Heed.STOP or ended or step.observed is None:
-            return found
-        return self._counted(found, step)
+        found = self._heeded(step, ended=ended)
+        ends_process = found is not None and found.what is Heed.STOP and not ended and step.observed is not None
+        return self._counted(found, step) if found and ends_process else found
 
     def of_written(self, step: Step) -> Heeded | None:
         """Return the word to stop what this pass has made or changed; None when it may stay, or has to."""
-        found = heeded(step, self._said.get(step.key) if step.key else None, ended=True)
+        found = self._heeded(step, ended=True)
         if found is None or found.what is not Heed.STOP:
             return None
         counted = self._counted(found, step)
         return counted if counted.what is Heed.STOP else None
+
+    def _heeded(self, step: Step, *, ended: bool) -> Heeded | None:
+        return heeded(step, self._said.get(step.key) if step.key else None, ended=ended)
 
     def _counted(self, found: Heeded, step: Step) -> Heeded:
         """Return the word to stop a process, or to leave it where no more may be stopped by this pass."""

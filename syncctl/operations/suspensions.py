@@ -10,7 +10,7 @@ from syncctl.core.model import Algorithm, Client, PodKey
 from syncctl.core.suspensions import Suspension, Suspensions
 from syncctl.db import clients as rows
 from syncctl.db.changelog import name_of
-from syncctl.db.engine import Connection, Engine, author_of, reading, writing
+from syncctl.db.engine import Engine, author_of, reading, writing
 from syncctl.db.suspensions import end_suspensions, find_suspensions, insert_suspension, read_in_force
 from syncctl.db.times import clock_of
 from syncctl.operations.author import actor_of
@@ -23,6 +23,10 @@ class Target(Struct, frozen=True):
     client_id: int | None = None
     name: str | None = None
     algorithms: tuple[Algorithm, ...] = ()
+
+    def just(self, found: Suspensions) -> list[Suspension]:
+        """Return the suspensions of just that."""
+        return [each for each in found.in_force if each.scope in self.scopes]
 
     @property
     def scopes(self) -> list[tuple[int | None, Algorithm | None]]:
@@ -60,7 +64,7 @@ def list_suspensions(engine: Engine, *, ended: bool = False, within: timedelta |
 
 def replaced_by(engine: Engine, target: Target) -> list[Suspension]:
     """Return the suspensions of just that, which a new one takes the place of."""
-    return [each for each in in_force(engine).in_force if each.scope in target.scopes]
+    return target.just(in_force(engine))
 
 
 def suspend(
@@ -80,7 +84,7 @@ def suspend(
     with writing(engine) as connection:
         now = clock_of(connection)
         ends_at = until(now)
-        old = [each.id for each in _of(connection, target, now)]
+        old = [each.id for each in target.just(read_in_force(connection, now))]
         by = actor_of(engine)
         stored = [
             insert_suspension(
@@ -112,7 +116,7 @@ def to_resume(engine: Engine, target: Target) -> list[Suspension]:
     """
     found = in_force(engine)
     if target.algorithms or target.client_id is None:
-        mine = [each for each in found.in_force if each.scope in target.scopes]
+        mine = target.just(found)
     else:
         mine = [each for each in found.in_force if each.client_id == target.client_id]
     missing = [scope for scope in target.scopes if scope not in {each.scope for each in mine}]
@@ -127,10 +131,6 @@ def resume(engine: Engine, suspensions: Sequence[Suspension]) -> list[Suspension
     with writing(engine) as connection:
         by, reason = actor_of(engine), author.reason if author else ""
         return end_suspensions(connection, [each.id for each in suspensions], by, reason)
-
-
-def _of(connection: Connection, target: Target, now: datetime) -> list[Suspension]:
-    return [each for each in read_in_force(connection, now).in_force if each.scope in target.scopes]
 
 
 def _not_suspended(target: Target, found: Suspensions) -> InvalidInput:

@@ -16,16 +16,16 @@ def hold(plan: Plan, facts: Facts, rules: Rules) -> Held:  # noqa: ARG001 - the 
     holds = {}
     for step in plan.drifted:
         found = facts.suspensions.of(step.key)
-        if found is None or _goes_through(step) or _is_begun(step, plan, facts):
+        if found is None or goes_through(step) or _is_begun(step, plan, facts):
             continue
         holds[step.name] = Hold(HoldKind.SUSPENDED, found.words)
     return Held(holds)
 
 
-def _goes_through(step: Step) -> bool:
-    """Whether it ends what a person has stopped, by the client's row or by a suspension, which the guard may judge.
+def goes_through(step: Step) -> bool:
+    """Whether no suspension keeps it: it ends what a person has stopped, by a row or a suspension; the guard may judge.
 
-    Or lets the shard find the pod that takes care of it: one that nobody finds nobody can stop.
+    Or it lets the shard find the pod that takes care of it: one that nobody finds nobody can stop.
     """
     stops = is_persons_word(step) or (step.cause is Cause.STOPPED and step.kind is StepKind.DELETE)
     return stops or step.cause is Cause.BUCKET_DIFFERS
