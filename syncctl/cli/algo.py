@@ -62,9 +62,10 @@ def set_(
     before = clients.get_client(engine, reference)
     client = algorithms.set_algorithms(engine, reference, flags)
     output.show_changed(VIEW, client, output_format, f"the algorithms of client {client.id} ({client.name}) were set")
-    output.say(forecast(before, client, in_force(engine)))
+    suspensions = in_force(engine)
+    output.say(forecast(before, client, suspensions))
     if set(clients.pods_of(before)) - set(clients.pods_of(client)):
-        say_suspended(engine, [client])
+        say_suspended(suspensions, [client])
     warn_without_image(client, engine)
 
 

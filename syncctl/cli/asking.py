@@ -21,6 +21,18 @@ def confirm(yes: bool) -> None:
         raise typer.Exit(ExitCode.ERROR)
 
 
+def typed(what: str, name: str) -> None:
+    """Go on only when a person types this name, of what is dangerous.
+
+    Raises:
+        UsageError: they type another, or there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"this asks for the {what}'s name to be typed, and there is no terminal to ask on")
+    if ask(f"Type the {what}'s name to go on") != name:
+        raise UsageError(f"that is not the {what}'s name; nothing was done")
+
+
 def named(references: Sequence[str]) -> list[str]:
     """Return what is named, and for - what stdin names, one a line.
 

@@ -139,10 +139,11 @@ def delete(
         pods = clients.pods_of(client)
         going = f"the next pass stops what runs of {', '.join(pods)}" if pods else "it has no pods"
         output.say(f"client {client.id} ({client.name}) will be deleted; {going}")
-    say_suspended(engine, found)
+    suspensions = in_force(engine)
+    say_suspended(suspensions, found)
     confirm(yes)
     deleted = clients.delete_clients(engine, [client.id for client in found])
-    show_changed(deleted, in_force(engine), output_format, "deleted")
+    show_changed(deleted, suspensions, output_format, "deleted")
     output.say("deleted")
 
 

@@ -1,6 +1,7 @@
 """What the next pass makes of a change, in words: a command says it after each change."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,12 +15,12 @@ def forecast(before: Client | None, after: Client, suspensions: Suspensions = NO
     was, now = pods_of(before) if before else [], pods_of(after)
     if before is not None and replace(after, updated_at=before.updated_at) == before:
         return "unchanged"
-    stops = [pod for pod in was if pod not in now]
-    does = [
-        ("starts {}", [pod for pod in now if pod not in was]),
-        (_change(before, after) if before else "", [pod for pod in now if pod in was]),
-    ]
-    if said := _said(after, stops, does, suspensions):
+    parts = (
+        _Part("starts {}", [pod for pod in now if pod not in was]),
+        _Part("stops {}", [pod for pod in was if pod not in now], stops=True),
+        _Part(_change(before, after) if before else "", [pod for pod in now if pod in was]),
+    )
+    if said := _said(after, parts, suspensions):
         return said
     if not now:
         return f"no algorithm is switched on, so nothing runs; `syncctl algo set {after.id} --vwap` switches one on"
@@ -28,27 +29,31 @@ def forecast(before: Client | None, after: Client, suspensions: Suspensions = NO
 
 def forecast_restart(client: Client, suspensions: Suspensions) -> str:
     """Return what the next pass does for a client that was told to restart."""
-    said = _said(client, [], [("replaces {}", pods_of(client))], suspensions)
+    said = _said(client, [_Part("replaces {}", pods_of(client))], suspensions)
     return said or "it has no algorithm switched on: there is nothing to replace"
 
 
-def _said(client: Client, stops: Sequence[str], does: Sequence[tuple[str, list[str]]], suspensions: Suspensions) -> str:
-    """Say what the next pass does; a stop goes through whatever is suspended, and all else comes after that."""
+class _Part(NamedTuple):
+    """What a pass does to some pods, in words, "" when nothing; a stop goes through whatever is suspended."""
 
-    def said(suspended: bool) -> list[str]:
-        chosen = [
-            (words, [pod for pod in pods if (_word(client, pod, suspensions) != "") is suspended])
-            for words, pods in does
-            if words
-        ]
-        return [words.format(", ".join(pods)) for words, pods in chosen if pods]
+    words: str
+    pods: Sequence[str]
+    stops: bool = False
 
-    at_once = said(suspended=False)
-    at_once[1:1] = [f"stops {', '.join(stops)}"] if stops else []
+
+def _said(client: Client, parts: Iterable[_Part], suspensions: Suspensions) -> str:
+    """Say what the next pass does, and what comes only after a suspension; "" when that is nothing."""
+    at_once, later, whys = [], [], dict[str, None]()
+    for part in (part for part in parts if part.words):
+        held = {} if part.stops else {pod: word for pod in part.pods if (word := _word(client, pod, suspensions))}
+        if free := [pod for pod in part.pods if pod not in held]:
+            at_once.append(part.words.format(", ".join(free)))
+        if held:
+            later.append(part.words.format(", ".join(held)))
+            whys |= dict.fromkeys(held.values())
     lines = [f"the next pass {' and '.join(at_once)}"] if at_once else []
-    if later := said(suspended=True):
-        words = dict.fromkeys(filter(None, (_word(client, pod, suspensions) for _, pods in does for pod in pods)))
-        lines.append(f"not before the suspension is over, a pass {' and '.join(later)}: suspended {'; '.join(words)}")
+    if later:
+        lines.append(f"not before the suspension is over, a pass {' and '.join(later)}: suspended {'; '.join(whys)}")
     return "\n".join(lines)
 
 

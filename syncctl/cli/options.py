@@ -47,14 +47,12 @@ ShardOption = Annotated[
     str, typer.Option("--shard", metavar="K/N", help="Only shard K, from 0, of N; 0/1 is the whole fleet")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the change log")]
-References = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="NAME|ID...",
-        help="Names or ids, digits are an id first; - reads them from stdin",
-        autocompletion=completing.clients,
-    ),
-]
+REFERENCES: Any = typer.Argument(
+    metavar="NAME|ID...",
+    help="Names or ids, digits are an id first; - reads them from stdin",
+    autocompletion=completing.clients,
+)
+References = Annotated[list[str], REFERENCES]
 
 
 def client_option(help_: str) -> Any:

@@ -1,14 +1,12 @@
 """syncctl pod: force-delete."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from syncctl.cli import completing, output
-from syncctl.cli.asking import ask
+from syncctl.cli.asking import typed
 from syncctl.cli.options import CLUSTER, DATABASE, with_settings
-from syncctl.core.errors import UsageError
 from syncctl.core.names import POD_PREFIX
 from syncctl.operations import pods
 from syncctl.operations.connect import open_cluster, open_engine
@@ -56,9 +54,6 @@ def force_delete(
     name = name.removeprefix(POD_PREFIX)
     stuck = pods.find_stuck_pod(engine, cluster, name)
     output.say(DANGER.format(pod=name, node=f" from node {stuck.node}" if stuck.node else ""))
-    if not sys.stdin.isatty():
-        raise UsageError("this asks for the pod's name to be typed, and there is no terminal to ask on")
-    if ask("Type the pod's name to go on") != name:
-        raise UsageError("that is not the pod's name; nothing was done")
+    typed("pod", name)
     pods.force_delete_pod(cluster, stuck)
     output.say(f"Removed. The next pass starts {name} again if it is switched on.")

@@ -1,15 +1,14 @@
 """syncctl client stop, and what takes it back: client revert."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-from syncctl.cli import completing, output
-from syncctl.cli.asking import ask, named
+from syncctl.cli import output
+from syncctl.cli.asking import named, typed
 from syncctl.cli.clientview import say_of, show_changed
 from syncctl.cli.forecast import forecast
-from syncctl.cli.options import AUTHOR, DATABASE, Format, Output, References, with_settings
+from syncctl.cli.options import AUTHOR, DATABASE, REFERENCES, Format, Output, References, with_settings
 from syncctl.cli.suspensions import say_suspended
 from syncctl.cli.words import printable
 from syncctl.cli.writing import with_author
@@ -30,14 +29,7 @@ _NAMED = 10
 @with_author
 def stop(
     engine: Engine,
-    references: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME|ID...",
-            help="Names or ids, digits are an id first; - reads them from stdin",
-            autocompletion=completing.clients,
-        ),
-    ] = None,
+    references: Annotated[list[str] | None, REFERENCES] = None,
     everybody: Annotated[bool, typer.Option("--all", help="All clients; asks for the fleet's name")] = False,
     output_format: Output = Format.NAME,
 ) -> None:
@@ -66,7 +58,7 @@ def stop(
     pods = sum(len(clients.pods_of(client)) for client in found)
     said = names.listed([pod for client in found for pod in clients.pods_of(client)])
     output.say(f"the next pass stops {names.pods(pods)}: {said}")
-    say_suspended(engine, found)
+    say_suspended(suspensions, found)
     ids = " ".join(str(client.id) for client in found) if len(found) <= _NAMED else "-"
     output.say(f"`syncctl client revert {ids}` takes it back" + (", given the names above" if ids == "-" else ""))
 
@@ -76,10 +68,7 @@ def _ask_for_the_fleets_name(engine: Engine) -> None:
     name = rows.settings.fleet_name if rows.settings else rows.fleet
     pods = sum(len(clients.pods_of(client)) for client in rows.clients)
     output.say(f"all {len(rows.clients)} clients of fleet {name} will be switched off: {names.pods(pods)}")
-    if not sys.stdin.isatty():
-        raise UsageError("this asks for the fleet's name to be typed, and there is no terminal to ask on")
-    if ask("Type the fleet's name to go on") != name:
-        raise UsageError("that is not the fleet's name; nothing was changed")
+    typed("fleet", name)
 
 
 @with_settings(*DATABASE, *AUTHOR)

@@ -16,7 +16,7 @@ from syncctl.core.documents import moment, suspension_document
 from syncctl.core.durations import parse_duration, parse_until, told_length
 from syncctl.core.errors import UsageError
 from syncctl.core.model import Algorithm, Client
-from syncctl.core.suspensions import Suspension
+from syncctl.core.suspensions import Suspension, Suspensions
 from syncctl.operations import clients
 from syncctl.operations import suspensions as operations
 from syncctl.operations.author import actor_of, author_of
@@ -183,20 +183,21 @@ def resume_fleet(engine: Engine, yes: YesOption = False, output_format: Output =
 
 def say_in_force(found: Sequence[Suspension]) -> None:
     """Say below a plan or a status what is suspended, and by whom."""
-    for each in found[:MOST]:
-        output.say(printable(f"{'Stopped and suspended' if each.stops else 'Suspended'}: {each.what} {each.words}"))
-    if len(found) > MOST:
-        output.say(f"and {len(found) - MOST} more: `syncctl suspensions`")
+    _say_some([f"{'Stopped and suspended' if each.stops else 'Suspended'}: {each.what} {each.words}" for each in found])
 
 
-def say_suspended(engine: Engine, found: Sequence[Client]) -> None:
+def say_suspended(suspensions: Suspensions, found: Sequence[Client]) -> None:
     """Say of clients that are told to stop what is suspended of them, and that it goes through all the same."""
-    suspended = operations.in_force(engine)
-    covering = {each.id: each for client in found for each in suspended.of_client(client.id)}
-    for each in list(covering.values())[:MOST]:
-        output.say(printable(f"note: {each.what} is suspended {each.words}; a stop goes through all the same"))
-    if len(covering) > MOST:
-        output.say(f"and {len(covering) - MOST} more: `syncctl suspensions`")
+    covering = {each.id: each for client in found for each in suspensions.of_client(client.id)}
+    words = (f"note: {each.what} is suspended {each.words}" for each in covering.values())
+    _say_some([f"{each}; a stop goes through all the same" for each in words])
+
+
+def _say_some(lines: Sequence[str]) -> None:
+    for line in lines[:MOST]:
+        output.say(printable(line))
+    if len(lines) > MOST:
+        output.say(f"and {len(lines) - MOST} more: `syncctl suspensions`")
 
 
 def _refuse_without(engine: Engine, until: str) -> None:

@@ -14,6 +14,7 @@ from syncctl.cli.forecast import forecast
 from syncctl.cli.output import Column, View
 from syncctl.cli.words import shortened, width
 from syncctl.core.model import Algorithm, AlgorithmStatus, Client
+from syncctl.core.suspensions import Suspension, suspensions_of
 
 from .conftest import Cli
 
@@ -94,12 +95,26 @@ V, T, H = Algorithm.VWAP, Algorithm.TWAP, Algorithm.HFT
         ),
         (a_client(V), a_client(V, name="globex"), "the next pass writes that on vwap-7, running on"),
         (a_client(V), a_client(V, priority=7.0), "the next pass has nothing to do for that"),
+        (a_client(V, T), a_client(T, image="x"), "the next pass stops vwap-7 and restarts twap-7 with the new image"),
     ],
 )
 def test_newcomer_4_a_change_says_what_the_next_pass_makes_of_it(
     before: Client | None, after: Client, said: str
 ) -> None:
     assert forecast(before, after) == said
+
+
+def test_a_change_says_what_comes_only_after_a_suspension() -> None:
+    word = Suspension(
+        id=1, client_id=1, client_name="acme", algorithm=T, stops=False, reason="asked", started_by="anna",
+        started_at=datetime(2026, 3, 1, tzinfo=UTC), ends_at=None,
+    )  # fmt: skip
+    said = forecast(a_client(V, T), a_client(T, H, image="x"), suspensions_of([word])).splitlines()
+    assert said == [
+        "the next pass starts hft-7 and stops vwap-7",
+        "not before the suspension is over, a pass restarts twap-7 with the new image: suspended by anna until somebody"
+        " resumes it: asked",
+    ]
 
 
 def test_newcomer_4_the_same_given_again_is_unchanged(cli: Cli) -> None:

@@ -301,6 +301,8 @@ def test_a_suspended_process_that_is_down_is_named_by_every_pass(pods: tuple[Obs
 def test_a_suspended_pod_that_runs_badly_is_in_trouble_as_ever() -> None:
     plan = judged([a_suspension()], OTHER, pods=(pod_of(unready="ReadinessGate", phase="Running"),))
     assert [name for name, _ in unhealthy(plan.plan, NOW)] == ["vwap-107"]
+    # One that has ended is a problem of the pass, and not counted a second time.
+    assert unhealthy(judged([a_suspension()], OTHER, pods=(pod_of(**CRASHED),)).plan, NOW) == ()
 
 
 @pytest.mark.parametrize(
